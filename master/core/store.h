@@ -1,0 +1,92 @@
+/* store.h - the master's state as rows of one LMDB environment, and its running hash.
+ *
+ * The only module that calls LMDB. One write transaction is open from store_open to store_close; reads go
+ * through it and see every put. Nothing is durable by itself: MDB_NOSYNC, the operation log is the
+ * durability. store_commit makes the rows visible to a checkpoint and to a successor process of the same
+ * incarnation.
+ *
+ * Loop thread only, but for store_copy_run. Any LMDB error ends the process (env_die): an environment that
+ * failed is dropped and rebuilt at the next start.
+ *
+ * State hash: sum modulo 2^64, over the rows of all tables but TABLE_META, of
+ * hash64_seed(key length as 1 byte ‖ key ‖ value, table).
+ */
+#ifndef MASTER_CORE_STORE_H
+#define MASTER_CORE_STORE_H
+
+#include "shared/base/bytes.h"
+#include "shared/env/env.h"
+
+enum store_table {
+    TABLE_DENTRY,
+    TABLE_INODE,
+    TABLE_CHUNK,
+    TABLE_XATTR,
+    TABLE_SYMLINK,
+    TABLE_SESSION,
+    TABLE_REPLY,
+    TABLE_ORPHAN,
+    TABLE_GARBAGE,
+    TABLE_SERVER,
+    TABLE_META, /* counters, applied position; not part of the state hash */
+    TABLE_COUNT
+};
+
+struct store;
+
+/* Position in the operation log that the rows contain. */
+struct store_position {
+    uint64_t index;
+    uint32_t epoch;
+    uint64_t chain; /* H(index) */
+    uint64_t hash;  /* state hash */
+};
+
+/* Opens (or makes) the environment in the file `name` of the process's directory.
+ * Errors: ERR_CORRUPT, negative errno, with why. */
+MUST_CHECK int store_open(struct env *env, const char *name, struct store **out, struct why *why);
+/* Drops what was not committed, closes. */
+void store_close(struct store *s);
+
+/* Value of a key: 0, or -ENOENT. The view is valid until the next put or del. */
+MUST_CHECK int store_get(struct store *s, enum store_table t, struct bytes key, struct bytes *out);
+void store_put(struct store *s, enum store_table t, struct bytes key, struct bytes value);
+/* 0, or -ENOENT if there was no such row. */
+int store_del(struct store *s, enum store_table t, struct bytes key);
+/* First row with key >= key (after == false) or > key (after == true), in memcmp order.
+ * 0 or -ENOENT. Views as above. */
+MUST_CHECK int store_seek(struct store *s, enum store_table t, struct bytes key, bool after,
+                          struct bytes *out_key, struct bytes *out_value);
+/* Walks rows from `key` (>=) while each returns true; each must not modify the store. For readdir and scans. */
+void store_walk(struct store *s, enum store_table t, struct bytes key,
+                bool (*each)(void *owner, struct bytes key, struct bytes value), void *owner);
+
+uint64_t store_hash(const struct store *s);
+/* Rows of a table. */
+uint64_t store_rows(struct store *s, enum store_table t);
+/* Bytes the environment may still grow before it reaches its map or the disk's reserve. */
+uint64_t store_room(struct store *s);
+
+/* Commits the rows together with the position; a new write transaction is open after. */
+void store_commit(struct store *s, struct store_position at);
+/* What the last commit contains; all zero in a new environment. */
+struct store_position store_committed(const struct store *s);
+/* Sync to disk, for a clean stop. */
+MUST_CHECK int store_sync(struct store *s);
+
+/* A copy of the committed rows into a new environment file, every page filled (rows are appended in key
+ * order, so a tree that random inserts and deletes left half empty comes out dense), the hash recomputed
+ * on the way. store_copy_begin (loop) opens the snapshot: call it right after store_commit;
+ * store_copy_run may run on a worker thread while the loop goes on; store_copy_end (loop) closes the
+ * snapshot. */
+struct store_copy;
+struct store_copy *store_copy_begin(struct store *s, const char *name);
+void store_copy_run(struct store_copy *c);
+/* 0; ERR_CORRUPT if the recomputed hash is not the committed one; or a negative errno. *out_at is the
+ * position of the snapshot. */
+int store_copy_end(struct store_copy *c, struct store_position *out_at, struct why *why);
+
+/* Builds the file `name` from the checkpoint file `from`. */
+MUST_CHECK int store_restore(struct env *env, const char *from, const char *name, struct why *why);
+
+#endif
