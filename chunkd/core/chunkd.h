@@ -1,9 +1,9 @@
 /* chunkd.h - the chunkserver as its shell and the simulator see it.
  *
  * Pure: everything through env. One process, one disk directory:
- *   label                 identity of the disk: format version, disk id, cluster id, server id, epoch obeyed
- *   meta/<n>              meta log: versions, checksums, dirty marks (format: meta_log.c)
- *   ring                  intent ring, mapped (format: intent_ring.h)
+ *   label                 identity of the disk: format version, disk id, cluster id, server id,
+ * epoch obeyed meta/<n>              meta log: versions, checksums, dirty marks (format:
+ * meta_log.c) ring                  intent ring, mapped (format: intent_ring.h)
  *   chunks/<xx>/<handle>  data file of a replica, 16 hex digits, xx = its last two
  */
 #ifndef CHUNKD_CORE_CHUNKD_H
@@ -14,27 +14,29 @@
 struct chunkd;
 
 struct chunkd_config {
-    char cluster[64];    /* cluster name; empty = any */
-    char masters[512];   /* HOST:PORT[,HOST:PORT] */
-    char listen[256];    /* HOST:PORT */
-    char advertise[256]; /* what others dial; empty = listen */
-    char host[64];       /* host label */
-    char rack[64];       /* rack label */
-    uint32_t flush_ms;   /* dirty chunks are synced this often; 5000 */
+    char cluster[64];       /* cluster name; empty = any */
+    char masters[512];      /* HOST:PORT[,HOST:PORT] */
+    char listen[256];       /* HOST:PORT */
+    char advertise[256];    /* what others dial; empty = listen */
+    char host[64];          /* host label */
+    char rack[64];          /* rack label */
+    uint32_t flush_ms;      /* dirty chunks are synced this often; 5000 */
     uint64_t reserve_bytes; /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
 };
 
 struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg);
-/* Locks and opens the directory (formats an empty one), loads the meta log, settles the intent ring,
- * listens, dials the master. Errors, each with a sentence: -EBUSY (another chunkd has it),
- * ERR_FOREIGN_CLUSTER, ERR_CORRUPT (unknown disk format, damaged label or meta log), negative errno. */
+/* Locks and opens the directory (formats an empty one), loads the meta log, settles the intent
+ * ring, listens, dials the master. Errors, each with a sentence: -EBUSY (another chunkd has it),
+ * ERR_FOREIGN_CLUSTER, ERR_CORRUPT (unknown disk format, damaged label or meta log), negative
+ * errno. */
 MUST_CHECK int chunkd_start(struct chunkd *c, struct why *why);
 /* Clean stop: syncs dirty chunks and the meta log, marks it clean; blocks. */
 MUST_CHECK int chunkd_stop(struct chunkd *c, struct why *why);
 void chunkd_destroy(struct chunkd *c); /* frees without I/O */
 
-/* For tests and the simulator: a replica's version, length and digest (XXH3-64 over LE u32 length and the
- * LE u32 block sums); -ENOENT. verify reads every block and checks it: 0 or ERR_CHECKSUM. */
+/* For tests and the simulator: a replica's version, length and digest (XXH3-64 over LE u32 length
+ * and the LE u32 block sums); -ENOENT. verify reads every block and checks it: 0 or ERR_CHECKSUM.
+ */
 struct chunkd_replica_info {
     uint64_t handle, ino, number, version, digest;
     uint32_t length;

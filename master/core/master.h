@@ -1,7 +1,7 @@
 /* master.h - the master as its shell and the simulator see it.
  *
- * Pure: everything through env. master_start recovers (which environment is kept, checkpoint, replay),
- * starts a new epoch and listens; from then on it is driven by env callbacks.
+ * Pure: everything through env. master_start recovers (which environment is kept, checkpoint,
+ * replay), starts a new epoch and listens; from then on it is driven by env callbacks.
  */
 #ifndef MASTER_CORE_MASTER_H
 #define MASTER_CORE_MASTER_H
@@ -12,12 +12,12 @@
 struct master;
 
 struct master_config {
-    char cluster[64];          /* cluster name; default "gfs" */
-    char listen[256];          /* HOST:PORT */
-    char advertise[256];       /* what others dial; empty = listen */
+    char cluster[64];    /* cluster name; default "gfs" */
+    char listen[256];    /* HOST:PORT */
+    char advertise[256]; /* what others dial; empty = listen */
     struct geometry geometry;
-    bool force;                /* start although the log is damaged */
-    char boot_override[64];    /* tests: stands for the kernel's boot id; empty = use env's */
+    bool force;             /* start although the log is damaged */
+    char boot_override[64]; /* tests: stands for the kernel's boot id; empty = use env's */
 };
 
 struct master *master_create(struct env *env, const struct master_config *cfg);
@@ -29,8 +29,8 @@ MUST_CHECK int master_stop(struct master *m, struct why *why);
 void master_destroy(struct master *m);
 
 /* For tests and the simulator. */
-int master_audit(struct master *m, struct why *why);   /* ns_audit and volatile invariants */
-bool master_settled(struct master *m);                 /* no grant, repair or removal is running or due */
+int master_audit(struct master *m, struct why *why); /* ns_audit and volatile invariants */
+bool master_settled(struct master *m); /* no grant, repair or removal is running or due */
 uint64_t master_state_hash(struct master *m);
 /* Pokes the periodic work (repair scan, session expiry) to run now. */
 void master_poke(struct master *m);

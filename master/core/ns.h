@@ -1,17 +1,18 @@
-/* ns.h - the namespace: inodes, dirents, chunks of files, sessions, the reply table; every operation's
- * query, or prepare and apply.
+/* ns.h - the namespace: inodes, dirents, chunks of files, sessions, the reply table; every
+ * operation's query, or prepare and apply.
  *
- * prepare reads the state and decides everything (numbers, handles, servers): it may fail and changes
- * nothing. apply changes the state from a record alone and cannot fail; it is the same function live, on
- * replay and in tests, so its result depends only on the state and the record. Times come from the record.
+ * prepare reads the state and decides everything (numbers, handles, servers): it may fail and
+ * changes nothing. apply changes the state from a record alone and cannot fail; it is the same
+ * function live, on replay and in tests, so its result depends only on the state and the record.
+ * Times come from the record.
  *
- * Rows are packed with varints; formats stand at the top of inode.h, dirent.h, chunk_row.h and ns_session.c.
- * Pure; loop thread only.
+ * Rows are packed with varints; formats stand at the top of inode.h, dirent.h, chunk_row.h and
+ * ns_session.c. Pure; loop thread only.
  *
- * Invariants (ns_audit): every dirent's inode exists; nlink of a file = its dirents, of a directory = 2 +
- * its subdirectories; a directory's size = its entries; an inode with nlink 0 has an orphan row; chunk rows
- * belong to regular files and none lies at or beyond size rounded up unless it is provisional; counters
- * match.
+ * Invariants (ns_audit): every dirent's inode exists; nlink of a file = its dirents, of a directory
+ * = 2 + its subdirectories; a directory's size = its entries; an inode with nlink 0 has an orphan
+ * row; chunk rows belong to regular files and none lies at or beyond size rounded up unless it is
+ * provisional; counters match.
  */
 #ifndef MASTER_CORE_NS_H
 #define MASTER_CORE_NS_H
@@ -25,7 +26,8 @@
 struct ns_decider {
     /* Servers for a new chunk, the primary first: count >= 0 (0 = none is up), or -ENOSPC. */
     int (*choose_members)(void *owner, uint32_t *out_ids, uint32_t max);
-    /* Sessions that hold (or, not yet re-attached, may hold) the inode open: appended as u64 to w. */
+    /* Sessions that hold (or, not yet re-attached, may hold) the inode open: appended as u64 to w.
+     */
     void (*holders)(void *owner, uint64_t ino, struct writer *w);
     /* Next chunk version: above `old` and of the current epoch: max(old + 1, epoch << 32 | 1). */
     uint64_t (*next_version)(void *owner, uint64_t old);
@@ -40,24 +42,26 @@ struct ns *ns_create(struct env *env, struct store *store, const struct geometry
                      const struct ns_decider *decider);
 void ns_destroy(struct ns *ns);
 
-/* Reads op's answer. Views in *rep point into the store or `scratch` (reset by the caller) and are valid until
- * the next apply. *out_depends: the index of the newest record that changed what was read: the answer must
- * wait until it is committed. Returns 0 or the answer's status. For class QUERY but open, statfs, status,
- * which the service answers. */
+/* Reads op's answer. Views in *rep point into the store or `scratch` (reset by the caller) and are
+ * valid until the next apply. *out_depends: the index of the newest record that changed what was
+ * read: the answer must wait until it is committed. Returns 0 or the answer's status. For class
+ * QUERY but open, statfs, status, which the service answers. */
 MUST_CHECK int ns_query(struct ns *ns, enum op_code op, const union op_any *req,
                         struct writer *scratch, union op_any *rep, uint64_t *out_depends);
 
-/* Decides: 0 and *rec, or the status to answer. *out_depends as above, also on failure (a refusal may
- * depend on an uncommitted record). Views in *rec point into *req or scratch. */
+/* Decides: 0 and *rec, or the status to answer. *out_depends as above, also on failure (a refusal
+ * may depend on an uncommitted record). Views in *rec point into *req or scratch. */
 MUST_CHECK int ns_prepare(struct ns *ns, enum op_code op, const union op_any *req,
                           struct writer *scratch, union op_any *rec, uint64_t *out_depends);
 
-/* Applies a record (its body already decoded into *rec) and makes the answer. For a MUTATION with sequence
- * > 0 the encoded answer is stored in the session's reply table and sequences <= r->acked are dropped from it.
- * A record whose effect does not apply any more (its chunk is gone) does nothing. */
-void ns_apply(struct ns *ns, const struct record *r, const union op_any *rec, struct writer *scratch,
-              union op_any *rep);
-/* Decode and apply a record from the log. 0, or ERR_CORRUPT (undecodable; a state_hash record that differs). */
+/* Applies a record (its body already decoded into *rec) and makes the answer. For a MUTATION with
+ * sequence > 0 the encoded answer is stored in the session's reply table and sequences <= r->acked
+ * are dropped from it. A record whose effect does not apply any more (its chunk is gone) does
+ * nothing. */
+void ns_apply(struct ns *ns, const struct record *r, const union op_any *rec,
+              struct writer *scratch, union op_any *rep);
+/* Decode and apply a record from the log. 0, or ERR_CORRUPT (undecodable; a state_hash record that
+ * differs). */
 MUST_CHECK int ns_apply_record(struct ns *ns, const struct record *r, struct why *why);
 
 /* Stored answer of (session, sequence): 0 and the encoded reply body, -ENOENT if not applied,
@@ -68,7 +72,8 @@ bool ns_session_exists(struct ns *ns, uint64_t session);
 void ns_sessions(struct ns *ns, void (*each)(void *owner, uint64_t session, struct bytes host),
                  void *owner);
 
-/* Last index whose change concerns `ino` (or any inode sharing its slot): for answers made outside ns. */
+/* Last index whose change concerns `ino` (or any inode sharing its slot): for answers made outside
+ * ns. */
 uint64_t ns_changed_at(const struct ns *ns, uint64_t ino);
 
 /* A chunk as its row has it. */
@@ -76,16 +81,17 @@ struct ns_chunk {
     uint64_t ino, number, handle, version;
     uint32_t trim; /* NO_TRIM = none */
     bool fresh;    /* version is the first */
-    bool bound;    /* a size commit or a later version vouches for it: a missing replica is a loss */
+    bool bound; /* a size commit or a later version vouches for it: a missing replica is a loss */
     uint32_t members[REPLICAS_MAX];
     uint32_t member_count;
 };
 MUST_CHECK int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
-/* First chunk at or after (ino, number) in row order: 0 or -ENOENT. For scans and for merging reports. */
+/* First chunk at or after (ino, number) in row order: 0 or -ENOENT. For scans and for merging
+ * reports. */
 MUST_CHECK int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
 /* First garbage replica at or after (handle, server): 0 or -ENOENT. */
-MUST_CHECK int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *out_handle,
-                               uint32_t *out_server);
+MUST_CHECK int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server,
+                               uint64_t *out_handle, uint32_t *out_server);
 /* First orphan hold at or after (ino, session). */
 MUST_CHECK int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uint64_t *out_ino,
                               uint64_t *out_session);
@@ -107,7 +113,8 @@ uint64_t ns_next_handle(const struct ns *ns);
 /* Writes the counters into TABLE_META; call before every store_commit. */
 void ns_before_commit(struct ns *ns);
 
-/* Checks the whole state (slow: tests, simulator, audit). 0 or ERR_CORRUPT with the first finding. */
+/* Checks the whole state (slow: tests, simulator, audit). 0 or ERR_CORRUPT with the first finding.
+ */
 MUST_CHECK int ns_audit(struct ns *ns, struct why *why);
 
 #endif

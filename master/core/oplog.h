@@ -1,13 +1,13 @@
 /* oplog.h - the operation log of one logger: records, batches, segments, the superblock.
  *
- * (The byte formats are specified at the top of oplog.c and record.h.) Records are appended in memory;
- * when no flush is running, all that are waiting go out as one batch padded to 4 KiB, written and
- * fdatasynced by one disk operation together with the batch's slot in the segment's id table. When it is
- * durable, committed() rises and on_commit runs.
+ * (The byte formats are specified at the top of oplog.c and record.h.) Records are appended in
+ * memory; when no flush is running, all that are waiting go out as one batch padded to 4 KiB,
+ * written and fdatasynced by one disk operation together with the batch's slot in the segment's id
+ * table. When it is durable, committed() rises and on_commit runs.
  *
- * Pure: env only. A failed write or sync ends the process (env_die): a failed fsync is never retried.
- * Invariants: a sector that holds a committed record is never rewritten; indices are contiguous; H(i)
- * binds all history (record.h).
+ * Pure: env only. A failed write or sync ends the process (env_die): a failed fsync is never
+ * retried. Invariants: a sector that holds a committed record is never rewritten; indices are
+ * contiguous; H(i) binds all history (record.h).
  */
 #ifndef MASTER_CORE_OPLOG_H
 #define MASTER_CORE_OPLOG_H
@@ -20,32 +20,32 @@ struct oplog;
 
 struct oplog_config {
     uint32_t segment_bytes; /* multiple of 4 KiB, >= 64 KiB */
-    bool force;             /* start although the log is damaged: bad segments are copied aside first */
+    bool force; /* start although the log is damaged: bad segments are copied aside first */
 };
 
 /* What the superblock holds. */
 struct oplog_identity {
-    uint64_t cluster;      /* random, made when the directory was formatted */
-    char name[64];         /* cluster name of the configuration at that time */
-    uint64_t disk;         /* random id of this log directory */
-    uint32_t epoch;        /* highest epoch promised */
-    uint64_t starts;       /* processes that opened it */
-    uint64_t committed;    /* committed lower bound */
+    uint64_t cluster;        /* random, made when the directory was formatted */
+    char name[64];           /* cluster name of the configuration at that time */
+    uint64_t disk;           /* random id of this log directory */
+    uint32_t epoch;          /* highest epoch promised */
+    uint64_t starts;         /* processes that opened it */
+    uint64_t committed;      /* committed lower bound */
     uint8_t incarnation[16]; /* env_incarnation of the last process that opened it */
-    uint64_t clean_index;  /* index of a clean stop; 0 = the last process did not stop cleanly */
+    uint64_t clean_index;    /* index of a clean stop; 0 = the last process did not stop cleanly */
 };
 
-/* Opens the log in directory "log", formatting it if there is none; fdatasyncs what a killed process may
- * have left in the page cache, then scans: a provable torn tail is cut, other damage is refused
- * (ERR_CORRUPT, why names file, offset, expected, found).
- *   ERR_FOREIGN_CLUSTER  the directory was formatted under another cluster name
- *   ERR_CORRUPT, negative errno */
+/* Opens the log in directory "log", formatting it if there is none; fdatasyncs what a killed
+ * process may have left in the page cache, then scans: a provable torn tail is cut, other damage is
+ * refused (ERR_CORRUPT, why names file, offset, expected, found). ERR_FOREIGN_CLUSTER  the
+ * directory was formatted under another cluster name ERR_CORRUPT, negative errno */
 MUST_CHECK int oplog_open(struct env *env, const struct oplog_config *cfg, const char *cluster_name,
                           struct oplog **out, struct why *why);
 /* Frees memory; no I/O. */
 void oplog_close(struct oplog *l);
 
-/* As found by oplog_open, before this process changed it (incarnation, clean_index of the predecessor). */
+/* As found by oplog_open, before this process changed it (incarnation, clean_index of the
+ * predecessor). */
 const struct oplog_identity *oplog_identity(const struct oplog *l);
 uint64_t oplog_first(const struct oplog *l); /* lowest index held; last + 1 if empty */
 uint64_t oplog_last(const struct oplog *l);  /* highest index appended; 0 if none */
@@ -54,17 +54,18 @@ uint32_t oplog_epoch(const struct oplog *l);
 /* H(i) for an index held or first - 1; 0 for index 0. -ENOENT if not held. */
 MUST_CHECK int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out);
 
-/* Calls each(owner, record) for records from..last in order, before serving; stops at a non-zero return
- * and returns it. */
+/* Calls each(owner, record) for records from..last in order, before serving; stops at a non-zero
+ * return and returns it. */
 MUST_CHECK int oplog_replay(struct oplog *l, uint64_t from,
                             int (*each)(void *owner, const struct record *r), void *owner,
                             struct why *why);
 
-/* Raises the promised epoch (durable before it returns), records the incarnation, clears clean_index. */
+/* Raises the promised epoch (durable before it returns), records the incarnation, clears
+ * clean_index. */
 MUST_CHECK int oplog_start_epoch(struct oplog *l, uint32_t epoch, struct why *why);
 
-/* Appends r (type, session, sequence, acked, time_ns, body of `r` are used; body is copied); returns its
- * index and, in *r, what was decided (index, epoch, chain). */
+/* Appends r (type, session, sequence, acked, time_ns, body of `r` are used; body is copied);
+ * returns its index and, in *r, what was decided (index, epoch, chain). */
 uint64_t oplog_append(struct oplog *l, struct record *r);
 /* on_commit(owner, index) runs on the loop whenever committed() rose. */
 void oplog_on_commit(struct oplog *l, void (*on_commit)(void *owner, uint64_t index), void *owner);
@@ -73,8 +74,8 @@ uint64_t oplog_pending_bytes(const struct oplog *l);
 
 /* Segments whose records all are <= index may go (a checkpoint holds them). */
 void oplog_trim(struct oplog *l, uint64_t index);
-/* Clean stop: everything committed is durable; names `index` as what the synced live environment contains.
- * Blocks. */
+/* Clean stop: everything committed is durable; names `index` as what the synced live environment
+ * contains. Blocks. */
 MUST_CHECK int oplog_clean_stop(struct oplog *l, uint64_t index, struct why *why);
 
 #endif

@@ -1,12 +1,12 @@
 /* store.h - the master's state as rows of one LMDB environment, and its running hash.
  *
- * The only module that calls LMDB. One write transaction is open from store_open to store_close; reads go
- * through it and see every put. Nothing is durable by itself: MDB_NOSYNC, the operation log is the
- * durability. store_commit makes the rows visible to a checkpoint and to a successor process of the same
- * incarnation.
+ * The only module that calls LMDB. One write transaction is open from store_open to store_close;
+ * reads go through it and see every put. Nothing is durable by itself: MDB_NOSYNC, the operation
+ * log is the durability. store_commit makes the rows visible to a checkpoint and to a successor
+ * process of the same incarnation.
  *
- * Loop thread only, but for store_copy_run. Any LMDB error ends the process (env_die): an environment that
- * failed is dropped and rebuilt at the next start.
+ * Loop thread only, but for store_copy_run. Any LMDB error ends the process (env_die): an
+ * environment that failed is dropped and rebuilt at the next start.
  *
  * State hash: sum modulo 2^64, over the rows of all tables but TABLE_META, of
  * hash64_seed(key length as 1 byte ‖ key ‖ value, table).
@@ -57,7 +57,8 @@ int store_del(struct store *s, enum store_table t, struct bytes key);
  * 0 or -ENOENT. Views as above. */
 MUST_CHECK int store_seek(struct store *s, enum store_table t, struct bytes key, bool after,
                           struct bytes *out_key, struct bytes *out_value);
-/* Walks rows from `key` (>=) while each returns true; each must not modify the store. For readdir and scans. */
+/* Walks rows from `key` (>=) while each returns true; each must not modify the store. For readdir
+ * and scans. */
 void store_walk(struct store *s, enum store_table t, struct bytes key,
                 bool (*each)(void *owner, struct bytes key, struct bytes value), void *owner);
 
@@ -74,16 +75,16 @@ struct store_position store_committed(const struct store *s);
 /* Sync to disk, for a clean stop. */
 MUST_CHECK int store_sync(struct store *s);
 
-/* A copy of the committed rows into a new environment file, every page filled (rows are appended in key
- * order, so a tree that random inserts and deletes left half empty comes out dense), the hash recomputed
- * on the way. store_copy_begin (loop) opens the snapshot: call it right after store_commit;
- * store_copy_run may run on a worker thread while the loop goes on; store_copy_end (loop) closes the
- * snapshot. */
+/* A copy of the committed rows into a new environment file, every page filled (rows are appended in
+ * key order, so a tree that random inserts and deletes left half empty comes out dense), the hash
+ * recomputed on the way. store_copy_begin (loop) opens the snapshot: call it right after
+ * store_commit; store_copy_run may run on a worker thread while the loop goes on; store_copy_end
+ * (loop) closes the snapshot. */
 struct store_copy;
 struct store_copy *store_copy_begin(struct store *s, const char *name);
 void store_copy_run(struct store_copy *c);
-/* 0; ERR_CORRUPT if the recomputed hash is not the committed one; or a negative errno. *out_at is the
- * position of the snapshot. */
+/* 0; ERR_CORRUPT if the recomputed hash is not the committed one; or a negative errno. *out_at is
+ * the position of the snapshot. */
 int store_copy_end(struct store_copy *c, struct store_position *out_at, struct why *why);
 
 /* Builds the file `name` from the checkpoint file `from`. */

@@ -1,8 +1,8 @@
 /* buf.h - reference-counted data buffer, and a slice of one.
  *
- * A buffer is shared by whoever holds a reference: a received payload goes to a disk write and to two
- * forwarding connections without a copy. Not thread-safe: references change on the loop thread only; a
- * worker thread may read or fill bytes of a buffer the loop holds for it.
+ * A buffer is shared by whoever holds a reference: a received payload goes to a disk write and to
+ * two forwarding connections without a copy. Not thread-safe: references change on the loop thread
+ * only; a worker thread may read or fill bytes of a buffer the loop holds for it.
  */
 #ifndef SHARED_BASE_BUF_H
 #define SHARED_BASE_BUF_H
@@ -16,7 +16,8 @@ struct buf {
     uint8_t data[];
 };
 
-/* Bytes [off, off + len) of buf. buf == NULL means empty. A slice held in a struct owns one reference. */
+/* Bytes [off, off + len) of buf. buf == NULL means empty. A slice held in a struct owns one
+ * reference. */
 struct slice {
     struct buf *buf;
     uint32_t off;

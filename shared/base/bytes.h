@@ -1,7 +1,7 @@
 /* bytes.h - a view of bytes, little-endian integers, and varints (LEB128) for packed rows.
  *
- * Views do not own what they point to. Every get checks the bytes left: a short input sets `bad` and
- * gives 0, so a decoder may check once at the end.
+ * Views do not own what they point to. Every get checks the bytes left: a short input sets `bad`
+ * and gives 0, so a decoder may check once at the end.
  */
 #ifndef SHARED_BASE_BYTES_H
 #define SHARED_BASE_BYTES_H

@@ -26,7 +26,8 @@ struct why {
     char text[512];
 };
 
-/* Formats into why->text and returns code, so that `return why_set(why, -EINVAL, ...)` reads well. */
+/* Formats into why->text and returns code, so that `return why_set(why, -EINVAL, ...)` reads well.
+ */
 int why_set(struct why *why, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #endif

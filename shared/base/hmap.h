@@ -1,9 +1,9 @@
 /* hmap.h - intrusive hash map with chains; the owner keeps the key inside the element.
  *
  * The map stores a 64-bit hash with each node; the caller compares keys while it walks
- * hmap_first/hmap_next of one hash. Iteration order (hmap_for_each) depends only on the hashes and the
- * order of insertion, never on addresses, so it is the same in every run. An element may be removed
- * while hmap_for_each stands on it; nothing may be added during the walk.
+ * hmap_first/hmap_next of one hash. Iteration order (hmap_for_each) depends only on the hashes and
+ * the order of insertion, never on addresses, so it is the same in every run. An element may be
+ * removed while hmap_for_each stands on it; nothing may be added during the walk.
  */
 #ifndef SHARED_BASE_HMAP_H
 #define SHARED_BASE_HMAP_H
@@ -25,7 +25,7 @@ struct hmap {
 void hmap_init(struct hmap *m);
 void hmap_close(struct hmap *m); /* frees the slots, not the elements */
 void hmap_add(struct hmap *m, struct hmap_node *n, uint64_t hash);
-void hmap_remove(struct hmap *m, struct hmap_node *n); /* n must be in m */
+void hmap_remove(struct hmap *m, struct hmap_node *n);             /* n must be in m */
 struct hmap_node *hmap_first(const struct hmap *m, uint64_t hash); /* NULL if none */
 struct hmap_node *hmap_next(const struct hmap_node *n);            /* same hash, NULL if none */
 struct hmap_node *hmap_begin(const struct hmap *m);
@@ -42,8 +42,7 @@ static inline uint64_t hmap_hash_u64(uint64_t x)
 }
 
 #define hmap_for_each(it, map)                                                                     \
-    for (struct hmap_node *it = hmap_begin(map),                                                   \
-                          *it##_next = it ? hmap_after(map, it) : NULL;                            \
+    for (struct hmap_node *it = hmap_begin(map), *it##_next = it ? hmap_after(map, it) : NULL;     \
          it != NULL; it = it##_next, it##_next = it ? hmap_after(map, it) : NULL)
 
 #endif

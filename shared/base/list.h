@@ -1,4 +1,5 @@
-/* list.h - intrusive doubly linked list. An element is in at most one list per `struct list` member.
+/* list.h - intrusive doubly linked list. An element is in at most one list per `struct list`
+ * member.
  *
  * A head and an unlinked element both point to themselves, so list_remove is safe to call twice.
  */
@@ -61,7 +62,7 @@ static inline struct list *list_pop_front(struct list *head)
 }
 
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
-#define list_for_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
+#define list_for_each(it, head)       for (struct list *it = (head)->next; it != (head); it = it->next)
 #define list_for_each_safe(it, head)                                                               \
     for (struct list *it = (head)->next, *it##_next = it->next; it != (head);                      \
          it = it##_next, it##_next = it->next)

@@ -1,5 +1,5 @@
-/* env.h - everything a core may know of the world: clocks, randomness, connections, one directory of
- * files, worker threads. In production it is libuv and real files (shared/io/uv_env.c), in the
+/* env.h - everything a core may know of the world: clocks, randomness, connections, one directory
+ * of files, worker threads. In production it is libuv and real files (shared/io/uv_env.c), in the
  * simulator it is simulated (tests/sim/sim_env.c). A core calls nothing else that is impure; LMDB,
  * behind master/core/store.c, is the one exception.
  *
@@ -51,7 +51,8 @@ struct conn_events {
     void (*on_close)(void *owner, struct env_conn *c, int err);
 };
 
-/* A peer connected: give the connection its owner and events (env_conn_bind) before returning, or hang up. */
+/* A peer connected: give the connection its owner and events (env_conn_bind) before returning, or
+ * hang up. */
 typedef void (*env_accept_cb)(void *owner, struct env_conn *c);
 
 /* ---------------------------------------------------------------- files */
@@ -65,10 +66,10 @@ enum env_open_flags {
 };
 
 enum disk_kind {
-    DISK_READ,     /* file, off, len -> data; result = bytes, short only at end of file */
-    DISK_WRITE,    /* file, off, len, data; then off2/len2/data2 if len2 > 0; then fdatasync if sync.
-                    * result 0, all or an error */
-    DISK_SYNC,     /* fdatasync(file) */
+    DISK_READ,  /* file, off, len -> data; result = bytes, short only at end of file */
+    DISK_WRITE, /* file, off, len, data; then off2/len2/data2 if len2 > 0; then fdatasync if sync.
+                 * result 0, all or an error */
+    DISK_SYNC,  /* fdatasync(file) */
     DISK_TRUNCATE, /* ftruncate(file, off) */
     DISK_PUNCH,    /* file, off, len (64-bit in off2): make a hole, size unchanged */
     DISK_SEEK,     /* file, off, flag SEEK_DATA or SEEK_HOLE in len: result = offset or -ENXIO */
@@ -79,8 +80,8 @@ enum disk_kind {
                     * contents synced (production: fsync; the simulator copies it in) */
 };
 
-/* One asynchronous file operation. Operations submitted for one file run in any order: the caller waits
- * where order matters. */
+/* One asynchronous file operation. Operations submitted for one file run in any order: the caller
+ * waits where order matters. */
 struct disk_op {
     enum disk_kind kind;
     struct env_file *file;
@@ -114,7 +115,8 @@ struct env {
 };
 
 struct env_ops {
-    /* Clocks: nanoseconds. mono never goes back and counts suspend; wall may jump and is only data. */
+    /* Clocks: nanoseconds. mono never goes back and counts suspend; wall may jump and is only data.
+     */
     uint64_t (*mono_ns)(struct env *e);
     int64_t (*wall_ns)(struct env *e);
     uint64_t (*rand64)(struct env *e);
@@ -133,7 +135,8 @@ struct env_ops {
     void (*send)(struct env *e, struct env_conn *c, struct message *m);
     uint64_t (*queued)(struct env *e, struct env_conn *c);
     void (*hangup)(struct env *e, struct env_conn *c);
-    const char *(*peer_name)(struct env *e, struct env_conn *c); /* "10.0.0.7:41312", for messages */
+    const char *(*peer_name)(struct env *e,
+                             struct env_conn *c); /* "10.0.0.7:41312", for messages */
 
     /* Files, at once: opening a file, and everything before a process serves (recovery). They block
      * in production. Results: 0 or a count >= 0, or negative errno. */
@@ -149,11 +152,13 @@ struct env_ops {
     int (*rename)(struct env *e, const char *from, const char *to);
     int (*unlink)(struct env *e, const char *path);
     int (*sync_dir)(struct env *e, const char *path);
-    /* Calls each(owner, name) for every entry but "." and "..", sorted by name. "" = the directory. */
+    /* Calls each(owner, name) for every entry but "." and "..", sorted by name. "" = the directory.
+     */
     int (*list_dir)(struct env *e, const char *path, void (*each)(void *owner, const char *name),
                     void *owner);
     int (*space)(struct env *e, uint64_t *out_total, uint64_t *out_free);
-    /* A file of `size` bytes mapped shared: survives the process, not the power. Unmapped at exit. */
+    /* A file of `size` bytes mapped shared: survives the process, not the power. Unmapped at exit.
+     */
     void *(*map_ring)(struct env *e, const char *path, uint32_t size);
     /* 0, or -EBUSY if another live process holds the lock of this directory. Held until exit. */
     int (*lock_dir)(struct env *e);
@@ -165,9 +170,9 @@ struct env_ops {
     /* Names this boot of this machine and this mount of the directory: equal after a restart of the
      * process iff un-synced writes of its predecessor are still there. 16 bytes. */
     void (*incarnation)(struct env *e, uint8_t out[16]);
-    /* Absolute path of `path` for a library that opens files itself (LMDB). Files made there are not
-     * durable before DISK_IMPORT, and gone after a power cut if they were not imported. A file of the
-     * directory is readable there. Returns out. */
+    /* Absolute path of `path` for a library that opens files itself (LMDB). Files made there are
+     * not durable before DISK_IMPORT, and gone after a power cut if they were not imported. A file
+     * of the directory is readable there. Returns out. */
     const char *(*real_path)(struct env *e, const char *path, char *out, uint32_t size);
 
     void (*log)(struct env *e, enum log_level level, const char *format, va_list ap);
@@ -176,42 +181,42 @@ struct env_ops {
 };
 
 /* Short forms: env_x(e, ...) calls e->ops->x. */
-#define env_mono_ns(e) ((e)->ops->mono_ns(e))
-#define env_wall_ns(e) ((e)->ops->wall_ns(e))
-#define env_rand64(e) ((e)->ops->rand64(e))
-#define env_timer_set(e, t, after_ns) ((e)->ops->timer_set(e, t, after_ns))
-#define env_timer_stop(e, t) ((e)->ops->timer_stop(e, t))
-#define env_dial(e, addr, ev, owner) ((e)->ops->dial(e, addr, ev, owner))
-#define env_listen(e, addr, cb, owner) ((e)->ops->listen(e, addr, cb, owner))
-#define env_conn_bind(e, c, ev, owner) ((e)->ops->conn_bind(e, c, ev, owner))
-#define env_send(e, c, m) ((e)->ops->send(e, c, m))
-#define env_queued(e, c) ((e)->ops->queued(e, c))
-#define env_hangup(e, c) ((e)->ops->hangup(e, c))
-#define env_peer_name(e, c) ((e)->ops->peer_name(e, c))
-#define env_file_open(e, path, flags, out) ((e)->ops->file_open(e, path, flags, out))
-#define env_file_close(e, f) ((e)->ops->file_close(e, f))
-#define env_file_size(e, f) ((e)->ops->file_size(e, f))
-#define env_file_read(e, f, off, data, len) ((e)->ops->file_read(e, f, off, data, len))
+#define env_mono_ns(e)                       ((e)->ops->mono_ns(e))
+#define env_wall_ns(e)                       ((e)->ops->wall_ns(e))
+#define env_rand64(e)                        ((e)->ops->rand64(e))
+#define env_timer_set(e, t, after_ns)        ((e)->ops->timer_set(e, t, after_ns))
+#define env_timer_stop(e, t)                 ((e)->ops->timer_stop(e, t))
+#define env_dial(e, addr, ev, owner)         ((e)->ops->dial(e, addr, ev, owner))
+#define env_listen(e, addr, cb, owner)       ((e)->ops->listen(e, addr, cb, owner))
+#define env_conn_bind(e, c, ev, owner)       ((e)->ops->conn_bind(e, c, ev, owner))
+#define env_send(e, c, m)                    ((e)->ops->send(e, c, m))
+#define env_queued(e, c)                     ((e)->ops->queued(e, c))
+#define env_hangup(e, c)                     ((e)->ops->hangup(e, c))
+#define env_peer_name(e, c)                  ((e)->ops->peer_name(e, c))
+#define env_file_open(e, path, flags, out)   ((e)->ops->file_open(e, path, flags, out))
+#define env_file_close(e, f)                 ((e)->ops->file_close(e, f))
+#define env_file_size(e, f)                  ((e)->ops->file_size(e, f))
+#define env_file_read(e, f, off, data, len)  ((e)->ops->file_read(e, f, off, data, len))
 #define env_file_write(e, f, off, data, len) ((e)->ops->file_write(e, f, off, data, len))
-#define env_file_sync(e, f) ((e)->ops->file_sync(e, f))
-#define env_file_truncate(e, f, size) ((e)->ops->file_truncate(e, f, size))
-#define env_make_dir(e, path) ((e)->ops->make_dir(e, path))
-#define env_rename(e, from, to) ((e)->ops->rename(e, from, to))
-#define env_unlink(e, path) ((e)->ops->unlink(e, path))
-#define env_sync_dir(e, path) ((e)->ops->sync_dir(e, path))
-#define env_list_dir(e, path, each, owner) ((e)->ops->list_dir(e, path, each, owner))
-#define env_space(e, total, free) ((e)->ops->space(e, total, free))
-#define env_map_ring(e, path, size) ((e)->ops->map_ring(e, path, size))
-#define env_lock_dir(e) ((e)->ops->lock_dir(e))
-#define env_disk_submit(e, op) ((e)->ops->disk_submit(e, op))
-#define env_work_submit(e, w) ((e)->ops->work_submit(e, w))
-#define env_incarnation(e, out) ((e)->ops->incarnation(e, out))
-#define env_real_path(e, path, out, size) ((e)->ops->real_path(e, path, out, size))
-#define env_die(e, reason) ((e)->ops->die(e, reason))
+#define env_file_sync(e, f)                  ((e)->ops->file_sync(e, f))
+#define env_file_truncate(e, f, size)        ((e)->ops->file_truncate(e, f, size))
+#define env_make_dir(e, path)                ((e)->ops->make_dir(e, path))
+#define env_rename(e, from, to)              ((e)->ops->rename(e, from, to))
+#define env_unlink(e, path)                  ((e)->ops->unlink(e, path))
+#define env_sync_dir(e, path)                ((e)->ops->sync_dir(e, path))
+#define env_list_dir(e, path, each, owner)   ((e)->ops->list_dir(e, path, each, owner))
+#define env_space(e, total, free)            ((e)->ops->space(e, total, free))
+#define env_map_ring(e, path, size)          ((e)->ops->map_ring(e, path, size))
+#define env_lock_dir(e)                      ((e)->ops->lock_dir(e))
+#define env_disk_submit(e, op)               ((e)->ops->disk_submit(e, op))
+#define env_work_submit(e, w)                ((e)->ops->work_submit(e, w))
+#define env_incarnation(e, out)              ((e)->ops->incarnation(e, out))
+#define env_real_path(e, path, out, size)    ((e)->ops->real_path(e, path, out, size))
+#define env_die(e, reason)                   ((e)->ops->die(e, reason))
 
 void env_log(struct env *e, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #define NS_PER_MS 1000000ull
-#define NS_PER_S 1000000000ull
+#define NS_PER_S  1000000000ull
 
 #endif

@@ -1,8 +1,8 @@
 /* rpc.h - requests and answers in both directions over one connection.
  *
- * Pure (only env). An rpc owns its connection. Requests carry an id; answers find their call by it, in
- * any order. A call ends exactly once, never from inside rpc_call: with the answer, by time, or because
- * the connection went away (ERR_DISCONNECTED) or rpc_close was called.
+ * Pure (only env). An rpc owns its connection. Requests carry an id; answers find their call by it,
+ * in any order. A call ends exactly once, never from inside rpc_call: with the answer, by time, or
+ * because the connection went away (ERR_DISCONNECTED) or rpc_close was called.
  */
 #ifndef SHARED_ENV_RPC_H
 #define SHARED_ENV_RPC_H
@@ -16,9 +16,11 @@ struct rpc;
 
 struct rpc_events {
     void (*on_open)(void *owner, struct rpc *r); /* dialled only */
-    /* A request of the peer: answer it now or later with rpc_answer (keep head, slice_ref the rest). */
+    /* A request of the peer: answer it now or later with rpc_answer (keep head, slice_ref the
+     * rest). */
     void (*on_request)(void *owner, struct rpc *r, struct message *m);
-    /* The connection is gone; all calls have ended. The rpc may be dialled again or freed from here. */
+    /* The connection is gone; all calls have ended. The rpc may be dialled again or freed from
+     * here. */
     void (*on_close)(void *owner, struct rpc *r, int err);
 };
 
@@ -55,8 +57,8 @@ void rpc_accept(struct rpc *r, struct env_conn *c);
 /* Ends every call (done with ERR_DISCONNECTED runs inside) and hangs up; on_close is not called. */
 void rpc_close(struct rpc *r);
 
-/* Send a request. `op`, `session`, `sequence`, `acked`, `index`, `epoch` of `head` are used; `body` and
- * `payload` references are taken (payload may be NULL). timeout_ms 0 = wait for ever. */
+/* Send a request. `op`, `session`, `sequence`, `acked`, `index`, `epoch` of `head` are used; `body`
+ * and `payload` references are taken (payload may be NULL). timeout_ms 0 = wait for ever. */
 void rpc_call(struct rpc *r, struct rpc_call *c, const struct frame_header *head, struct slice body,
               struct slice *payload, uint32_t timeout_ms);
 /* Forget a running call: done will not run. Fine if it is not running. */
@@ -66,8 +68,8 @@ static inline bool rpc_call_running(const struct rpc_call *c)
     return c->rpc != NULL;
 }
 
-/* Answer the request with header `request`. `index` and `epoch` go into the answer (0 if none). Takes the
- * references; payload may be NULL. Nothing happens if the connection is gone. */
+/* Answer the request with header `request`. `index` and `epoch` go into the answer (0 if none).
+ * Takes the references; payload may be NULL. Nothing happens if the connection is gone. */
 void rpc_answer(struct rpc *r, const struct frame_header *request, int status, uint64_t index,
                 uint32_t epoch, struct slice body, struct slice *payload);
 /* Answer with a status and nothing else. */

@@ -192,7 +192,8 @@ uint32_t reader_array(struct reader *r)
     return outer;
 }
 
-/* Skips one element of any kind. Containers are entered by raising the count to skip: no recursion. */
+/* Skips one element of any kind. Containers are entered by raising the count to skip: no recursion.
+ */
 static void skip_element(struct reader *r)
 {
     uint64_t todo = 1;

@@ -1,12 +1,12 @@
 /* codec.h - bounded msgpack primitives: a writer over a growing buffer, a pull reader over bytes.
  *
- * Packing is msgpack-c's; reading is a pull parser of our own, because msgpack_unpack allocates what a
- * count claims before it has seen the elements. The reader allocates nothing: strings are views into
- * the input. Errors are sticky; check once at the end.
+ * Packing is msgpack-c's; reading is a pull parser of our own, because msgpack_unpack allocates
+ * what a count claims before it has seen the elements. The reader allocates nothing: strings are
+ * views into the input. Errors are sticky; check once at the end.
  *
- * enc_TYPE/dec_TYPE exist for every type a table may name: the scalars here, the structs of types.def
- * in schema.h. A `list` field is a bin that holds the encodings of its elements one after another; read
- * it with a reader of its own until reader_done.
+ * enc_TYPE/dec_TYPE exist for every type a table may name: the scalars here, the structs of
+ * types.def in schema.h. A `list` field is a bin that holds the encodings of its elements one after
+ * another; read it with a reader of its own until reader_done.
  */
 #ifndef SHARED_PROTO_CODEC_H
 #define SHARED_PROTO_CODEC_H
@@ -26,7 +26,7 @@ struct writer {
 void writer_init(struct writer *w);
 void writer_free(struct writer *w);
 struct slice writer_take(struct writer *w); /* the bytes, by reference; the writer is empty after */
-struct bytes writer_bytes(const struct writer *w); /* valid until the next write */
+struct bytes writer_bytes(const struct writer *w);                 /* valid until the next write */
 void writer_raw(struct writer *w, const void *data, uint32_t len); /* already encoded bytes */
 void writer_array(struct writer *w, uint32_t count);
 

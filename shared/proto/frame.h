@@ -23,8 +23,8 @@
  *    72   8  body_sum     XXH3-64 of the body
  *    80   8  header_sum   XXH3-64 of the 80 bytes before
  *
- * The payload has no sum of its own here: the operations that carry one name the sums of its blocks in
- * their body, so that every byte is hashed once per hop.
+ * The payload has no sum of its own here: the operations that carry one name the sums of its blocks
+ * in their body, so that every byte is hashed once per hop.
  */
 #ifndef SHARED_PROTO_FRAME_H
 #define SHARED_PROTO_FRAME_H

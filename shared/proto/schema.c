@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Member counts: enum { attr_n = 0 + 1 + 1 ... }. */
-#define STRUCT(name, doc) enum { name##_fields = 0
+#define STRUCT(name, doc)              enum { name##_fields = 0
 #define FIELD(owner, field, type, doc) +1
 #define ENDSTRUCT(name)                                                                            \
     }                                                                                              \
@@ -15,20 +15,20 @@
 #undef ENDSTRUCT
 
 #define OP(name, code, class, doc) enum { name##_req_fields = 0
-#define IN(op, field, type, doc) +1
+#define IN(op, field, type, doc)   +1
 #define END(name)                                                                                  \
     }                                                                                              \
     ;
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc) enum { name##_rec_fields = 0
-#define IN(op, field, type, doc) +1
-#define DEC(op, field, type, doc) +1
+#define IN(op, field, type, doc)   +1
+#define DEC(op, field, type, doc)  +1
 #define END(name)                                                                                  \
     }                                                                                              \
     ;
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc) enum { name##_rep_fields = 0
-#define OUT(op, field, type, doc) +1
+#define OUT(op, field, type, doc)  +1
 #define END(name)                                                                                  \
     }                                                                                              \
     ;
@@ -40,7 +40,7 @@
     {                                                                                              \
         writer_array(w, name##_fields);
 #define FIELD(owner, field, type, doc) enc_##type(w, &v->field);
-#define ENDSTRUCT(name) }
+#define ENDSTRUCT(name)                }
 #include "shared/proto/types.def"
 #undef STRUCT
 #undef FIELD
@@ -82,22 +82,22 @@
     {                                                                                              \
         writer_array(w, name##_req_fields);
 #define IN(op, field, type, doc) enc_##type(w, &m->field);
-#define END(name) }
+#define END(name)                }
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc)                                                                 \
     void name##_rec_encode(struct writer *w, const struct name##_rec *m)                           \
     {                                                                                              \
         writer_array(w, name##_rec_fields);
-#define IN(op, field, type, doc) enc_##type(w, &m->field);
+#define IN(op, field, type, doc)  enc_##type(w, &m->field);
 #define DEC(op, field, type, doc) enc_##type(w, &m->field);
-#define END(name) }
+#define END(name)                 }
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc)                                                                 \
     void name##_rep_encode(struct writer *w, const struct name##_rep *m)                           \
     {                                                                                              \
         writer_array(w, name##_rep_fields);
 #define OUT(op, field, type, doc) enc_##type(w, &m->field);
-#define END(name) }
+#define END(name)                 }
 #include "shared/proto/ops.def"
 
 /* Decode. Bytes after the array are refused. */
@@ -111,17 +111,17 @@
         struct reader r = reader_of(in);                                                           \
         uint32_t outer = reader_array(&r);
 #define OP(name, code, class, doc) DECODE_BEGIN(name, req)
-#define IN(op, field, type, doc) dec_##type(&r, &m->field);
-#define END(name) DECODE_END
+#define IN(op, field, type, doc)   dec_##type(&r, &m->field);
+#define END(name)                  DECODE_END
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc) DECODE_BEGIN(name, rec)
-#define IN(op, field, type, doc) dec_##type(&r, &m->field);
-#define DEC(op, field, type, doc) dec_##type(&r, &m->field);
-#define END(name) DECODE_END
+#define IN(op, field, type, doc)   dec_##type(&r, &m->field);
+#define DEC(op, field, type, doc)  dec_##type(&r, &m->field);
+#define END(name)                  DECODE_END
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc) DECODE_BEGIN(name, rep)
-#define OUT(op, field, type, doc) dec_##type(&r, &m->field);
-#define END(name) DECODE_END
+#define OUT(op, field, type, doc)  dec_##type(&r, &m->field);
+#define END(name)                  DECODE_END
 #include "shared/proto/ops.def"
 
 /* Print. */
@@ -133,17 +133,17 @@
     print_text_f(p, " " #field "=");                                                               \
     print_##type(p, &m->field);
 #define OP(name, code, class, doc) PRINT_BEGIN(name, req)
-#define IN(op, field, type, doc) PRINT_FIELD(field, type)
-#define END(name) }
+#define IN(op, field, type, doc)   PRINT_FIELD(field, type)
+#define END(name)                  }
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc) PRINT_BEGIN(name, rec)
-#define IN(op, field, type, doc) PRINT_FIELD(field, type)
-#define DEC(op, field, type, doc) PRINT_FIELD(field, type)
-#define END(name) }
+#define IN(op, field, type, doc)   PRINT_FIELD(field, type)
+#define DEC(op, field, type, doc)  PRINT_FIELD(field, type)
+#define END(name)                  }
 #include "shared/proto/ops.def"
 #define OP(name, code, class, doc) PRINT_BEGIN(name, rep)
-#define OUT(op, field, type, doc) PRINT_FIELD(field, type)
-#define END(name) }
+#define OUT(op, field, type, doc)  PRINT_FIELD(field, type)
+#define END(name)                  }
 #include "shared/proto/ops.def"
 
 /* Record from request. */
@@ -152,7 +152,7 @@
     {                                                                                              \
         memset(rec, 0, sizeof(*rec));
 #define IN(op, field, type, doc) rec->field = req->field;
-#define END(name) }
+#define END(name)                }
 #include "shared/proto/ops.def"
 
 /* The same with untyped pointers, for the table. */
@@ -181,20 +181,20 @@
 #pragma GCC diagnostic pop
 
 const struct op_info op_table[] = {
-#define OP(op_, code_, class_, doc_)                                                              \
+#define OP(op_, code_, class_, doc_)                                                               \
     {.code = code_,                                                                                \
      .class = OP_##class_,                                                                         \
-     .name = #op_,                                                                                \
+     .name = #op_,                                                                                 \
      .doc = doc_,                                                                                  \
-     .req_encode = op_##_req_encode_any,                                                          \
-     .rec_encode = op_##_rec_encode_any,                                                          \
-     .rep_encode = op_##_rep_encode_any,                                                          \
-     .req_decode = op_##_req_decode_any,                                                          \
-     .rec_decode = op_##_rec_decode_any,                                                          \
-     .rep_decode = op_##_rep_decode_any,                                                          \
-     .req_print = op_##_req_print_any,                                                            \
-     .rec_print = op_##_rec_print_any,                                                            \
-     .rep_print = op_##_rep_print_any,                                                            \
+     .req_encode = op_##_req_encode_any,                                                           \
+     .rec_encode = op_##_rec_encode_any,                                                           \
+     .rep_encode = op_##_rep_encode_any,                                                           \
+     .req_decode = op_##_req_decode_any,                                                           \
+     .rec_decode = op_##_rec_decode_any,                                                           \
+     .rep_decode = op_##_rep_decode_any,                                                           \
+     .req_print = op_##_req_print_any,                                                             \
+     .rec_print = op_##_rec_print_any,                                                             \
+     .rep_print = op_##_rep_print_any,                                                             \
      .rec_from_req = op_##_from_any},
 #include "shared/proto/ops.def"
 };

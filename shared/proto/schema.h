@@ -1,7 +1,7 @@
 /* schema.h - what the tables give: structs, codes, codecs and printers of every operation.
  *
- * For an operation `x`: struct x_req (IN), struct x_rec (IN + DEC: the log record of a MUTATION or RECORD),
- * struct x_rep (OUT); enum OP_x; x_req_encode/decode/print and the same for rec and rep;
+ * For an operation `x`: struct x_req (IN), struct x_rec (IN + DEC: the log record of a MUTATION or
+ * RECORD), struct x_rep (OUT); enum OP_x; x_req_encode/decode/print and the same for rec and rep;
  * x_rec_from_req copies the IN fields. Views (bytes) in decoded structs point into the input.
  */
 #ifndef SHARED_PROTO_SCHEMA_H
@@ -10,7 +10,7 @@
 #include "shared/proto/codec.h"
 
 /* Composite types. */
-#define STRUCT(name, doc) struct name {
+#define STRUCT(name, doc)              struct name {
 #define FIELD(owner, field, type, doc) T_##type field;
 #define ENDSTRUCT(name)                                                                            \
     }                                                                                              \
@@ -32,7 +32,7 @@ enum op_code {
 
 /* Requests. */
 #define OP(name, code, class, doc) struct name##_req {
-#define IN(op, field, type, doc) T_##type field;
+#define IN(op, field, type, doc)   T_##type field;
 #define END(name)                                                                                  \
     }                                                                                              \
     ;
@@ -40,8 +40,8 @@ enum op_code {
 
 /* Log records. */
 #define OP(name, code, class, doc) struct name##_rec {
-#define IN(op, field, type, doc) T_##type field;
-#define DEC(op, field, type, doc) T_##type field;
+#define IN(op, field, type, doc)   T_##type field;
+#define DEC(op, field, type, doc)  T_##type field;
 #define END(name)                                                                                  \
     }                                                                                              \
     ;
@@ -49,7 +49,7 @@ enum op_code {
 
 /* Answers. */
 #define OP(name, code, class, doc) struct name##_rep {
-#define OUT(op, field, type, doc) T_##type field;
+#define OUT(op, field, type, doc)  T_##type field;
 #define END(name)                                                                                  \
     }                                                                                              \
     ;
@@ -120,9 +120,10 @@ enum {
     SETATTR_MTIME = 32,
     SETATTR_ATIME_NOW = 64,
     SETATTR_MTIME_NOW = 128,
-    SETATTR_CLEAR_SUID = 256, /* the caller is not privileged: clear set-uid/set-gid on size or owner change */
+    SETATTR_CLEAR_SUID =
+        256, /* the caller is not privileged: clear set-uid/set-gid on size or owner change */
 };
 #define ROOT_INO 1ull
-#define NO_TRIM UINT32_MAX
+#define NO_TRIM  UINT32_MAX
 
 #endif
