@@ -1,0 +1,40 @@
+#!/bin/sh
+# kill_master.sh - SIGKILL of the master in the middle of an untar, then make up: the untar goes on without a
+# remount, and what was acknowledged is there.
+. "$(dirname "$0")/lib.sh"
+cluster_up
+find /usr/include -type f | head -n 2500 >"$WORK/list"
+tar cf "$WORK/files.tar" -T "$WORK/list" 2>/dev/null
+mkdir "$WORK/local" && tar xf "$WORK/files.tar" -C "$WORK/local"
+
+mkdir "$MNT/untar"
+tar xf "$WORK/files.tar" -C "$MNT/untar" &
+untar=$!
+# Every directory this loop lists was acknowledged by the mount before it was noted.
+(
+    i=0
+    while kill -0 $untar 2>/dev/null; do
+        mkdir "$MNT/ack.$i" && echo "ack.$i" >>"$WORK/acked"
+        i=$((i + 1))
+    done
+) &
+acks=$!
+for round in 1 2 3; do
+    sleep 0.7
+    kill -0 $untar 2>/dev/null || { say "untar ended before round $round"; break; }
+    kill_hard master
+    sleep 0.3
+    cluster_up
+done
+wait $untar || fail "untar saw an error"
+wait $acks || fail "mkdir saw an error"
+expect "the untar is complete" diff -r "$WORK/local" "$MNT/untar"
+[ "$(wc -l <"$WORK/acked")" -ge 10 ] || fail "too few directories were made"
+while read -r d; do
+    expect "acknowledged $d is there" test -d "$MNT/$d"
+done <"$WORK/acked"
+
+say "SIGKILL of master and all chunkservers at once"
+kill_hard master chunkd-1 chunkd-2 chunkd-3
+cluster_up
+expect "everything is there after all daemons died" diff -r "$WORK/local" "$MNT/untar"

@@ -1,0 +1,90 @@
+# lib.sh - a private cluster for one end-to-end test: real daemons, a real mount, ports of its own.
+#
+# A test is `tests/e2e/NAME.sh`: it sources this file, calls cluster_up (or nothing), and checks with `expect` and
+# `same`. It runs from the top of the checkout. Everything it starts lives under build/e2e/NAME and is stopped when
+# it ends, however it ends. E2E_BIN chooses the programs (default build/bin), for the sanitizer build.
+set -eu
+
+NAME=$(basename "$0" .sh)
+TOP=$(cd "$(dirname "$0")/../.." && pwd)
+WORK=$TOP/build/e2e/$NAME
+RUN=$WORK/run
+MNT=$WORK/mnt
+BIN=${E2E_BIN:-$TOP/build/bin}
+# Ports: a block of 20 per test, from a hash of its name.
+PORT=$((20000 + $(printf %s "$NAME" | cksum | cut -d' ' -f1) % 400 * 20))
+N=${N:-3}
+export GFS_MASTERS=127.0.0.1:$PORT
+
+# Short times, so that a test of a death takes seconds.
+: "${GFS_MASTER_CONF:=heartbeat_ms = 200
+lease_ms = 1000
+session_ms = 5000
+request_timeout_ms = 1000}"
+: "${GFS_CHUNKD_CONF:=flush_ms = 1000}"
+export GFS_MASTER_CONF GFS_CHUNKD_CONF
+
+say() { echo "  $NAME: $*"; }
+fail() {
+    echo "  $NAME: FAILED: $*" >&2
+    for log in "$RUN"/*.log; do
+        [ -e "$log" ] && { echo "  --- $log"; tail -n 15 "$log" | cut -c1-400; } >&2
+    done
+    exit 1
+}
+# expect "what should be" command...: the command must succeed.
+expect() {
+    what=$1
+    shift
+    "$@" || fail "$what"
+}
+# same "what" A B: two strings are equal.
+same() { [ "$2" = "$3" ] || fail "$1: got '$2', expected '$3'"; }
+
+cluster_up() { make -s up N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="$BIN" SKIP_BUILD=1 >"$WORK/up.log" 2>&1 || {
+    cat "$WORK/up.log" >&2
+    fail "make up"
+}; }
+cluster_down() { make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="$BIN" SKIP_BUILD=1 >"$WORK/down.log" 2>&1 || {
+    cat "$WORK/down.log" >&2
+    fail "make down"
+}; }
+pid_of() { cat "$RUN/$1.pid"; } # master, chunkd-1, fuse
+# kill_hard NAME...: SIGKILL by recorded pid, and wait until it is gone.
+kill_hard() {
+    for who in "$@"; do
+        p=$(pid_of "$who")
+        kill -9 "$p"
+        wait_for "$who to be gone" 10 sh -c "! kill -0 $p 2>/dev/null"
+    done
+}
+# wait_for "what" SECONDS command...: until the command succeeds.
+wait_for() {
+    what=$1
+    end=$(($(date +%s) + $2))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$end" ] || fail "waited in vain for $what"
+        sleep 0.1
+    done
+}
+status_field() { "$BIN/gfsctl" status --json | tr -d ' \n' | sed -E "s/.*\"$1\":([0-9]+).*/\1/"; }
+fully_replicated() { [ "$(status_field under_replicated)" = 0 ]; }
+chunk_files() { find "$RUN"/chunkd-*/chunks -type f | sort; } # every replica on every chunkserver
+
+cleanup() {
+    code=$?
+    trap - EXIT INT TERM
+    if [ -d "$RUN" ]; then
+        make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="$BIN" SKIP_BUILD=1 >/dev/null 2>&1 || true
+    fi
+    type test_cleanup >/dev/null 2>&1 && test_cleanup
+    if [ $code = 0 ]; then
+        rm -rf "$WORK"
+    fi
+    exit $code
+}
+trap cleanup EXIT INT TERM
+rm -rf "$WORK"
+mkdir -p "$RUN" "$MNT"
+cd "$TOP"
