@@ -1,0 +1,9 @@
+# Unit tests of every core: one program, one suite per line of suites.def.
+UNIT_OBJS := $(call objs,tests/unit/*.c)
+
+$(B)/check_unit: $(UNIT_OBJS) $(CORES) $(SHARED_IO)
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(CHECK_LIBS) $(CORE_LIBS) $(LMDB_LIBS) $(UV_LIBS)
+
+.PHONY: check-unit
+check-unit: $(B)/check_unit ## run the unit tests (CK_RUN_SUITE=name for one suite)
+	$(B)/check_unit
