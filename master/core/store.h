@@ -28,11 +28,14 @@ enum store_table {
     TABLE_ORPHAN,
     TABLE_GARBAGE,
     TABLE_SERVER,
-    TABLE_META, /* counters, applied position; not part of the state hash */
+    TABLE_META, /* counters, applied position; not part of the state hash. Keys "store.*" are the store's */
     TABLE_COUNT
 };
 
 struct store;
+
+/* After an LMDB error a file `name` + this suffix says that the environment must be dropped. */
+#define STORE_FAILED_SUFFIX ".failed"
 
 /* Position in the operation log that the rows contain. */
 struct store_position {
@@ -68,7 +71,8 @@ uint64_t store_rows(struct store *s, enum store_table t);
 /* Bytes the environment may still grow before it reaches its map or the disk's reserve. */
 uint64_t store_room(struct store *s);
 
-/* Commits the rows together with the position; a new write transaction is open after. */
+/* Commits the rows together with the position (its hash is filled in here); a new write transaction is
+ * open after. */
 void store_commit(struct store *s, struct store_position at);
 /* What the last commit contains; all zero in a new environment. */
 struct store_position store_committed(const struct store *s);
