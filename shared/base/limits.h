@@ -4,6 +4,8 @@
 #ifndef SHARED_BASE_LIMITS_H
 #define SHARED_BASE_LIMITS_H
 
+#undef XATTR_NAME_MAX /* <linux/limits.h> has a macro of the same name and value */
+
 enum {
     NAME_LEN_MAX = 255,          /* bytes of one directory entry */
     SYMLINK_LEN_MAX = 4095,      /* bytes of a symbolic link's target */
