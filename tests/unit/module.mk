@@ -1,5 +1,5 @@
 # Unit tests of every core: one program, one suite per line of suites.def.
-UNIT_OBJS := $(call objs,tests/unit/*.c)
+UNIT_OBJS := $(call objs,tests/unit/*.c) $(call objs,tests/sim/sim*.c)
 
 $(B)/check_unit: $(UNIT_OBJS) $(CORES) $(SHARED_IO)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(CHECK_LIBS) $(CORE_LIBS) $(LMDB_LIBS) $(UV_LIBS)

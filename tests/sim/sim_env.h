@@ -1,0 +1,49 @@
+/* sim_env.h - a simulated process: env_ops over simulated time, network and disk.
+ *
+ * A process has a name, a machine (clock, disk) and lives from sim_process_start to a kill or power
+ * cut. Killing it: sim_process_kill or sim_process_power_cut first (no callback of the core runs
+ * after it; operations in flight happened, happened in part, or not), then the core's destroy
+ * function, which may still call env functions without effect. Never from inside a callback of that
+ * core.
+ */
+#ifndef TESTS_SIM_SIM_ENV_H
+#define TESTS_SIM_SIM_ENV_H
+
+#include "shared/env/env.h"
+#include "tests/sim/sim.h"
+#include "tests/sim/sim_disk.h"
+
+struct sim_process {
+    struct env env; /* what the core gets */
+    struct sim *sim;
+    struct list link;
+    uint32_t number; /* from 0, in order of creation */
+    char name[32];
+    bool alive;
+    bool disk_locked;
+    uint32_t starts;
+    struct sim_disk *disk;
+    struct sim_rand rand;
+    struct timer_heap timers; /* deadlines on the process's own clock */
+    struct sim_event timer_event;
+    struct list disk_ops; /* in flight */
+    struct list works;
+    struct list files;        /* open */
+    uint8_t incarnation[16];  /* changes at a power cut */
+    uint64_t clock_offset_ns; /* of the machine's monotonic clock */
+    int64_t wall_offset_ns;
+    int32_t drift_ppm;
+    uint64_t log_lines[4]; /* by level */
+};
+
+struct sim_process *sim_process_create(struct sim *s, const char *name);
+void sim_process_start(struct sim_process *p);
+void sim_process_kill(struct sim_process *p);
+void sim_process_power_cut(struct sim_process *p);
+/* Frees a process that is not alive (an alive one is killed first). */
+void sim_process_free(struct sim_process *p);
+
+/* Disk operations asked for and not ended, and work for threads. */
+bool sim_process_idle(const struct sim_process *p);
+
+#endif
