@@ -1,0 +1,98 @@
+/* main.c - chunkd: reads its configuration, runs the chunkserver's core on one disk's directory. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chunkd/core/chunkd.h"
+#include "shared/io/daemon.h"
+
+static const char usage[] =
+    "usage: chunkd FILE\n"
+    "Runs a chunkserver of a gfs cluster on one disk's directory with configuration FILE, in the\n"
+    "foreground; SIGTERM stops it.\n"
+    "  --help     this text\n"
+    "  --version  version of the program\n"
+    "Keys of FILE (key = value, # starts a comment):\n"
+    "  dir            directory of the chunks, on a disk of its own; must exist\n"
+    "  masters        HOST:PORT[,HOST:PORT] of the masters\n"
+    "  cluster        name of the cluster; left out: any\n"
+    "  listen         HOST:PORT to listen on [127.0.0.1:9401]\n"
+    "  advertise      HOST:PORT others dial [as listen]\n"
+    "  host           host label, replicas of a chunk avoid sharing it [name of this machine]\n"
+    "  rack           rack label, the same [default]\n"
+    "  flush_ms       written chunks are synced this often [5000]\n"
+    "  reserve_bytes  kept free [2 % of the disk, at most 4G]\n"
+    "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
+    "configuration.\n";
+
+struct settings {
+    char dir[4096];
+    char boot[64];
+    struct chunkd_config core;
+};
+
+#define S(key, member, kind, must) CONFIG_STR(key, struct settings, member, kind, must)
+
+static const struct config_key keys[] = {
+    S("dir", dir, CONFIG_TEXT, true),
+    S("masters", core.masters, CONFIG_ADDRS, true),
+    S("cluster", core.cluster, CONFIG_TEXT, false),
+    S("listen", core.listen, CONFIG_ADDR, false),
+    S("advertise", core.advertise, CONFIG_ADDR, false),
+    S("host", core.host, CONFIG_TEXT, false),
+    S("rack", core.rack, CONFIG_TEXT, false),
+    CONFIG_NUM("flush_ms", struct settings, core.flush_ms, CONFIG_U32, 10, 600000),
+    CONFIG_NUM("reserve_bytes", struct settings, core.reserve_bytes, CONFIG_SIZE64, 0, 1ull << 50),
+    S("boot_id", boot, CONFIG_TEXT, false),
+};
+
+static int check(const struct config_file *file, const struct settings *s, struct why *why)
+{
+    int err = config_need_dialable(file, s->core.listen, s->core.advertise, why);
+    return err != 0 ? err : config_need_dir(file, "dir", s->dir, why);
+}
+
+static int serve(const struct daemon_args *args, const struct config_file *file,
+                 const struct settings *s)
+{
+    struct why why = {""};
+    struct uv_env *env = uv_env_create(
+        &(struct uv_env_config){.dir = s->dir, .log_level = LOG_INFO, .boot_override = s->boot},
+        &why);
+    if (env == NULL) {
+        return daemon_fail(args, EXIT_FAILED, &why);
+    }
+    struct chunkd *c = chunkd_create(uv_env_base(env), &s->core);
+    int err = chunkd_start(c, &why);
+    if (err == 0) {
+        uv_env_log(env, LOG_INFO, "chunkd %s serves %s on %s", GFS_VERSION, s->dir, s->core.listen);
+        daemon_serve(env);
+        err = chunkd_stop(c, &why);
+    } else {
+        daemon_explain_listen(file, s->core.listen, err, &why);
+    }
+    int code = err == 0 ? 0 : daemon_fail(args, EXIT_FAILED, &why);
+    uv_env_halt(env);
+    chunkd_destroy(c);
+    uv_env_destroy(env);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon_args args = {.program = "chunkd", .usage = usage};
+    int code;
+    if (!daemon_parse(&args, argc, argv, &code)) {
+        return code;
+    }
+    struct settings s = {.core = {.listen = "127.0.0.1:9401", .rack = "default", .flush_ms = 5000}};
+    if (gethostname(s.core.host, sizeof(s.core.host) - 1) != 0) {
+        snprintf(s.core.host, sizeof(s.core.host), "localhost");
+    }
+    struct config_file file = {.path = args.file, .table = keys, .count = COUNT_OF(keys)};
+    struct why why;
+    if (config_load(&file, &s, &why) != 0 || check(&file, &s, &why) != 0) {
+        return daemon_fail(&args, EXIT_USAGE, &why);
+    }
+    return serve(&args, &file, &s);
+}

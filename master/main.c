@@ -1,0 +1,121 @@
+/* main.c - gfs-master: reads its configuration, runs the master's core on real files and sockets.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "master/core/master.h"
+#include "shared/base/limits.h"
+#include "shared/io/daemon.h"
+
+static const char usage[] =
+    "usage: gfs-master [--force] FILE\n"
+    "Runs the master of a gfs cluster with configuration FILE, in the foreground; SIGTERM stops "
+    "it.\n"
+    "  --force    start although the operation log is damaged (bad segments are set aside first)\n"
+    "  --help     this text\n"
+    "  --version  version of the program\n"
+    "Keys of FILE (key = value, # starts a comment):\n"
+    "  dir        directory of the namespace, the operation log and checkpoints; must exist\n"
+    "  cluster    name of the cluster [gfs]\n"
+    "  listen     HOST:PORT to listen on [127.0.0.1:9400]\n"
+    "  advertise  HOST:PORT others dial [as listen]\n"
+    "  replicas   copies of each chunk [3]\n"
+    "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
+    "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
+    "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
+    "configuration.\n";
+
+struct settings {
+    char dir[4096];
+    struct master_config core;
+};
+
+#define S(key, member, kind, must) CONFIG_STR(key, struct settings, member, kind, must)
+#define N(key, member, low, high)  CONFIG_NUM(key, struct settings, member, CONFIG_U32, low, high)
+#define BYTES(key, member, low, high)                                                              \
+    {                                                                                              \
+        .name = key, .type = CONFIG_SIZE32, .offset = offsetof(struct settings, member),           \
+        .power_of_two = true, .min = low, .max = high                                              \
+    }
+
+static const struct config_key keys[] = {
+    S("dir", dir, CONFIG_TEXT, true),
+    S("cluster", core.cluster, CONFIG_TEXT, false),
+    S("listen", core.listen, CONFIG_ADDR, false),
+    S("advertise", core.advertise, CONFIG_ADDR, false),
+    N("replicas", core.geometry.replicas, 1, REPLICAS_MAX),
+    N("heartbeat_ms", core.geometry.heartbeat_ms, 10, 60000),
+    N("lease_ms", core.geometry.lease_ms, 50, 600000),
+    N("session_ms", core.geometry.session_ms, 100, 3600000),
+    N("request_timeout_ms", core.geometry.request_timeout_ms, 10, 600000),
+    N("checkpoint_records", core.geometry.checkpoint_records, 1, UINT32_MAX),
+    BYTES("chunk_bytes", core.geometry.chunk_bytes, 4096, 64 << 20),
+    BYTES("block_bytes", core.geometry.block_bytes, 4096, 64 << 10),
+    BYTES("segment_bytes", core.geometry.segment_bytes, 64 << 10, 1 << 30),
+    S("boot_id", core.boot_override, CONFIG_TEXT, false),
+};
+
+/* What one key alone does not show. */
+static int check(const struct config_file *file, const struct settings *s, struct why *why)
+{
+    const struct geometry *g = &s->core.geometry;
+    char text[32];
+    if (g->chunk_bytes < g->block_bytes || g->chunk_bytes / g->block_bytes > CHUNK_BLOCKS_MAX) {
+        snprintf(text, sizeof(text), "%u", g->chunk_bytes);
+        return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, "chunk_bytes",
+                            "1 to 1024 times block_bytes", text, why);
+    }
+    if (g->lease_ms < 2 * g->heartbeat_ms) {
+        snprintf(text, sizeof(text), "%u", g->lease_ms);
+        return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, "lease_ms",
+                            "at least twice heartbeat_ms", text, why);
+    }
+    int err = config_need_dialable(file, s->core.listen, s->core.advertise, why);
+    return err != 0 ? err : config_need_dir(file, "dir", s->dir, why);
+}
+
+static int serve(const struct daemon_args *args, const struct config_file *file,
+                 const struct settings *s)
+{
+    struct why why = {""};
+    struct uv_env *env = uv_env_create(
+        &(struct uv_env_config){
+            .dir = s->dir, .log_level = LOG_INFO, .boot_override = s->core.boot_override},
+        &why);
+    if (env == NULL) {
+        return daemon_fail(args, EXIT_FAILED, &why);
+    }
+    struct master *m = master_create(uv_env_base(env), &s->core);
+    int err = master_start(m, &why);
+    if (err == 0) {
+        uv_env_log(env, LOG_INFO, "gfs-master %s serves cluster %s on %s", GFS_VERSION,
+                   s->core.cluster, s->core.listen);
+        daemon_serve(env);
+        err = master_stop(m, &why);
+    } else {
+        daemon_explain_listen(file, s->core.listen, err, &why);
+    }
+    int code = err == 0 ? 0 : daemon_fail(args, EXIT_FAILED, &why);
+    uv_env_halt(env);
+    master_destroy(m);
+    uv_env_destroy(env);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon_args args = {.program = "gfs-master", .usage = usage, .may_force = true};
+    int code;
+    if (!daemon_parse(&args, argc, argv, &code)) {
+        return code;
+    }
+    struct settings s = {
+        .core = {.cluster = "gfs", .listen = "127.0.0.1:9400", .geometry = GEOMETRY_DEFAULT}};
+    struct config_file file = {.path = args.file, .table = keys, .count = COUNT_OF(keys)};
+    struct why why;
+    if (config_load(&file, &s, &why) != 0 || check(&file, &s, &why) != 0) {
+        return daemon_fail(&args, EXIT_USAGE, &why);
+    }
+    s.core.force = args.force;
+    return serve(&args, &file, &s);
+}
