@@ -50,7 +50,7 @@ struct client_call {
     struct client_file *file; /* open, create: to be given to release */
     struct slice data;  /* read: the bytes; short only at end of file. Dropped by the core after
                          * done:  slice_ref to keep */
-    struct bytes bytes; /* readlink, getxattr, listxattr: view. readdir: list of `dirent` */
+    struct bytes bytes; /* readlink, getxattr, listxattr: view. readdir: list of `dir_entry` */
     bool end;           /* readdir: no entry follows */
     uint64_t offset;    /* lseek; readdir: inode of the parent directory */
     struct statfs_rep statfs;
