@@ -50,7 +50,7 @@ void daemon_explain_listen(const struct config_file *cfg, const char *listen, in
     if (err != -EADDRINUSE && err != -EADDRNOTAVAIL && err != -EACCES) {
         return;
     }
-    const char *expected = err == -EADDRINUSE      ? "an address nobody else listens on"
+    const char *expected = err == -EADDRINUSE      ? "an address that is not in use"
                            : err == -EADDRNOTAVAIL ? "an address of this machine"
                                                    : "an address this user may listen on";
     (void)config_wrong(cfg->path, cfg->table, cfg->count, &cfg->lines, "listen", expected, listen,
