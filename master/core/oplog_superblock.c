@@ -1,0 +1,151 @@
+/* oplog_superblock.c - the two slots meta.0 and meta.1 (format: oplog.c), written in turn so that a
+ * torn write leaves the other one. */
+#include "master/core/oplog_internal.h"
+#include "shared/base/hash.h"
+
+#include <stdio.h>
+
+enum {
+    SUPER_MAGIC = 0x54454d47, /* "GMET" */
+    SUPER_FORMAT = 1,
+    SUPER_SUM_OFFSET = SUPER_BYTES - 8,
+};
+
+static const char *const super_path[2] = {LOG_DIR "/meta.0", LOG_DIR "/meta.1"};
+
+void superblock_encode(const struct oplog_identity *id, uint64_t counter, uint8_t out[SUPER_BYTES])
+{
+    memset(out, 0, SUPER_BYTES);
+    put_le(out, SUPER_MAGIC, 4);
+    put_le(out + 4, SUPER_FORMAT, 4);
+    put_le(out + 8, counter, 8);
+    put_le(out + 16, id->cluster, 8);
+    put_le(out + 24, id->disk, 8);
+    put_le(out + 32, id->epoch, 4);
+    put_le(out + 40, id->starts, 8);
+    put_le(out + 48, id->committed, 8);
+    put_le(out + 56, id->clean_index, 8);
+    memcpy(out + 64, id->incarnation, sizeof(id->incarnation));
+    memcpy(out + 80, id->name, sizeof(id->name));
+    put_le(out + SUPER_SUM_OFFSET, hash64(out, SUPER_SUM_OFFSET), 8);
+}
+
+bool superblock_decode(const uint8_t in[SUPER_BYTES], struct oplog_identity *out,
+                       uint64_t *out_counter)
+{
+    if (get_le(in, 4) != SUPER_MAGIC || get_le(in + 4, 4) != SUPER_FORMAT ||
+        get_le(in + SUPER_SUM_OFFSET, 8) != hash64(in, SUPER_SUM_OFFSET)) {
+        return false;
+    }
+    *out_counter = get_le(in + 8, 8);
+    *out = (struct oplog_identity){.cluster = get_le(in + 16, 8),
+                                   .disk = get_le(in + 24, 8),
+                                   .epoch = (uint32_t)get_le(in + 32, 4),
+                                   .starts = get_le(in + 40, 8),
+                                   .committed = get_le(in + 48, 8),
+                                   .clean_index = get_le(in + 56, 8)};
+    memcpy(out->incarnation, in + 64, sizeof(out->incarnation));
+    memcpy(out->name, in + 80, sizeof(out->name));
+    out->name[sizeof(out->name) - 1] = '\0';
+    return true;
+}
+
+static int open_slots(struct oplog *l, unsigned flags, struct why *why)
+{
+    for (int i = 0; i < 2; i++) {
+        if (l->super_file[i] == NULL) {
+            int rc = env_file_open(l->env, super_path[i], flags, &l->super_file[i]);
+            if (rc < 0 && rc != -ENOENT) {
+                return why_set(why, rc, "cannot open %s: %s", super_path[i], err_text(rc));
+            }
+        }
+    }
+    return 0;
+}
+
+int superblock_load(struct oplog *l, struct why *why)
+{
+    bool found = false;
+    int rc = open_slots(l, 0, why);
+    if (rc < 0) {
+        return rc;
+    }
+    for (int i = 0; i < 2; i++) {
+        uint8_t bytes[SUPER_BYTES];
+        struct oplog_identity id;
+        uint64_t counter;
+        if (l->super_file[i] == NULL) {
+            continue;
+        }
+        int64_t n = env_file_read(l->env, l->super_file[i], 0, bytes, sizeof(bytes));
+        if (n < 0) {
+            return why_set(why, (int)n, "cannot read %s: %s", super_path[i], err_text((int)n));
+        }
+        if (n == SUPER_BYTES && superblock_decode(bytes, &id, &counter) &&
+            (!found || counter > l->super_counter)) {
+            found = true;
+            l->super_counter = counter;
+            l->now = id;
+        }
+    }
+    /* A slot lost with the power while the directory was formatted is made now. */
+    rc = found ? open_slots(l, ENV_OPEN_CREATE, why) : -ENOENT;
+    return rc;
+}
+
+int superblock_format(struct oplog *l, const char *cluster_name, struct why *why)
+{
+    l->now = (struct oplog_identity){.cluster = env_rand64(l->env), .disk = env_rand64(l->env)};
+    snprintf(l->now.name, sizeof(l->now.name), "%s", cluster_name);
+    l->super_counter = 0;
+    int rc = open_slots(l, ENV_OPEN_CREATE, why);
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        rc = superblock_write(l, why);
+    }
+    if (rc == 0) {
+        rc = env_sync_dir(l->env, LOG_DIR);
+        if (rc == 0) {
+            rc = env_sync_dir(l->env, "");
+        }
+        if (rc < 0) {
+            return why_set(why, rc, "cannot sync directory %s: %s", LOG_DIR, err_text(rc));
+        }
+    }
+    return rc;
+}
+
+int superblock_write(struct oplog *l, struct why *why)
+{
+    uint8_t bytes[SUPER_BYTES];
+    l->super_counter++;
+    superblock_encode(&l->now, l->super_counter, bytes);
+    int i = (int)(l->super_counter & 1);
+    int64_t n = env_file_write(l->env, l->super_file[i], 0, bytes, sizeof(bytes));
+    int rc = n < 0 ? (int)n : n < SUPER_BYTES ? -EIO : env_file_sync(l->env, l->super_file[i]);
+    return rc < 0 ? why_set(why, rc, "cannot write %s: %s", super_path[i], err_text(rc)) : 0;
+}
+
+static void super_done(struct disk_op *op)
+{
+    struct oplog *l = op->owner;
+    l->super_busy = false;
+    if (op->result < 0) {
+        env_die(l->env, "operation log: superblock could not be written");
+    }
+}
+
+void superblock_submit(struct oplog *l)
+{
+    ASSERT(!l->super_busy);
+    l->super_busy = true;
+    l->super_counter++;
+    superblock_encode(&l->now, l->super_counter, l->super_bytes);
+    l->super_op = (struct disk_op){.kind = DISK_WRITE,
+                                   .file = l->super_file[l->super_counter & 1],
+                                   .data = l->super_bytes,
+                                   .len = SUPER_BYTES,
+                                   .sync = true,
+                                   .done = super_done,
+                                   .owner = l};
+    env_disk_submit(l->env, &l->super_op);
+}
