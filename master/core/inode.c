@@ -1,0 +1,135 @@
+/* inode.c - packing of an inode. */
+#include "master/core/inode.h"
+#include "master/core/chunk_row.h"
+#include "master/core/row_key.h"
+
+enum {
+    INODE_ATIME_IS_MTIME = 0x01,
+    INODE_MTIME_IS_CTIME = 0x02,
+    INODE_NLINK = 0x04,
+    INODE_GID = 0x08,
+    INODE_XATTR = 0x10,
+    INODE_ROWS = 0x20,
+    INODE_CHUNK0 = 0x40,
+    INODE_KNOWN_FLAGS = 0x7f,
+};
+
+static uint32_t usual_nlink(uint32_t mode)
+{
+    return S_ISDIR(mode) ? 2 : 1;
+}
+
+static bool has_rdev(uint32_t mode)
+{
+    return S_ISCHR(mode) || S_ISBLK(mode);
+}
+
+static bool stamp_equal(struct stamp a, struct stamp b)
+{
+    return a.sec == b.sec && a.nsec == b.nsec;
+}
+
+/* Seconds are stored relative to `base`, modulo 2^64. */
+static size_t put_stamp(uint8_t *p, struct stamp t, int64_t base)
+{
+    size_t n = put_varint(p, zigzag((int64_t)((uint64_t)t.sec - (uint64_t)base)));
+    put_le(p + n, t.nsec, 4);
+    return n + 4;
+}
+
+static struct stamp get_stamp(struct byte_reader *r, int64_t base)
+{
+    struct stamp t;
+    t.sec = (int64_t)((uint64_t)base + (uint64_t)unzigzag(byte_reader_varint(r)));
+    t.nsec = (uint32_t)byte_reader_le(r, 4);
+    r->bad |= t.nsec >= 1000000000u;
+    return t;
+}
+
+static uint8_t flags_of(const struct inode *in)
+{
+    unsigned f = 0;
+    f |= stamp_equal(in->atime, in->mtime) ? INODE_ATIME_IS_MTIME : 0;
+    f |= stamp_equal(in->mtime, in->ctime) ? INODE_MTIME_IS_CTIME : 0;
+    f |= in->nlink != usual_nlink(in->mode) ? INODE_NLINK : 0;
+    f |= in->gid != in->uid ? INODE_GID : 0;
+    f |= in->xattr_names != 0 ? INODE_XATTR : 0;
+    f |= in->rows != 0 ? INODE_ROWS : 0;
+    f |= in->has_chunk0 ? INODE_CHUNK0 : 0;
+    return (uint8_t)f;
+}
+
+uint32_t inode_pack(const struct inode *in, uint8_t out[INODE_ROW_MAX])
+{
+    uint8_t flags = flags_of(in);
+    size_t n = 0;
+    out[n++] = flags;
+    put_le(out + n, in->mode, 2);
+    n += 2;
+    if (flags & INODE_NLINK) {
+        n += put_varint(out + n, in->nlink);
+    }
+    n += put_varint(out + n, in->uid);
+    if (flags & INODE_GID) {
+        n += put_varint(out + n, in->gid);
+    }
+    n += put_varint(out + n, in->size);
+    if (inode_is_dir(in)) {
+        n += put_varint(out + n, in->parent);
+    }
+    if (has_rdev(in->mode)) {
+        n += put_varint(out + n, in->rdev);
+    }
+    n += put_stamp(out + n, in->ctime, 0);
+    if (!(flags & INODE_MTIME_IS_CTIME)) {
+        n += put_stamp(out + n, in->mtime, in->ctime.sec);
+    }
+    if (!(flags & INODE_ATIME_IS_MTIME)) {
+        n += put_stamp(out + n, in->atime, in->ctime.sec);
+    }
+    if (flags & INODE_XATTR) {
+        n += put_varint(out + n, in->xattr_names);
+    }
+    if (flags & INODE_ROWS) {
+        n += put_varint(out + n, in->rows);
+        n += put_varint(out + n, in->rows_inside);
+        n += put_varint(out + n, in->unbound);
+        n += put_varint(out + n, in->first_unbound);
+    }
+    if (flags & INODE_CHUNK0) {
+        n += chunk_row_pack(&in->chunk0, out + n);
+    }
+    ASSERT(n <= INODE_ROW_MAX);
+    return (uint32_t)n;
+}
+
+int inode_unpack(struct bytes row, uint64_t ino, struct inode *out)
+{
+    struct byte_reader r = byte_reader_of(row);
+    memset(out, 0, sizeof(*out));
+    out->ino = ino;
+    uint64_t flags = byte_reader_le(&r, 1);
+    out->mode = (uint32_t)byte_reader_le(&r, 2);
+    out->nlink = flags & INODE_NLINK ? get_varint32(&r) : usual_nlink(out->mode);
+    out->uid = get_varint32(&r);
+    out->gid = flags & INODE_GID ? get_varint32(&r) : out->uid;
+    out->size = byte_reader_varint(&r);
+    out->parent = inode_is_dir(out) ? byte_reader_varint(&r) : 0;
+    out->rdev = has_rdev(out->mode) ? get_varint32(&r) : 0;
+    out->ctime = get_stamp(&r, 0);
+    out->mtime = flags & INODE_MTIME_IS_CTIME ? out->ctime : get_stamp(&r, out->ctime.sec);
+    out->atime = flags & INODE_ATIME_IS_MTIME ? out->mtime : get_stamp(&r, out->ctime.sec);
+    out->xattr_names = flags & INODE_XATTR ? get_varint32(&r) : 0;
+    if (flags & INODE_ROWS) {
+        out->rows = byte_reader_varint(&r);
+        out->rows_inside = byte_reader_varint(&r);
+        out->unbound = byte_reader_varint(&r);
+        out->first_unbound = byte_reader_varint(&r);
+    }
+    out->has_chunk0 = flags & INODE_CHUNK0;
+    if (out->has_chunk0) {
+        chunk_row_unpack(&r, &out->chunk0);
+    }
+    bool unknown = (flags & ~(uint64_t)INODE_KNOWN_FLAGS) != 0;
+    return r.bad || unknown || byte_reader_left(&r) != 0 ? ERR_CORRUPT : 0;
+}

@@ -1,0 +1,67 @@
+/* inode.h - an inode as stored: key inode number (row_key.h), value:
+ *
+ *   1       flags: which parts are present or equal to another (INODE_* in inode.c)
+ *   2       mode, little endian: type and permission bits
+ *   varint  nlink, unless it is the usual one (1; a directory: 2)
+ *   varint  uid
+ *   varint  gid, unless equal to uid
+ *   varint  size (directory: entries; symlink: bytes of the target)
+ *   varint  inode of the parent: directories only
+ *   varint  rdev: device nodes only
+ *   varint  ctime seconds (zigzag), then 4 bytes little endian nanoseconds
+ *   varint  mtime seconds - ctime seconds (zigzag), 4 bytes nanoseconds; unless mtime equals ctime
+ *   varint  atime seconds - ctime seconds (zigzag), 4 bytes nanoseconds; unless atime equals mtime
+ *   varint  bytes of the names of extended attributes with a NUL each, if there are any
+ *   4 varints  rows, rows_inside, unbound, first_unbound: if the file has chunks in TABLE_CHUNK
+ *   chunk_row  chunk 0, if it exists
+ *
+ * A small file of the usual kind takes about 30 bytes. There is one encoding of each inode: equal
+ * inodes are equal rows.
+ */
+#ifndef MASTER_CORE_INODE_H
+#define MASTER_CORE_INODE_H
+
+#include <sys/stat.h>
+
+#include "master/core/ns.h"
+
+struct inode {
+    uint64_t ino;
+    uint32_t mode;
+    uint32_t nlink;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t rdev;   /* devices */
+    uint64_t parent; /* directories; the root's is itself */
+    uint64_t size;   /* bytes; entries; bytes of the target */
+    struct stamp ctime;
+    struct stamp mtime;
+    struct stamp atime;
+    uint32_t xattr_names; /* bytes listxattr gives */
+    /* Chunks of number >= 1, in TABLE_CHUNK. */
+    uint64_t rows;          /* how many */
+    uint64_t rows_inside;   /* that begin below size */
+    uint64_t unbound;       /* that are not bound */
+    uint64_t first_unbound; /* no unbound one has a lower number; 0 if unbound is 0 */
+    bool has_chunk0;
+    struct ns_chunk chunk0; /* its ino and number are not used */
+};
+
+enum { INODE_ROW_MAX = 256 };
+
+/* Writes the row at out; returns its length. */
+uint32_t inode_pack(const struct inode *in, uint8_t out[INODE_ROW_MAX]);
+/* 0 or ERR_CORRUPT. */
+MUST_CHECK int inode_unpack(struct bytes row, uint64_t ino, struct inode *out);
+
+static inline bool inode_is_dir(const struct inode *in)
+{
+    return S_ISDIR(in->mode);
+}
+
+static inline bool inode_is_file(const struct inode *in)
+{
+    return S_ISREG(in->mode);
+}
+
+#endif

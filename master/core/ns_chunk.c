@@ -1,0 +1,375 @@
+/* ns_chunk.c - chunks of files: chunk 0 in the inode row, the others in TABLE_CHUNK (chunk_row.h);
+ * and garbage, the replicas of removed chunks: TABLE_GARBAGE, key handle, server (row_key.h), empty
+ * value.
+ *
+ * The inode row counts the chunks of TABLE_CHUNK, so that neither stat nor a size commit walks
+ * them: a commit looks only at chunks from the first that is not bound.
+ */
+#include "master/core/ns_internal.h"
+
+uint64_t chunks_below(const struct ns *ns, uint64_t size)
+{
+    return size / ns->geo.chunk_bytes + (size % ns->geo.chunk_bytes != 0);
+}
+
+uint32_t member_ids(struct bytes list, uint32_t out[REPLICAS_MAX])
+{
+    struct reader r = reader_of(list);
+    uint32_t n = 0;
+    while (!reader_done(&r) && n < REPLICAS_MAX) {
+        dec_u32(&r, &out[n]);
+        n += r.err == 0;
+    }
+    return n;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+static void unpack_row(struct ns *ns, struct bytes key, struct bytes value, struct ns_chunk *out)
+{
+    struct byte_reader r = byte_reader_of(value);
+    chunk_row_unpack(&r, out);
+    if (!row_key_get_pair(key, &out->ino, &out->number) || r.bad || byte_reader_left(&r) != 0) {
+        ns_damaged(ns, "chunk");
+    }
+}
+
+static void save_row(struct change *c, const struct ns_chunk *k)
+{
+    uint8_t row[CHUNK_ROW_MAX];
+    struct row_key key = row_key_pair(k->ino, k->number);
+    store_put(c->ns->store, TABLE_CHUNK, row_key_bytes(&key),
+              bytes_of(row, chunk_row_pack(k, row)));
+}
+
+/* Chunk 0 of the inode as a chunk. */
+static struct ns_chunk chunk0_of(const struct inode *in)
+{
+    struct ns_chunk k = in->chunk0;
+    k.ino = in->ino;
+    k.number = 0;
+    return k;
+}
+
+int chunk_load(struct ns *ns, const struct inode *in, uint64_t number, struct ns_chunk *out)
+{
+    if (number == 0) {
+        *out = chunk0_of(in);
+        return in->has_chunk0 ? 0 : -ENOENT;
+    }
+    struct row_key key = row_key_pair(in->ino, number);
+    struct bytes value;
+    if (in->rows == 0 || store_get(ns->store, TABLE_CHUNK, row_key_bytes(&key), &value) != 0) {
+        return -ENOENT;
+    }
+    unpack_row(ns, row_key_bytes(&key), value, out);
+    return 0;
+}
+
+/* First row of TABLE_CHUNK at or after (ino, number). */
+static int row_seek(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out)
+{
+    struct row_key from = row_key_pair(ino, number);
+    struct bytes key, value;
+    if (store_seek(ns->store, TABLE_CHUNK, row_key_bytes(&from), false, &key, &value) != 0) {
+        return -ENOENT;
+    }
+    unpack_row(ns, key, value, out);
+    return 0;
+}
+
+int chunk_seek(struct ns *ns, const struct inode *in, uint64_t number, struct ns_chunk *out)
+{
+    if (number == 0 && in->has_chunk0) {
+        *out = chunk0_of(in);
+        return 0;
+    }
+    if (in->rows == 0 || row_seek(ns, in->ino, number, out) != 0 || out->ino != in->ino) {
+        return -ENOENT;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- changes */
+
+static void note_unbound(struct inode *in, uint64_t number)
+{
+    in->first_unbound = in->unbound == 0 ? number : MIN(in->first_unbound, number);
+    in->unbound++;
+}
+
+static void note_bound(struct inode *in)
+{
+    in->unbound--;
+    if (in->unbound == 0) {
+        in->first_unbound = 0;
+    }
+}
+
+void chunk_add(struct change *c, struct inode *in, const struct ns_chunk *k)
+{
+    c->ns->chunks++;
+    if (k->number == 0) {
+        in->has_chunk0 = true;
+        in->chunk0 = *k;
+        return;
+    }
+    save_row(c, k);
+    in->rows++;
+    in->rows_inside += k->number < chunks_below(c->ns, in->size);
+    if (!k->bound) {
+        note_unbound(in, k->number);
+    }
+}
+
+void chunk_replace(struct change *c, struct inode *in, const struct ns_chunk *old,
+                   const struct ns_chunk *k)
+{
+    if (k->number == 0) {
+        in->chunk0 = *k;
+        return;
+    }
+    save_row(c, k);
+    if (!old->bound && k->bound) {
+        note_bound(in);
+    }
+}
+
+/* Names every replica for removal. */
+static void make_garbage(struct change *c, const struct ns_chunk *k)
+{
+    for (uint32_t i = 0; i < k->member_count; i++) {
+        struct row_key key = row_key_pair(k->handle, k->members[i]);
+        store_put(c->ns->store, TABLE_GARBAGE, row_key_bytes(&key), bytes_of("", 0));
+    }
+}
+
+static void chunk_remove(struct change *c, struct inode *in, const struct ns_chunk *k)
+{
+    c->ns->chunks--;
+    make_garbage(c, k);
+    if (k->number == 0) {
+        in->has_chunk0 = false;
+        return;
+    }
+    struct row_key key = row_key_pair(in->ino, k->number);
+    store_del(c->ns->store, TABLE_CHUNK, row_key_bytes(&key));
+    in->rows--;
+    in->rows_inside -= k->number < chunks_below(c->ns, in->size);
+    if (!k->bound) {
+        note_bound(in);
+    }
+}
+
+static void remove_from(struct change *c, struct inode *in, uint64_t number)
+{
+    struct ns_chunk k;
+    while (chunk_seek(c->ns, in, number, &k) == 0) {
+        chunk_remove(c, in, &k);
+    }
+}
+
+void chunks_remove_all(struct change *c, struct inode *in)
+{
+    remove_from(c, in, 0);
+}
+
+void chunks_cut(struct change *c, struct inode *in, uint64_t size)
+{
+    struct ns_chunk k, old;
+    remove_from(c, in, chunks_below(c->ns, size));
+    uint32_t trim = (uint32_t)(size % c->ns->geo.chunk_bytes);
+    if (trim != 0 && chunk_load(c->ns, in, size / c->ns->geo.chunk_bytes, &old) == 0) {
+        k = old;
+        k.trim = MIN(old.trim, trim); /* NO_TRIM is the highest */
+        chunk_replace(c, in, &old, &k);
+    }
+    /* What is left begins below the new size. */
+    in->size = size;
+    in->rows_inside = in->rows;
+}
+
+void chunks_grow(struct change *c, struct inode *in, uint64_t size)
+{
+    uint64_t number = MAX(chunks_below(c->ns, in->size), 1);
+    uint64_t end = chunks_below(c->ns, size);
+    in->size = size;
+    struct ns_chunk k;
+    while (in->rows_inside < in->rows && chunk_seek(c->ns, in, number, &k) == 0 && k.number < end) {
+        in->rows_inside++;
+        number = k.number + 1;
+    }
+}
+
+void chunks_bind(struct change *c, struct inode *in, uint64_t end_size)
+{
+    uint64_t end = chunks_below(c->ns, end_size);
+    if (end > 0 && in->has_chunk0) {
+        in->chunk0.bound = true;
+    }
+    uint64_t number = in->first_unbound;
+    struct ns_chunk old;
+    while (in->unbound > 0 && chunk_seek(c->ns, in, number, &old) == 0 && old.number < end) {
+        number = old.number + 1;
+        if (!old.bound) {
+            struct ns_chunk k = old;
+            k.bound = true;
+            chunk_replace(c, in, &old, &k);
+        }
+    }
+    if (in->unbound > 0) {
+        in->first_unbound = MAX(in->first_unbound, end);
+    }
+}
+
+/* ---------------------------------------------------------------- records */
+
+void apply_chunk_new(struct change *c, const struct chunk_new_rec *rec)
+{
+    struct inode in;
+    struct ns_chunk old;
+    c->ns->next_handle = MAX(c->ns->next_handle, rec->handle + 1);
+    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
+        chunk_load(c->ns, &in, rec->number, &old) == 0) {
+        return;
+    }
+    struct ns_chunk k = {
+        .ino = rec->ino,
+        .number = rec->number,
+        .handle = rec->handle,
+        .version = rec->version,
+        .trim = NO_TRIM,
+        .fresh = true,
+    };
+    k.member_count = member_ids(rec->members, k.members);
+    chunk_add(c, &in, &k);
+    inode_save(c, &in);
+}
+
+void apply_chunk_version(struct change *c, const struct chunk_version_rec *rec)
+{
+    struct inode in;
+    struct ns_chunk old;
+    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
+        chunk_load(c->ns, &in, rec->number, &old) != 0 || old.handle != rec->handle) {
+        return;
+    }
+    struct ns_chunk k = old;
+    k.version = rec->version;
+    k.fresh = false;
+    k.bound = true;
+    k.member_count = member_ids(rec->members, k.members);
+    chunk_replace(c, &in, &old, &k);
+    inode_save(c, &in);
+}
+
+int prepare_trimmed(struct look *l, struct trimmed_rec *rec)
+{
+    struct inode in;
+    return look_file(l, rec->ino, &in);
+}
+
+void apply_trimmed(struct change *c, const struct trimmed_rec *rec, struct trimmed_rep *rep)
+{
+    struct inode in;
+    struct ns_chunk old;
+    (void)rep;
+    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
+        chunk_load(c->ns, &in, rec->number, &old) != 0 || old.handle != rec->handle ||
+        old.trim != rec->trim) {
+        return;
+    }
+    struct ns_chunk k = old;
+    k.trim = NO_TRIM;
+    chunk_replace(c, &in, &old, &k);
+    inode_save(c, &in);
+}
+
+void apply_garbage_done(struct change *c, const struct garbage_done_rec *rec)
+{
+    struct reader r = reader_of(rec->done);
+    while (!reader_done(&r)) {
+        uint64_t handle;
+        uint32_t server;
+        dec_u64(&r, &handle);
+        dec_u32(&r, &server);
+        if (r.err == 0) {
+            struct row_key key = row_key_pair(handle, server);
+            store_del(c->ns->store, TABLE_GARBAGE, row_key_bytes(&key));
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- for the service */
+
+int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out)
+{
+    struct inode in;
+    int err = inode_load(ns, ino, &in);
+    return err == 0 ? chunk_load(ns, &in, number, out) : err;
+}
+
+/* First inode at or after `ino`, and not above `last`, that has a chunk 0. */
+static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chunk *out)
+{
+    struct row_key from = row_key_u64(ino);
+    struct bytes key, value;
+    bool after = false;
+    while (store_seek(ns->store, TABLE_INODE, row_key_bytes(&from), after, &key, &value) == 0) {
+        struct inode in;
+        uint64_t found = 0;
+        if (!row_key_get_u64(key, &found) || inode_unpack(value, found, &in) != 0) {
+            ns_damaged(ns, "inode");
+        }
+        if (found > last) {
+            break;
+        }
+        if (in.has_chunk0) {
+            *out = chunk0_of(&in);
+            return 0;
+        }
+        from = row_key_u64(found);
+        after = true;
+    }
+    return -ENOENT;
+}
+
+int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out)
+{
+    struct ns_chunk row, first;
+    int row_err = row_seek(ns, ino, number, &row);
+    if (number > 0 && row_err == 0 && row.ino == ino) {
+        *out = row;
+        return 0;
+    }
+    /* Chunk 0 of an inode up to the row's comes before the row. */
+    uint64_t from = number > 0 ? ino + 1 : ino;
+    uint64_t last = row_err == 0 ? row.ino : UINT64_MAX;
+    if (from >= ino && chunk0_next(ns, from, last, &first) == 0) {
+        *out = first;
+        return 0;
+    }
+    *out = row;
+    return row_err;
+}
+
+int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *out_handle,
+                    uint32_t *out_server)
+{
+    struct row_key from = row_key_pair(handle, server);
+    struct bytes key, value;
+    if (store_seek(ns->store, TABLE_GARBAGE, row_key_bytes(&from), false, &key, &value) != 0) {
+        return -ENOENT;
+    }
+    uint64_t id;
+    if (!row_key_get_pair(key, out_handle, &id) || id > UINT32_MAX) {
+        ns_damaged(ns, "garbage");
+    }
+    *out_server = (uint32_t)id;
+    return 0;
+}
+
+uint64_t ns_next_handle(const struct ns *ns)
+{
+    return ns->next_handle;
+}

@@ -1,0 +1,181 @@
+/* ns_internal.h - what the parts of the namespace share.
+ *
+ * Each operation has a function per phase, named after it: query_x, prepare_x, apply_x, declared
+ * here from the tables and called by ns_dispatch.c. Queries and prepare run in a `struct look`,
+ * which notes what was looked at; apply runs in a `struct change`, which notes what was changed.
+ *
+ * Rows that do not decode end the process (env_die): the environment is damaged.
+ */
+#ifndef MASTER_CORE_NS_INTERNAL_H
+#define MASTER_CORE_NS_INTERNAL_H
+
+#include "master/core/chunk_row.h"
+#include "master/core/dirent.h"
+#include "master/core/inode.h"
+#include "master/core/row_key.h"
+
+enum {
+    NS_CHANGED_SLOTS = 4096,
+    /* Growth is refused below this much room; what frees space may use it. */
+    NS_RESERVE_BYTES = 16 << 20,
+};
+#define NS_LINK_MAX ((uint32_t)INT32_MAX) /* names of a file; 2 + subdirectories of a directory */
+#define NS_SIZE_MAX ((uint64_t)INT64_MAX)
+
+struct ns {
+    struct env *env;
+    struct store *store;
+    struct geometry geo;
+    struct ns_decider decider;
+    /* Kept in TABLE_META (ns_before_commit), not part of the state hash: they follow from the
+     * records. */
+    uint64_t next_ino;
+    uint64_t next_handle;
+    uint64_t next_session;
+    uint32_t next_server;
+    uint64_t chunks;
+    /* Index of the newest record that changed an inode, by hash of its number. */
+    uint64_t changed[NS_CHANGED_SLOTS];
+};
+
+/* ---------------------------------------------------------------- reading */
+
+struct look {
+    struct ns *ns;
+    struct writer *scratch;
+    uint64_t depends; /* newest change of anything looked at */
+};
+
+/* An inode, or a directory (-ENOTDIR): 0 or -ENOENT. Also on failure the answer depends on the
+ * inode. */
+MUST_CHECK int look_inode(struct look *l, uint64_t ino, struct inode *out);
+MUST_CHECK int look_dir(struct look *l, uint64_t ino, struct inode *out);
+/* A regular file; -EISDIR, -EINVAL for others. */
+MUST_CHECK int look_file(struct look *l, uint64_t ino, struct inode *out);
+/* Entry of a directory that exists: 0, -ENOENT, -ENAMETOOLONG. */
+MUST_CHECK int look_entry(struct look *l, uint64_t parent, struct bytes name,
+                          struct dirent_row *out);
+/* 0 if an entry `name` can be made in `parent` and the store may grow, else the status to answer.
+ */
+MUST_CHECK int look_new_entry(struct look *l, uint64_t parent, struct bytes name,
+                              struct inode *out_parent);
+/* 0, or -ENOSPC if the store should not grow. */
+MUST_CHECK int look_room(struct look *l);
+/* Sessions that hold `in` open, if it is about to lose its last name; else an empty list. */
+struct bytes look_holders(struct look *l, const struct inode *in);
+
+/* The same without a look: 0 or -ENOENT. */
+MUST_CHECK int inode_load(struct ns *ns, uint64_t ino, struct inode *out);
+MUST_CHECK int entry_load(struct ns *ns, uint64_t parent, struct bytes name, struct dirent_row *out,
+                          uint64_t *out_free);
+struct attr attr_of(struct ns *ns, const struct inode *in);
+
+/* ---------------------------------------------------------------- changing */
+
+struct change {
+    struct ns *ns;
+    const struct record *record;
+    struct stamp now; /* the record's time */
+    struct writer *scratch;
+};
+
+void inode_save(struct change *c, const struct inode *in);
+/* The inode's row, chunks (to garbage), extended attributes and target go. */
+void inode_remove(struct change *c, struct inode *in);
+/* One name less, at this time. The inode is saved; with no name left it stays only while a session
+ * of `holders` (u64 list) holds it. */
+void inode_unlink(struct change *c, struct inode *in, struct bytes holders);
+/* Notes the sessions of the list (u64) that exist as holders of the inode; false if there is none.
+ */
+bool orphan_keep(struct change *c, uint64_t ino, struct bytes holders);
+/* The session holds the inode no longer; with its last holder an inode without a name goes. */
+void orphan_release(struct change *c, uint64_t ino, uint64_t session);
+/* Removes the set-user-ID bit, and the set-group-ID bit of what its group may execute; not of a
+ * directory. */
+void inode_clear_suid(struct inode *in);
+/* mtime and ctime become the record's. */
+void inode_touch(struct change *c, struct inode *in);
+void ns_note_changed(struct change *c, uint64_t ino);
+void xattrs_remove(struct change *c, struct inode *in);
+
+/* Adds (name -> target) to the directory, whose entry count, times and nlink change but are not
+ * saved. False, and nothing is changed, if the name is there. */
+bool entry_add(struct change *c, struct inode *dir, struct bytes name, const struct inode *target);
+/* Takes the entry out of the directory; nlink falls if it is a subdirectory's. */
+void entry_remove(struct change *c, struct inode *dir, const struct dirent_row *d);
+
+/* ---------------------------------------------------------------- chunks of a file */
+
+/* Positions of a file that begin below `size`. */
+uint64_t chunks_below(const struct ns *ns, uint64_t size);
+/* Chunk `number` of the file: 0 or -ENOENT. */
+MUST_CHECK int chunk_load(struct ns *ns, const struct inode *in, uint64_t number,
+                          struct ns_chunk *out);
+/* First chunk of the file at or after `number`. */
+MUST_CHECK int chunk_seek(struct ns *ns, const struct inode *in, uint64_t number,
+                          struct ns_chunk *out);
+/* Adds a chunk that does not exist; counters of *in change, the caller saves it. */
+void chunk_add(struct change *c, struct inode *in, const struct ns_chunk *k);
+/* Replaces `old` (as loaded) by `k` of the same number. */
+void chunk_replace(struct change *c, struct inode *in, const struct ns_chunk *old,
+                   const struct ns_chunk *k);
+/* Removes chunks that begin at or beyond `size`, and trims the one that `size` cuts. */
+void chunks_cut(struct change *c, struct inode *in, uint64_t size);
+/* Every chunk that begins below `end` is bound. */
+void chunks_bind(struct change *c, struct inode *in, uint64_t end);
+/* Sets in->size to a larger one. */
+void chunks_grow(struct change *c, struct inode *in, uint64_t size);
+void chunks_remove_all(struct change *c, struct inode *in);
+/* Server ids of a list: their number, at most REPLICAS_MAX. */
+uint32_t member_ids(struct bytes list, uint32_t out[REPLICAS_MAX]);
+/* A chunk for an answer, without a primary. Its members are appended to `w`, and must not be
+ * followed by more while the result is used. */
+struct chunk chunk_answer(struct ns *ns, const struct ns_chunk *k, struct writer *w);
+
+/* ---------------------------------------------------------------- sessions */
+
+/* Keeps the answer of a mutation for a retry, and drops those the client has. */
+void reply_keep(struct change *c, struct bytes reply);
+/* 0 and the session of that nonce, or -ENOENT. */
+MUST_CHECK int session_of_nonce(struct ns *ns, uint64_t nonce, uint64_t *out);
+struct session_row {
+    uint64_t session;
+    uint64_t nonce;
+    uint64_t acked; /* answers of lower or equal sequences were dropped */
+    struct bytes host;
+};
+MUST_CHECK int session_unpack(struct bytes key, struct bytes value, struct session_row *out);
+
+/* A row of TABLE_SERVER: 0 or ERR_CORRUPT. */
+MUST_CHECK int server_unpack(struct bytes key, struct bytes value, struct server *out,
+                             uint64_t *out_disk);
+
+_Noreturn void ns_damaged(struct ns *ns, const char *table);
+
+/* ---------------------------------------------------------------- operations */
+
+/* Queries the namespace answers; the others are the service's. */
+#define NS_QUERIES(X)                                                                              \
+    X(lookup) X(getattr) X(readlink) X(readdir) X(getxattr) X(listxattr) X(locate) X(next_chunk)
+
+#define DECLARE_QUERY(name)                                                                        \
+    int query_##name(struct look *l, const struct name##_req *req, struct name##_rep *rep);
+NS_QUERIES(DECLARE_QUERY)
+#undef DECLARE_QUERY
+
+/* prepare_x finds the IN fields of *rec filled in and decides the rest. apply_x finds *rep zeroed;
+ * a record that does not fit the state (what it names is gone) leaves both as they are. */
+#define DECLARE_QUERY(name)
+#define DECLARE_CONTROL(name)
+#define DECLARE_RECORD(name) void apply_##name(struct change *c, const struct name##_rec *rec);
+#define DECLARE_MUTATION(name)                                                                     \
+    int prepare_##name(struct look *l, struct name##_rec *rec);                                    \
+    void apply_##name(struct change *c, const struct name##_rec *rec, struct name##_rep *rep);
+#define OP(name, code, class, doc) DECLARE_##class(name)
+#include "shared/proto/ops.def"
+#undef DECLARE_QUERY
+#undef DECLARE_CONTROL
+#undef DECLARE_RECORD
+#undef DECLARE_MUTATION
+
+#endif

@@ -1,0 +1,193 @@
+/* ns_rows.c - loading and saving inodes and entries, with the notes of what was looked at and
+ * changed. */
+#include "master/core/ns_internal.h"
+#include "shared/base/hmap.h"
+
+#include <stdio.h>
+
+static uint64_t *changed_slot(struct ns *ns, uint64_t ino)
+{
+    return &ns->changed[hmap_hash_u64(ino) % NS_CHANGED_SLOTS];
+}
+
+uint64_t ns_changed_at(const struct ns *ns, uint64_t ino)
+{
+    return ns->changed[hmap_hash_u64(ino) % NS_CHANGED_SLOTS];
+}
+
+void ns_note_changed(struct change *c, uint64_t ino)
+{
+    *changed_slot(c->ns, ino) = c->record->index;
+}
+
+void ns_damaged(struct ns *ns, const char *table)
+{
+    char reason[128];
+    snprintf(reason, sizeof(reason), "a row of the %s table cannot be decoded", table);
+    env_die(ns->env, reason);
+}
+
+int inode_load(struct ns *ns, uint64_t ino, struct inode *out)
+{
+    struct row_key key = row_key_u64(ino);
+    struct bytes row;
+    if (store_get(ns->store, TABLE_INODE, row_key_bytes(&key), &row) != 0) {
+        return -ENOENT;
+    }
+    if (inode_unpack(row, ino, out) != 0) {
+        ns_damaged(ns, "inode");
+    }
+    return 0;
+}
+
+int entry_load(struct ns *ns, uint64_t parent, struct bytes name, struct dirent_row *out,
+               uint64_t *out_free)
+{
+    int err = dirent_find(ns->store, parent, name, out, out_free);
+    if (err == ERR_CORRUPT) {
+        ns_damaged(ns, "directory entry");
+    }
+    return err;
+}
+
+/* ---------------------------------------------------------------- looking */
+
+int look_inode(struct look *l, uint64_t ino, struct inode *out)
+{
+    l->depends = MAX(l->depends, ns_changed_at(l->ns, ino));
+    return inode_load(l->ns, ino, out);
+}
+
+int look_dir(struct look *l, uint64_t ino, struct inode *out)
+{
+    int err = look_inode(l, ino, out);
+    if (err == 0 && !inode_is_dir(out)) {
+        err = -ENOTDIR;
+    }
+    return err;
+}
+
+int look_file(struct look *l, uint64_t ino, struct inode *out)
+{
+    int err = look_inode(l, ino, out);
+    if (err == 0 && !inode_is_file(out)) {
+        err = inode_is_dir(out) ? -EISDIR : -EINVAL;
+    }
+    return err;
+}
+
+int look_entry(struct look *l, uint64_t parent, struct bytes name, struct dirent_row *out)
+{
+    if (name.len > NAME_LEN_MAX) {
+        return -ENAMETOOLONG;
+    }
+    return entry_load(l->ns, parent, name, out, NULL);
+}
+
+int look_room(struct look *l)
+{
+    return store_room(l->ns->store) < NS_RESERVE_BYTES ? -ENOSPC : 0;
+}
+
+int look_new_entry(struct look *l, uint64_t parent, struct bytes name, struct inode *out_parent)
+{
+    struct dirent_row d;
+    uint64_t free;
+    int err = look_dir(l, parent, out_parent);
+    if (err != 0) {
+        return err;
+    }
+    if (name.len > NAME_LEN_MAX) {
+        return -ENAMETOOLONG;
+    }
+    err = entry_load(l->ns, parent, name, &d, &free);
+    if (err == 0) {
+        return -EEXIST;
+    }
+    return free == 0 ? -ENOSPC : look_room(l);
+}
+
+struct bytes look_holders(struct look *l, const struct inode *in)
+{
+    uint32_t start = l->scratch->len;
+    if (inode_is_file(in) && in->nlink == 1) {
+        l->ns->decider.holders(l->ns->decider.owner, in->ino, l->scratch);
+    }
+    struct bytes all = writer_bytes(l->scratch);
+    return bytes_of(start == all.len ? NULL : all.data + start, all.len - start);
+}
+
+/* ---------------------------------------------------------------- changing */
+
+void inode_save(struct change *c, const struct inode *in)
+{
+    uint8_t row[INODE_ROW_MAX];
+    struct row_key key = row_key_u64(in->ino);
+    store_put(c->ns->store, TABLE_INODE, row_key_bytes(&key), bytes_of(row, inode_pack(in, row)));
+    ns_note_changed(c, in->ino);
+}
+
+void inode_remove(struct change *c, struct inode *in)
+{
+    struct row_key key = row_key_u64(in->ino);
+    chunks_remove_all(c, in);
+    xattrs_remove(c, in);
+    if (S_ISLNK(in->mode)) {
+        store_del(c->ns->store, TABLE_SYMLINK, row_key_bytes(&key));
+    }
+    store_del(c->ns->store, TABLE_INODE, row_key_bytes(&key));
+    ns_note_changed(c, in->ino);
+}
+
+void inode_unlink(struct change *c, struct inode *in, struct bytes holders)
+{
+    if (in->nlink > 0) {
+        in->nlink--;
+    }
+    in->ctime = c->now;
+    if (in->nlink == 0 && !orphan_keep(c, in->ino, holders)) {
+        inode_remove(c, in);
+        return;
+    }
+    inode_save(c, in);
+}
+
+void inode_touch(struct change *c, struct inode *in)
+{
+    in->mtime = in->ctime = c->now;
+}
+
+void inode_clear_suid(struct inode *in)
+{
+    if (inode_is_dir(in)) {
+        return;
+    }
+    in->mode &= ~(uint32_t)S_ISUID;
+    if (in->mode & S_IXGRP) {
+        in->mode &= ~(uint32_t)S_ISGID;
+    }
+}
+
+bool entry_add(struct change *c, struct inode *dir, struct bytes name, const struct inode *target)
+{
+    struct dirent_row d;
+    uint64_t cookie;
+    if (name.len > NAME_LEN_MAX || entry_load(c->ns, dir->ino, name, &d, &cookie) == 0 ||
+        cookie == 0) {
+        return false;
+    }
+    d = (struct dirent_row){dir->ino, cookie, target->ino, target->mode & S_IFMT, name};
+    dirent_save(c->ns->store, &d);
+    dir->size++;
+    dir->nlink += inode_is_dir(target);
+    inode_touch(c, dir);
+    return true;
+}
+
+void entry_remove(struct change *c, struct inode *dir, const struct dirent_row *d)
+{
+    dirent_delete(c->ns->store, dir->ino, d->cookie);
+    dir->size--;
+    dir->nlink -= d->type == S_IFDIR;
+    inode_touch(c, dir);
+}

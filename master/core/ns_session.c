@@ -1,0 +1,257 @@
+/* ns_session.c - sessions of mounts, the answers kept for their retries, and inodes without a name
+ * that sessions hold open.
+ *
+ *   TABLE_SESSION  key session; value: nonce 8 bytes little endian, varint acked, host label
+ *   TABLE_REPLY    key session, sequence; value: the encoded answer
+ *   TABLE_ORPHAN   key inode, session; empty value
+ *
+ * Keys as in row_key.h.
+ */
+#include "master/core/ns_internal.h"
+
+/* ---------------------------------------------------------------- sessions */
+
+enum { SESSION_ROW_MAX = 8 + 10 + ADDR_LEN_MAX };
+
+int session_unpack(struct bytes key, struct bytes value, struct session_row *out)
+{
+    struct byte_reader r = byte_reader_of(value);
+    out->nonce = byte_reader_le(&r, 8);
+    out->acked = byte_reader_varint(&r);
+    out->host = bytes_of(r.at, byte_reader_left(&r));
+    bool bad = !row_key_get_u64(key, &out->session) || r.bad || out->host.len > ADDR_LEN_MAX;
+    return bad ? ERR_CORRUPT : 0;
+}
+
+static int session_load(struct ns *ns, uint64_t session, struct session_row *out)
+{
+    struct row_key key = row_key_u64(session);
+    struct bytes value;
+    if (store_get(ns->store, TABLE_SESSION, row_key_bytes(&key), &value) != 0) {
+        return -ENOENT;
+    }
+    if (session_unpack(row_key_bytes(&key), value, out) != 0) {
+        ns_damaged(ns, "session");
+    }
+    return 0;
+}
+
+static void session_save(struct ns *ns, const struct session_row *s)
+{
+    uint8_t row[SESSION_ROW_MAX];
+    struct row_key key = row_key_u64(s->session);
+    put_le(row, s->nonce, 8);
+    size_t n = 8 + put_varint(row + 8, s->acked);
+    memcpy(row + n, s->host.data, s->host.len);
+    store_put(ns->store, TABLE_SESSION, row_key_bytes(&key), bytes_of(row, n + s->host.len));
+}
+
+bool ns_session_exists(struct ns *ns, uint64_t session)
+{
+    struct session_row s;
+    return session_load(ns, session, &s) == 0;
+}
+
+/* The first session at or after `session`. */
+static int session_next(struct ns *ns, uint64_t session, struct session_row *out)
+{
+    struct row_key from = row_key_u64(session);
+    struct bytes key, value;
+    if (store_seek(ns->store, TABLE_SESSION, row_key_bytes(&from), false, &key, &value) != 0) {
+        return -ENOENT;
+    }
+    if (session_unpack(key, value, out) != 0) {
+        ns_damaged(ns, "session");
+    }
+    return 0;
+}
+
+void ns_sessions(struct ns *ns, void (*each)(void *owner, uint64_t session, struct bytes host),
+                 void *owner)
+{
+    struct session_row s;
+    for (uint64_t at = 1; session_next(ns, at, &s) == 0; at = s.session + 1) {
+        each(owner, s.session, s.host);
+    }
+}
+
+int prepare_session_open(struct look *l, struct session_open_rec *rec)
+{
+    struct session_row s;
+    for (uint64_t at = 1; session_next(l->ns, at, &s) == 0; at = s.session + 1) {
+        if (s.nonce == rec->nonce) {
+            rec->session = s.session;
+            return 0;
+        }
+    }
+    rec->session = l->ns->next_session;
+    return 0;
+}
+
+void apply_session_open(struct change *c, const struct session_open_rec *rec,
+                        struct session_open_rep *rep)
+{
+    struct session_row s;
+    rep->session = rec->session;
+    c->ns->next_session = MAX(c->ns->next_session, rec->session + 1);
+    if (session_load(c->ns, rec->session, &s) != 0) {
+        s = (struct session_row){rec->session, rec->nonce, 0, rec->host};
+        session_save(c->ns, &s);
+    }
+}
+
+/* ---------------------------------------------------------------- answers kept */
+
+int ns_reply_find(struct ns *ns, uint64_t session, uint64_t sequence, struct bytes *out)
+{
+    struct session_row s;
+    if (session_load(ns, session, &s) != 0) {
+        return ERR_NO_SESSION;
+    }
+    if (sequence <= s.acked) {
+        return -ESTALE;
+    }
+    struct row_key key = row_key_pair(session, sequence);
+    return store_get(ns->store, TABLE_REPLY, row_key_bytes(&key), out);
+}
+
+/* Drops answers of the session up to `last`. */
+static void replies_drop(struct ns *ns, uint64_t session, uint64_t last)
+{
+    struct row_key from = row_key_pair(session, 0);
+    struct bytes key, value;
+    while (store_seek(ns->store, TABLE_REPLY, row_key_bytes(&from), false, &key, &value) == 0) {
+        uint64_t owner, sequence;
+        if (!row_key_get_pair(key, &owner, &sequence)) {
+            ns_damaged(ns, "reply");
+        }
+        if (owner != session || sequence > last) {
+            break;
+        }
+        struct row_key row = row_key_pair(session, sequence);
+        store_del(ns->store, TABLE_REPLY, row_key_bytes(&row));
+    }
+}
+
+void reply_keep(struct change *c, struct bytes reply)
+{
+    const struct record *r = c->record;
+    struct session_row s;
+    if (session_load(c->ns, r->session, &s) != 0) {
+        return; /* it has ended: nobody will ask */
+    }
+    if (r->acked > s.acked) {
+        uint8_t host[ADDR_LEN_MAX];
+        memcpy(host, s.host.data, s.host.len); /* the view ends with the first change */
+        s.host.data = host;
+        s.acked = r->acked;
+        replies_drop(c->ns, r->session, r->acked);
+        session_save(c->ns, &s);
+    }
+    if (r->sequence > s.acked) {
+        struct row_key key = row_key_pair(r->session, r->sequence);
+        store_put(c->ns->store, TABLE_REPLY, row_key_bytes(&key), reply);
+    }
+}
+
+/* ---------------------------------------------------------------- holders of inodes without a name
+ */
+
+/* The first hold at or after (ino, session). */
+int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uint64_t *out_ino,
+                   uint64_t *out_session)
+{
+    struct row_key from = row_key_pair(ino, session);
+    struct bytes key, value;
+    if (store_seek(ns->store, TABLE_ORPHAN, row_key_bytes(&from), false, &key, &value) != 0) {
+        return -ENOENT;
+    }
+    if (!row_key_get_pair(key, out_ino, out_session)) {
+        ns_damaged(ns, "orphan");
+    }
+    return 0;
+}
+
+static bool orphan_held(struct ns *ns, uint64_t ino)
+{
+    uint64_t found, session;
+    return ns_orphan_next(ns, ino, 0, &found, &session) == 0 && found == ino;
+}
+
+bool orphan_keep(struct change *c, uint64_t ino, struct bytes holders)
+{
+    struct reader r = reader_of(holders);
+    bool held = false;
+    while (!reader_done(&r)) {
+        uint64_t session;
+        dec_u64(&r, &session);
+        if (r.err == 0 && ns_session_exists(c->ns, session)) {
+            struct row_key key = row_key_pair(ino, session);
+            store_put(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key), bytes_of("", 0));
+            held = true;
+        }
+    }
+    return held;
+}
+
+void orphan_release(struct change *c, uint64_t ino, uint64_t session)
+{
+    struct row_key key = row_key_pair(ino, session);
+    struct inode in;
+    if (store_del(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key)) == 0 &&
+        !orphan_held(c->ns, ino) && inode_load(c->ns, ino, &in) == 0 && in.nlink == 0) {
+        inode_remove(c, &in);
+    }
+}
+
+void apply_release_orphan(struct change *c, const struct release_orphan_rec *rec)
+{
+    orphan_release(c, rec->ino, rec->session);
+}
+
+/* ---------------------------------------------------------------- the end of a session */
+
+static void session_remove(struct change *c, uint64_t session)
+{
+    uint64_t ino = 0, holder = 0;
+    while (ns_orphan_next(c->ns, ino, holder, &ino, &holder) == 0) {
+        if (holder == session) {
+            orphan_release(c, ino, session);
+        }
+        holder++;
+    }
+    replies_drop(c->ns, session, UINT64_MAX);
+    struct row_key key = row_key_u64(session);
+    store_del(c->ns->store, TABLE_SESSION, row_key_bytes(&key));
+}
+
+int prepare_session_end(struct look *l, struct session_end_rec *rec)
+{
+    (void)l;
+    (void)rec;
+    return 0;
+}
+
+void apply_session_end(struct change *c, const struct session_end_rec *rec,
+                       struct session_end_rep *rep)
+{
+    (void)rec;
+    (void)rep;
+    session_remove(c, c->record->session);
+}
+
+void apply_session_expire(struct change *c, const struct session_expire_rec *rec)
+{
+    /* Bytes a dead mount wrote and never committed must not show when the file grows over them. */
+    struct reader r = reader_of(rec->writing);
+    while (!reader_done(&r)) {
+        uint64_t ino;
+        struct inode in;
+        dec_u64(&r, &ino);
+        if (r.err == 0 && inode_load(c->ns, ino, &in) == 0 && inode_is_file(&in)) {
+            chunks_cut(c, &in, in.size);
+            inode_save(c, &in);
+        }
+    }
+    session_remove(c, rec->session);
+}
