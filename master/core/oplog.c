@@ -2,25 +2,40 @@
  *
  * Formats, version 1, little endian. Directory "log":
  *
- *   meta.0, meta.1   superblock slots of 512 bytes, written in turn; the one with the higher
- * counter holds off size field 0   4  magic "GMET" 4   4  format 1 8   8  counter 16   8  cluster
- * id 24   8  disk id 32   4  epoch promised 40   8  starts 48   8  committed lower bound 56   8
- * clean_index 64  16  incarnation 80  64  cluster name, zero padded 504   8  XXH3-64 of the 504
- * bytes before
+ *   meta.0, meta.1   superblock slots of 512 bytes, written in turn; the higher counter holds
+ *     off size field
+ *       0   4  magic "GMET"
+ *       4   4  format 1
+ *       8   8  counter
+ *      16   8  cluster id
+ *      24   8  disk id
+ *      32   4  epoch promised
+ *      40   8  starts
+ *      48   8  committed lower bound
+ *      56   8  clean_index
+ *      64  16  incarnation
+ *      80  64  cluster name, zero padded
+ *     504   8  XXH3-64 of the 504 bytes before
  *
- *   log-<first index, 20 digits>   segment, pre-sized and filled with zeros before it gets this
- * name header, 4 KiB: 0   4  magic "GSEG" 4   4  format 1 8   8  cluster id 16   8  first index 24
- * 8  H(first index - 1) 32   4  bytes of the file 4088   8  XXH3-64 of the 4088 bytes before id
- * table, one slot of 32 bytes for each 4 KiB of the file, rounded up to 4 KiB. Slot u belongs to
- *     data unit u; only the first unit of a batch has one, the others stay zero:
+ *   log-<first index, 20 digits>   segment, pre-sized and zero-filled before it gets this name
+ *     header, 4 KiB:
+ *       0   4  magic "GSEG"
+ *       4   4  format 1
+ *       8   8  cluster id
+ *      16   8  first index
+ *      24   8  H(first index - 1)
+ *      32   4  bytes of the file
+ *    4088   8  XXH3-64 of the 4088 bytes before
+ *     id table, one slot of 32 bytes for each 4 KiB of the file, rounded up to 4 KiB. Slot u
+ *     belongs to data unit u; only the first unit of a batch has one, the others stay zero:
  *       0   8  index of the batch's first record
  *       8   4  records
  *      12   4  units of the batch
  *      16   4  epoch of its last record
  *      20   4  low half of H(last record)
  *      24   8  XXH3-64, seeded with the cluster id, of the 24 bytes before
- *     data units of 4 KiB: batches of records (record.h), each padded with zeros to a unit. What is
- * not used is zero.
+ *     data units of 4 KiB: batches of records (record.h), each padded with zeros to a unit. What
+ *     is not used is zero.
  *
  *   next          the coming segment while it is being zeroed
  *   log-*.bad     what a forced start set aside

@@ -2,17 +2,21 @@
  *
  *   off size field (little endian)
  *     0   4  magic       "GOPL"
- *     4   2  fmt         format version 1 in the low 8 bits; FIRST_OF_BATCH 0x100, LAST_OF_BATCH
- * 0x200 6   2  type        code of shared/proto/ops.def (class MUTATION or RECORD) 8   8  cluster
- * cluster id: a foreign log can never be replayed 16   4  epoch       epoch of the master that
- * first wrote it; never rewritten 20   4  body_len    <= RECORD_BODY_MAX 24   8  index contiguous,
- * from 1 32   8  time_ns     wall time chosen by the primary, strictly rising: mtime and ctime come
- * from here 40   8  prev_chain  H(index - 1) 48   8  body_sum    XXH3-64(body) 56   8  hdr_sum
- * XXH3-64(first 56 bytes)
+ *     4   2  fmt         format version 1 in the low 8 bits;
+ *                        FIRST_OF_BATCH 0x100, LAST_OF_BATCH 0x200
+ *     6   2  type        code of shared/proto/ops.def (class MUTATION or RECORD)
+ *     8   8  cluster     cluster id: a foreign log can never be replayed
+ *    16   4  epoch       epoch of the master that first wrote it; never rewritten
+ *    20   4  body_len    <= RECORD_BODY_MAX
+ *    24   8  index       contiguous, from 1
+ *    32   8  time_ns     wall time chosen by the primary, strictly rising: mtime and ctime
+ *    40   8  prev_chain  H(index - 1)
+ *    48   8  body_sum    XXH3-64(body)
+ *    56   8  hdr_sum     XXH3-64(first 56 bytes)
  *
  *   body: session u64, sequence u64, acked u64, then the msgpack of struct <op>_rec.
- *   H(i) = XXH3-64(prev_chain ‖ header bytes 0..39 with the batch bits of fmt cleared ‖ body_sum);
- * H(0) = 0.
+ *   H(i) = XXH3-64(prev_chain, header bytes 0..39 with the batch bits of fmt cleared, body_sum);
+ *   H(0) = 0.
  *
  * Header and body have sums of their own: a torn body still leaves a header that proves the record
  * was being written.
