@@ -1,0 +1,55 @@
+# cluster.sh - what up.sh and down.sh share: where the cluster lives, and which processes are its own.
+#
+# Environment: RUN (state, configuration, logs), MNT (mount point), PORT (of the master; chunkd i has PORT + i),
+# N (chunkservers), BINDIR (programs). A process is ours if it has the recorded pid and its command line names a
+# file of RUN: a pid that was given to somebody else since is neither trusted nor killed.
+
+N=${N:-3}
+MNT=$(readlink -m "${MNT:-/mnt/gfs}")
+PORT=${PORT:-9400}
+mkdir -p "${RUN:-build/run}"
+RUN=$(cd "${RUN:-build/run}" && pwd)
+BINDIR=$(cd "${BINDIR:-build/bin}" && pwd)
+MASTERS=127.0.0.1:$PORT
+
+# mark NAME: what the command line of that process contains.
+mark() {
+    case $1 in
+    fuse) echo "pidfile=$RUN/fuse.pid" ;;
+    *) echo "$RUN/$1.conf" ;;
+    esac
+}
+
+# pid_of NAME: prints the pid if that process of ours runs, else nothing (and fails).
+pid_of() {
+    pid=$(cat "$RUN/$1.pid" 2>/dev/null) || return 1
+    case $pid in
+    '' | *[!0-9]*) return 1 ;;
+    esac
+    # A process that ended but was not waited for has an empty command line.
+    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -e "$(mark "$1")" || return 1
+    echo "$pid"
+}
+
+is_mounted() {
+    grep -qF " $(printf %s "$MNT" | sed 's/ /\\040/g') " /proc/self/mounts
+}
+
+# unmount [lazy]
+unmount() {
+    if [ "$(id -u)" = 0 ]; then
+        timeout 10 umount ${1:+-l} "$MNT" 2>/dev/null
+    else
+        timeout 10 fusermount3 -u ${1:+-z} "$MNT" 2>/dev/null
+    fi
+}
+
+# wait_gone NAME SECONDS
+wait_gone() {
+    tenths=$(($2 * 10))
+    while pid_of "$1" >/dev/null; do
+        [ $tenths -gt 0 ] || return 1
+        tenths=$((tenths - 1))
+        sleep 0.1
+    done
+}

@@ -1,0 +1,55 @@
+#!/bin/sh
+# down.sh - unmounts and stops what up.sh started, by recorded pid; what is dead already is no obstacle. Data stays.
+set -eu
+. "$(dirname "$0")/cluster.sh"
+
+# Programs that are just leaving the mount get ten seconds, then it is taken from under them.
+clear_mount() {
+    tries=20
+    while is_mounted; do
+        if [ $tries = 0 ] || ! pid_of fuse >/dev/null; then
+            unmount lazy || { echo "down: $MNT cannot be unmounted" >&2; return 1; }
+            echo "  $MNT was busy: unmounted lazily"
+            return
+        fi
+        unmount && return
+        tries=$((tries - 1))
+        sleep 0.5
+    done
+}
+
+# signal SIGNAL NAME
+signal() {
+    pid=$(pid_of "$2") && kill "-$1" "$pid" 2>/dev/null || true
+}
+
+stop() { # stop NAME: it has been told to end
+    if ! wait_gone "$1" 10; then
+        echo "  $1 did not end in 10 s: killed"
+        signal KILL "$1"
+        wait_gone "$1" 10 || { echo "down: $1 cannot be killed" >&2; failed=1; return; }
+    fi
+    rm -f "$RUN/$1.pid"
+}
+
+failed=0
+if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted; }; then
+    clear_mount || failed=1
+    wait_gone fuse 5 || signal TERM fuse
+    stop fuse
+fi
+names=
+for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid; do
+    [ -e "$f" ] && names="$names $(basename "$f" .pid)"
+done
+for name in $names; do
+    signal TERM "$name"
+done
+for name in $names; do
+    stop "$name"
+done
+rm -f "$RUN/fuse.pid"
+if [ $failed = 0 ]; then
+    echo "  stopped; data stays in $RUN"
+fi
+exit $failed

@@ -1,0 +1,121 @@
+#!/bin/sh
+# up.sh - one master, N chunkservers and a mount on this machine: starts what is not running, waits until it serves.
+# The environment says which (cluster.sh); GFS_MASTER_CONF and GFS_CHUNKD_CONF are lines added to the configuration.
+set -eu
+. "$(dirname "$0")/cluster.sh"
+
+died() {
+    echo "up: $1" >&2
+    if [ -s "$RUN/$2.log" ]; then
+        echo "up: the end of $RUN/$2.log:" >&2
+        tail -n 5 "$RUN/$2.log" >&2
+    fi
+    exit 1
+}
+
+# launch NAME PROGRAM: in the background, on its own, nothing inherited but the log.
+launch() {
+    rm -f "$RUN/$1.pid"
+    setsid "$BINDIR/$2" "$RUN/$1.conf" </dev/null >>"$RUN/$1.log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+    echo $! >"$RUN/$1.pid"
+    started="$started $1"
+}
+
+start_master() {
+    pid_of master >/dev/null && return
+    mkdir -p "$RUN/master"
+    cat >"$RUN/master.conf" <<END
+# written by make up at every start of the master
+cluster = gfs
+listen = 127.0.0.1:$PORT
+dir = $RUN/master
+${GFS_MASTER_CONF:-}
+END
+    launch master gfs-master
+}
+
+start_chunkd() { # start_chunkd NUMBER
+    pid_of "chunkd-$1" >/dev/null && return
+    mkdir -p "$RUN/chunkd-$1"
+    cat >"$RUN/chunkd-$1.conf" <<END
+# written by make up at every start of this chunkserver
+cluster = gfs
+masters = $MASTERS
+listen = 127.0.0.1:$((PORT + $1))
+dir = $RUN/chunkd-$1
+host = h$1
+rack = r$1
+${GFS_CHUNKD_CONF:-}
+END
+    launch "chunkd-$1" chunkd
+}
+
+check_running() {
+    for name in master $(seq -f 'chunkd-%.0f' 1 "$N"); do
+        pid_of "$name" >/dev/null || died "$name has ended" "$name"
+    done
+}
+
+# Chunkservers of ours whose lease runs, as the master sees them.
+live_chunkds() {
+    "$BINDIR/gfsctl" --masters "$MASTERS" status --json 2>/dev/null |
+        sed -n -E 's/.*"addr": "127\.0\.0\.1:([0-9]+)".*"alive": true.*/\1/p' |
+        while read -r port; do
+            [ "$port" -gt "$PORT" ] && [ "$port" -le $((PORT + N)) ] && echo "$port"
+        done | wc -l
+}
+
+wait_serving() {
+    end=$(($(date +%s) + 60))
+    until [ "$(live_chunkds)" = "$N" ]; do
+        check_running
+        [ "$(date +%s)" -lt $end ] || died "$N chunkservers are not alive at the master after 60 s" master
+        sleep 0.1
+    done
+}
+
+start_mount() {
+    if pid_of fuse >/dev/null; then
+        is_mounted && return
+        wait_gone fuse 10 || died "gfs-fuse runs but $MNT is not mounted" fuse
+    fi
+    if is_mounted; then # its process is dead
+        unmount || unmount lazy || died "the dead mount on $MNT cannot be cleared" fuse
+        cleared=" (a dead mount was cleared)"
+    fi
+    if ! mkdir -p "$MNT" 2>/dev/null; then
+        sudo install -d -o "$(id -u)" -g "$(id -g)" "$MNT"
+    fi
+    if [ ! -c /dev/fuse ]; then
+        modprobe fuse 2>/dev/null || sudo modprobe fuse 2>/dev/null || true
+    fi
+    rm -f "$RUN/fuse.pid"
+    setsid "$BINDIR/gfs-fuse" "$MASTERS:/" "$MNT" -o "host=h1,rack=r1,pidfile=$RUN/fuse.pid,log=$RUN/fuse.log" \
+        </dev/null >>"$RUN/fuse.log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- || died "the mount on $MNT failed" fuse
+    started="$started fuse"
+}
+
+report() {
+    line() { printf '  %-10s pid %-8s %-22s %s\n' "$1" "$(pid_of "$1")" "$2" "$3"; }
+    line master "127.0.0.1:$PORT" "$RUN/master"
+    for i in $(seq 1 "$N"); do
+        line "chunkd-$i" "127.0.0.1:$((PORT + i))" "$RUN/chunkd-$i, rack r$i"
+    done
+    line fuse "$MNT" "mounted${cleared:-}"
+    if [ -n "$started" ]; then
+        echo "  started:$started"
+    else
+        echo "  everything was running already"
+    fi
+    echo "  logs and configuration: $RUN/*.log, $RUN/*.conf"
+    echo "  state of the cluster: $BINDIR/gfsctl --masters $MASTERS status"
+}
+
+started=
+start_master
+for i in $(seq 1 "$N"); do
+    start_chunkd "$i"
+done
+wait_serving
+start_mount
+report
