@@ -1,0 +1,298 @@
+/* options.c - the command line of gfs-fuse. */
+#include "fuse/io/options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char options_usage[] =
+    "usage: gfs-fuse HOST[:PORT][,HOST[:PORT]...]:/ DIR [-f] [-o OPTION[,OPTION...]]\n"
+    "  -f                 stay in the foreground\n"
+    "  -o cluster=NAME    refuse masters of another cluster\n"
+    "  -o host=LABEL      host label of this machine, for nearness (its name unless said)\n"
+    "  -o rack=LABEL      rack label of this machine\n"
+    "  -o pidfile=FILE    write the process id there\n"
+    "  -o log=FILE        append log lines there\n"
+    "  -o soft            fail with EIO after 30 s instead of waiting for the cluster\n"
+    "  -o bg              mount even if no master answers yet\n"
+    "  -o dirty=BYTES     bound of bytes written and not yet on the chunkservers (64M)\n"
+    "  -o attr_timeout=S, entry_timeout=S   seconds the kernel may trust attributes and names (1)\n"
+    "  -o ro|rw, suid|nosuid, dev|nodev, exec|noexec, atime|noatime, sync|async, dirsync\n";
+
+#define DEFAULT_PORT 9400
+#define SOFT_MS      30000
+
+/* Options handed to libfuse as they are. */
+static const char *const kernel_words[] = {"ro",    "rw",    "suid",   "nosuid", "dev",
+                                           "nodev", "exec",  "noexec", "atime",  "noatime",
+                                           "sync",  "async", "dirsync"};
+/* Options of mount(8) and fstab that mean nothing here. */
+static const char *const ignored_words[] = {
+    "defaults", "auto",     "noauto",  "user",        "nouser",      "users",
+    "owner",    "group",    "_netdev", "nofail",      "relatime",    "norelatime",
+    "fg",       "mand",     "nomand",  "strictatime", "diratime",    "nodiratime",
+    "hard",     "_rnetdev", "loud",    "silent",      "allow_other", "default_permissions"};
+
+static bool word_in(const char *word, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static int set_text(char *out, size_t size, const char *key, const char *value, struct why *why)
+{
+    size_t len = strlen(value);
+    if (len == 0 || len >= size) {
+        return why_set(why, -EINVAL, "option %s wants 1 to %zu characters", key, size - 1);
+    }
+    memcpy(out, value, len + 1);
+    return 0;
+}
+
+/* Later the process stands in "/": relative paths are made absolute now. */
+static int set_path(char out[PATH_MAX], const char *key, const char *value, struct why *why)
+{
+    if (value[0] == '/') {
+        return set_text(out, PATH_MAX, key, value, why);
+    }
+    char cwd[PATH_MAX];
+    if (getcwd(cwd, sizeof cwd) == NULL) {
+        return why_set(why, -errno, "cannot tell the current directory: %s", strerror(errno));
+    }
+    int n = snprintf(out, PATH_MAX, "%s/%s", cwd, value);
+    if (value[0] == '\0' || n < 0 || n >= PATH_MAX) {
+        return why_set(why, -EINVAL, "option %s wants a path of at most %d characters", key,
+                       PATH_MAX - 1);
+    }
+    return 0;
+}
+
+static int set_bytes(uint64_t *out, const char *value, struct why *why)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long n = strtoull(value, &end, 10);
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    end += shift != 0;
+    if (errno != 0 || end == value || *end != '\0' || value[0] == '-' || n > UINT64_MAX >> shift ||
+        n << shift < IO_MAX) {
+        return why_set(why, -EINVAL,
+                       "option dirty=%s wants a number of bytes, at least %d (K, M, G)", value,
+                       IO_MAX);
+    }
+    *out = n << shift;
+    return 0;
+}
+
+static int set_seconds(double *out, const char *key, const char *value, struct why *why)
+{
+    char *end = NULL;
+    errno = 0;
+    double s = strtod(value, &end);
+    if (errno != 0 || end == value || *end != '\0' || !(s >= 0.0 && s <= 86400.0)) {
+        return why_set(why, -EINVAL, "option %s=%s wants seconds, 0 to 86400", key, value);
+    }
+    *out = s;
+    return 0;
+}
+
+static int set_value(struct options *o, const char *key, const char *value, struct why *why)
+{
+    if (strcmp(key, "host") == 0) {
+        return set_text(o->host, sizeof o->host, key, value, why);
+    }
+    if (strcmp(key, "rack") == 0) {
+        return set_text(o->rack, sizeof o->rack, key, value, why);
+    }
+    if (strcmp(key, "cluster") == 0) {
+        return set_text(o->cluster, sizeof o->cluster, key, value, why);
+    }
+    if (strcmp(key, "pidfile") == 0) {
+        return set_path(o->pid_file, key, value, why);
+    }
+    if (strcmp(key, "log") == 0) {
+        return set_path(o->log_file, key, value, why);
+    }
+    if (strcmp(key, "dirty") == 0) {
+        return set_bytes(&o->dirty_bytes, value, why);
+    }
+    if (strcmp(key, "attr_timeout") == 0) {
+        return set_seconds(&o->attr_timeout_s, key, value, why);
+    }
+    if (strcmp(key, "entry_timeout") == 0) {
+        return set_seconds(&o->entry_timeout_s, key, value, why);
+    }
+    return why_set(why, -EINVAL, "unknown mount option '%s=%s'", key, value);
+}
+
+static int set_word(struct options *o, const char *word, struct why *why)
+{
+    if (word_in(word, kernel_words, COUNT_OF(kernel_words))) {
+        size_t at = strlen(o->kernel_options);
+        int n = snprintf(o->kernel_options + at, sizeof o->kernel_options - at, "%s%s",
+                         at > 0 ? "," : "", word);
+        if (n < 0 || (size_t)n >= sizeof o->kernel_options - at) {
+            return why_set(why, -EINVAL, "too many mount options");
+        }
+        return 0;
+    }
+    if (word_in(word, ignored_words, COUNT_OF(ignored_words)) || starts_with(word, "x-")) {
+        return 0;
+    }
+    if (strcmp(word, "soft") == 0) {
+        o->soft_ms = SOFT_MS;
+        return 0;
+    }
+    if (strcmp(word, "bg") == 0) {
+        o->mount_first = true;
+        return 0;
+    }
+    return why_set(why, -EINVAL, "unknown mount option '%s'", word);
+}
+
+/* One -o argument. `list` is cut at its commas. */
+static int take_option_list(struct options *o, char *list, struct why *why)
+{
+    char *rest = list;
+    char *one;
+    while ((one = strsep(&rest, ",")) != NULL) {
+        char *eq = strchr(one, '=');
+        int err = 0;
+        if (one[0] == '\0') {
+            continue;
+        }
+        if (eq == NULL || starts_with(one, "x-") || starts_with(one, "user=")) {
+            err = starts_with(one, "user=") ? 0 : set_word(o, one, why);
+        } else {
+            *eq = '\0';
+            err = set_value(o, one, eq + 1, why);
+        }
+        if (err != 0) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* True if `master` ends in ":PORT"; the colons of a bracketed IPv6 address do not count. */
+static bool has_port(const char *master)
+{
+    const char *bracket = strrchr(master, ']');
+    return strchr(bracket != NULL ? bracket : master, ':') != NULL;
+}
+
+static int take_spec(struct options *o, const char *spec, struct why *why)
+{
+    size_t len = strlen(spec);
+    if (len < 3 || len >= sizeof o->spec || strcmp(spec + len - 2, ":/") != 0) {
+        return why_set(why, -EINVAL,
+                       "'%s' is not HOST[:PORT][,HOST[:PORT]...]:/ (the root of the cluster)",
+                       spec);
+    }
+    memcpy(o->spec, spec, len + 1);
+    char hosts[sizeof o->spec];
+    memcpy(hosts, spec, len - 2);
+    hosts[len - 2] = '\0';
+    char *rest = hosts;
+    char *one;
+    size_t at = 0;
+    while ((one = strsep(&rest, ",")) != NULL) {
+        if (one[0] == '\0' || one[0] == ':' || strchr(one, '/') != NULL) {
+            return why_set(why, -EINVAL, "'%s' names a master that is not HOST or HOST:PORT", spec);
+        }
+        char port[16] = "";
+        if (!has_port(one)) {
+            snprintf(port, sizeof port, ":%d", DEFAULT_PORT);
+        }
+        int n = snprintf(o->masters + at, sizeof o->masters - at, "%s%s%s", at > 0 ? "," : "", one,
+                         port);
+        if (n < 0 || (size_t)n >= sizeof o->masters - at) {
+            return why_set(why, -EINVAL, "'%s' names too many masters", spec);
+        }
+        at += (size_t)n;
+    }
+    return 0;
+}
+
+static int take_dir(struct options *o, const char *dir, struct why *why)
+{
+    struct stat st;
+    if (realpath(dir, o->dir) == NULL || stat(o->dir, &st) != 0) {
+        if (errno == ENOTCONN) {
+            return why_set(why, -errno, "%s is a mount whose daemon died; unmount it first", dir);
+        }
+        return why_set(why, -errno, "cannot mount on %s: %s", dir, strerror(errno));
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        return why_set(why, -ENOTDIR, "cannot mount on %s: it is not a directory", dir);
+    }
+    return 0;
+}
+
+static void set_defaults(struct options *o, bool is_root)
+{
+    *o = (struct options){.dirty_bytes = 64u << 20, .attr_timeout_s = 1.0, .entry_timeout_s = 1.0};
+    if (gethostname(o->host, sizeof o->host - 1) != 0) {
+        o->host[0] = '\0';
+    }
+    /* libfuse starts from nosuid,nodev; root gets what mount(8) gives for other filesystems. */
+    if (is_root) {
+        strcpy(o->kernel_options, "suid,dev");
+    }
+}
+
+/* Letters that only mount(8) passes: -s sloppy, -n no mtab, -t TYPE, -N NAMESPACE. */
+int options_parse(struct options *o, int argc, char **argv, struct why *why)
+{
+    const char *base = strrchr(argv[0], '/');
+    bool by_mount = starts_with(base != NULL ? base + 1 : argv[0], "mount.");
+    const char *names[2];
+    int names_count = 0;
+    set_defaults(o, geteuid() == 0);
+    for (int i = 1; i < argc; i++) {
+        int err = 0;
+        const char *a = argv[i];
+        if (strcmp(a, "-h") == 0 || strcmp(a, "--help") == 0) {
+            o->help = true;
+            return 0;
+        }
+        if (strcmp(a, "-f") == 0) {
+            *(by_mount ? &o->fake : &o->foreground) = true;
+        } else if (strcmp(a, "-v") == 0) {
+            o->verbose = true;
+        } else if (by_mount && (strcmp(a, "-s") == 0 || strcmp(a, "-n") == 0)) {
+            continue;
+        } else if (by_mount && i + 1 < argc && (strcmp(a, "-t") == 0 || strcmp(a, "-N") == 0)) {
+            i++;
+        } else if (strcmp(a, "-o") == 0 && i + 1 < argc) {
+            err = take_option_list(o, argv[++i], why);
+        } else if (starts_with(a, "-o") && a[2] != '\0') {
+            err = take_option_list(o, argv[i] + 2, why);
+        } else if (a[0] == '-') {
+            return why_set(why, -EINVAL, "unknown argument '%s'", a);
+        } else if (names_count == 2) {
+            return why_set(why, -EINVAL, "one argument too many: '%s'", a);
+        } else {
+            names[names_count++] = a;
+        }
+        if (err != 0) {
+            return err;
+        }
+    }
+    if (names_count != 2) {
+        return why_set(why, -EINVAL, "a SPEC and a DIR are wanted, see --help");
+    }
+    int err = take_spec(o, names[0], why);
+    return err != 0 ? err : take_dir(o, names[1], why);
+}
