@@ -197,7 +197,8 @@ bool uv_net_log_allowed(struct uv_env *u)
     return true;
 }
 
-static void op_log(struct env *e, enum log_level level, const char *format, va_list ap)
+static PRINTF_LIKE(3, 0) void op_log(struct env *e, enum log_level level, const char *format,
+                                     va_list ap)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
     struct uv_env *u = ENV_OF(e);
@@ -225,7 +226,7 @@ static void op_log(struct env *e, enum log_level level, const char *format, va_l
     }
 }
 
-static _Noreturn void op_die(struct env *e, const char *reason)
+static __attribute__((noreturn)) void op_die(struct env *e, const char *reason)
 {
     env_log(e, LOG_ERROR, "cannot go on: %s", reason);
     _exit(EXIT_DIED);
