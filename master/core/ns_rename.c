@@ -111,7 +111,7 @@ int prepare_rename(struct look *l, struct rename_rec *rec)
         uint64_t free;
         struct dirent_row none;
         err = entry_load(l->ns, rec->new_parent, rec->new_name, &none, &free);
-        return err == -ENOENT && free == 0 ? -ENOSPC : look_room(l);
+        return err == -ENOENT && free == 0 ? -ENOSPC : 0;
     }
     if (rec->flags != EXCHANGE) {
         err = check_replace(&e.moved, &e.replaced);
