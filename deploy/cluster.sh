@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # cluster.sh - what up.sh and down.sh share: where the cluster lives, and which processes are its own.
 #
 # Environment: RUN (state, configuration, logs), MNT (mount point), PORT (of the master; chunkd i has PORT + i),
@@ -33,6 +34,11 @@ pid_of() {
 
 is_mounted() {
     grep -qF " $(printf %s "$MNT" | sed 's/ /\\040/g') " /proc/self/mounts
+}
+
+# A mount whose process is gone.
+mount_is_dead() {
+    LC_ALL=C timeout 5 stat "$MNT" 2>&1 | grep -q "not connected"
 }
 
 # unmount [lazy]

@@ -33,7 +33,7 @@ stop() { # stop NAME: it has been told to end
 }
 
 failed=0
-if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted; }; then
+if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted && mount_is_dead; }; then
     clear_mount || failed=1
     wait_gone fuse 5 || signal TERM fuse
     stop fuse

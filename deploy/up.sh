@@ -79,7 +79,8 @@ start_mount() {
         is_mounted && return
         wait_gone fuse 10 || died "gfs-fuse runs but $MNT is not mounted" fuse
     fi
-    if is_mounted; then # its process is dead
+    if is_mounted; then
+        mount_is_dead || died "$MNT is mounted already, and not by this cluster" fuse
         unmount || unmount lazy || died "the dead mount on $MNT cannot be cleared" fuse
         cleared=" (a dead mount was cleared)"
     fi
