@@ -1,0 +1,70 @@
+#!/bin/sh
+# smoke.sh - the ordinary things on a mount, with shell tools and with posix_check; then the same data after a remount.
+. "$(dirname "$0")/lib.sh"
+POSIX_CHECK=${POSIX_CHECK:-$TOP/build/debug/posix_check}
+cluster_up
+
+say "shell tools"
+mkdir -p "$MNT/a/b/c"
+echo hello >"$MNT/a/b/c/file"
+same "content" "$(cat "$MNT/a/b/c/file")" hello
+cp -rp /usr/include/linux/netfilter "$MNT/a/tree"
+expect "cp -rp" diff -r /usr/include/linux/netfilter "$MNT/a/tree"
+mv "$MNT/a/tree" "$MNT/moved"
+expect "mv of a directory" diff -r /usr/include/linux/netfilter "$MNT/moved"
+ln "$MNT/a/b/c/file" "$MNT/hard"
+ln -s a/b/c/file "$MNT/soft"
+same "hard link" "$(cat "$MNT/hard")" hello
+same "symlink" "$(cat "$MNT/soft")" hello
+echo more >>"$MNT/hard"
+same "append" "$(tail -n 1 "$MNT/soft")" more
+same "link count" "$(stat -c %h "$MNT/hard")" 2
+dd if=/dev/urandom of="$WORK/data" bs=1M count=9 status=none
+cp "$WORK/data" "$MNT/data"
+expect "9 MiB" cmp "$WORK/data" "$MNT/data"
+dd if="$WORK/data" of="$MNT/small-writes" bs=777 count=2000 status=none
+expect "odd writes" cmp -n 1554000 "$WORK/data" "$MNT/small-writes"
+tar -C /usr/include/linux -cf - netfilter | tar -C "$MNT" -xf -
+expect "tar keeps times" sh -c "cd '$MNT' && tar -C /usr/include/linux -cf - netfilter | tar -df -"
+rm -r "$MNT/netfilter"
+same "find" "$(find "$MNT/moved" -type f | wc -l)" "$(find /usr/include/linux/netfilter -type f | wc -l)"
+expect "df" df "$MNT" >/dev/null
+same "type" "$(stat -f -c %l "$MNT")" 255
+touch -d '2300-01-01 00:00:00.123456789 UTC' "$MNT/hard"
+same "time" "$(stat -c %Y "$MNT/soft" -L)" 10413792000
+expect "two programs append" sh -c "for i in 1 2 3 4; do (for j in \$(seq 50); do echo line >>'$MNT/log'; done) & done; wait"
+same "appended lines" "$(wc -l <"$MNT/log")" 200
+
+say "posix_check"
+mkdir "$MNT/posix"
+expect "posix_check" "$POSIX_CHECK" "$MNT/posix"
+rm -rf "$MNT/posix"
+
+say "unmount and mount again"
+p=$(pid_of fuse)
+(cd "$MNT" && find . | sort) >"$WORK/before"
+umount "$MNT"
+wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
+cluster_up
+same "the tree" "$(cd "$MNT" && find . | sort | cmp - "$WORK/before" && echo same)" same
+expect "the data" cmp "$WORK/data" "$MNT/data"
+expect "the directory" diff -r /usr/include/linux/netfilter "$MNT/moved"
+same "time after a remount" "$(stat -c %Y "$MNT/hard")" 10413792000
+
+say "wrong command lines are refused with a sentence"
+refused() { # refused PART_OF_THE_SENTENCE ARGUMENT...
+    part=$1
+    shift
+    out=$("$BIN/gfs-fuse" "$@" 2>&1) && fail "gfs-fuse $* succeeded"
+    case $out in
+    *"$part"*) ;;
+    *) fail "gfs-fuse $* says '$out', expected '$part'" ;;
+    esac
+}
+refused "unknown mount option 'colour'" "127.0.0.1:$PORT:/" "$WORK" -o colour
+refused "unknown mount option 'size=3'" "127.0.0.1:$PORT:/" "$WORK" -o size=3
+refused "is not HOST" "127.0.0.1:$PORT" "$WORK"
+refused "is not a directory" "127.0.0.1:$PORT:/" "$WORK/data"
+refused "No such file" "127.0.0.1:$PORT:/" "$WORK/none"
+refused "wants a number of bytes" "127.0.0.1:$PORT:/" "$WORK" -o dirty=12monkeys
+refused "a SPEC and a DIR are wanted" "127.0.0.1:$PORT:/"
