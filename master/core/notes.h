@@ -1,0 +1,59 @@
+/* notes.h - what is known to be wrong with single replicas, for the few of which something is.
+ *
+ * Learned from reports, from bad blocks and from grants that failed; volatile, and only a hint: it
+ * keeps readers away from replicas that would refuse them and tells the repair scan where to look. What
+ * a replica really holds, the grant machine asks its server. A note speaks of a replica at one version of
+ * its chunk and means nothing at another.
+ * Pure; loop thread only. Bound: NOTES_MAX; beyond it new notes are dropped.
+ */
+#ifndef MASTER_CORE_NOTES_H
+#define MASTER_CORE_NOTES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/base/hmap.h"
+
+enum { NOTES_MAX = 1 << 20 };
+
+enum note_kind {
+    NOTE_NONE,
+    NOTE_MISSING, /* its server does not have it */
+    NOTE_STALE,   /* it holds an older version */
+    NOTE_SUSPECT, /* it must be compared with a peer */
+    NOTE_BAD,     /* a block failed its checksum */
+    NOTE_CLONING, /* it was being filled */
+    NOTE_AHEAD,   /* it was prepared for a version that was never committed */
+    NOTE_EXTRA,   /* its server has one but is no member of the chunk */
+};
+
+struct note {
+    struct hmap_node node;
+    uint64_t handle;
+    uint64_t version; /* of the chunk, when it was noted */
+    uint32_t server;
+    enum note_kind kind;
+    uint32_t round; /* last repair scan that looked at it */
+};
+
+struct notes {
+    struct hmap map; /* by handle */
+};
+
+void notes_init(struct notes *ns);
+void notes_close(struct notes *ns);
+/* Replaces an older note of the same replica; NOTE_NONE removes it. */
+void notes_set(struct notes *ns, uint64_t handle, uint32_t server, uint64_t version,
+               enum note_kind kind);
+/* Kind noted for the replica at this version. */
+enum note_kind notes_get(const struct notes *ns, uint64_t handle, uint32_t server,
+                         uint64_t version);
+/* Walks the notes of a chunk. */
+struct note *notes_first(const struct notes *ns, uint64_t handle);
+struct note *notes_next(const struct note *n);
+/* A server will report anew. */
+void notes_clear_server(struct notes *ns, uint32_t server);
+/* Drops notes that no scan looked at in `round` or the one before: their chunks are gone. */
+void notes_sweep(struct notes *ns, uint32_t round);
+
+#endif

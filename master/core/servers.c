@@ -1,0 +1,120 @@
+/* servers.c - the chunkservers as this master sees them. */
+#include "master/core/servers.h"
+#include "shared/base/mem.h"
+
+void servers_close(struct servers *ss)
+{
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        if (ss->by_id[id] != NULL) {
+            rpc_cancel(&ss->by_id[id]->drop_call);
+            mem_free(ss->by_id[id]);
+            ss->by_id[id] = NULL;
+        }
+    }
+    ss->count = 0;
+}
+
+struct chunkserver *servers_get(const struct servers *ss, uint32_t id)
+{
+    return id <= SERVERS_MAX ? ss->by_id[id] : NULL;
+}
+
+struct chunkserver *servers_by_disk(const struct servers *ss, uint64_t disk)
+{
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        if (ss->by_id[id] != NULL && ss->by_id[id]->disk == disk) {
+            return ss->by_id[id];
+        }
+    }
+    return NULL;
+}
+
+static void copy_text(char *out, size_t size, struct bytes text)
+{
+    size_t n = MIN(text.len, size - 1);
+    if (n > 0) {
+        memcpy(out, text.data, n);
+    }
+    out[n] = 0;
+}
+
+struct chunkserver *servers_put(struct servers *ss, uint64_t disk, const struct server *row)
+{
+    if (row->id == 0 || row->id > SERVERS_MAX) {
+        return NULL;
+    }
+    struct chunkserver *s = ss->by_id[row->id];
+    if (s == NULL) {
+        s = mem_new(struct chunkserver);
+        s->id = row->id;
+        ss->by_id[row->id] = s;
+        ss->count++;
+    }
+    s->disk = disk;
+    copy_text(s->addr, sizeof(s->addr), row->addr);
+    copy_text(s->host, sizeof(s->host), row->host);
+    copy_text(s->rack, sizeof(s->rack), row->rack);
+    return s;
+}
+
+bool servers_differs(const struct chunkserver *s, const struct server *row)
+{
+    return !bytes_equal(bytes_str(s->addr), row->addr) ||
+           !bytes_equal(bytes_str(s->host), row->host) ||
+           !bytes_equal(bytes_str(s->rack), row->rack);
+}
+
+bool server_alive(const struct chunkserver *s, uint64_t now_ns)
+{
+    return s->peer != NULL && s->beating && now_ns < s->lease_until_ns;
+}
+
+bool server_has_room(const struct chunkserver *s, const struct geometry *geo)
+{
+    /* What is free must hold a chunk, but a small disk may be filled to its last part. */
+    uint64_t reserve = MIN((uint64_t)geo->chunk_bytes, s->total / 64);
+    return !s->full && s->avail > reserve;
+}
+
+uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
+                       bool room)
+{
+    uint32_t n = 0;
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        const struct chunkserver *s = ss->by_id[id];
+        n += s != NULL && server_alive(s, now_ns) && (!room || server_has_room(s, geo));
+    }
+    return n;
+}
+
+struct server server_as_field(const struct chunkserver *s)
+{
+    return (struct server){.id = s->id,
+                           .addr = bytes_str(s->addr),
+                           .host = bytes_str(s->host),
+                           .rack = bytes_str(s->rack)};
+}
+
+struct placement_server server_as_candidate(const struct chunkserver *s)
+{
+    return (struct placement_server){
+        .id = s->id, .host = bytes_str(s->host), .rack = bytes_str(s->rack), .avail = s->avail};
+}
+
+uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
+                            struct placement_server *out, uint32_t max)
+{
+    uint32_t n = 0;
+    for (uint32_t id = 1; id <= SERVERS_MAX && n < max; id++) {
+        const struct chunkserver *s = ss->by_id[id];
+        if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo)) {
+            out[n++] = server_as_candidate(s);
+        }
+    }
+    return n;
+}
+
+uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo)
+{
+    return MAX(1u, MIN(geo->replicas, ss->count));
+}

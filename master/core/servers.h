@@ -1,0 +1,79 @@
+/* servers.h - the chunkservers as this master sees them: who is connected, with what lease and space.
+ *
+ * Which disks ever joined stands in the namespace's rows; this is the volatile side. A chunkserver's
+ * lease is counted here from the moment a heartbeat was answered and a little longer than the
+ * chunkserver counts it: once it ended here the chunkserver certainly serves nothing under it. A new
+ * master knows nothing of the leases its predecessor renewed and counts each as just renewed.
+ * Pure; loop thread only. Bound: SERVERS_MAX.
+ */
+#ifndef MASTER_CORE_SERVERS_H
+#define MASTER_CORE_SERVERS_H
+
+#include "master/core/placement.h"
+#include "shared/base/geometry.h"
+#include "shared/base/limits.h"
+#include "shared/env/rpc.h"
+
+enum { SERVERS_MAX = 1024, DROP_BATCH = 1024 };
+
+struct peer;
+struct report;
+
+struct chunkserver {
+    uint32_t id;
+    uint64_t disk;
+    char addr[ADDR_LEN_MAX + 1];
+    char host[LABEL_LEN_MAX + 1];
+    char rack[LABEL_LEN_MAX + 1];
+    uint64_t boot;     /* of the process that registered last; 0 = none yet */
+    struct peer *peer; /* its connection, once registered; NULL = away */
+    uint64_t total;    /* as of the last heartbeat, bytes */
+    uint64_t avail;
+    uint64_t chunks;
+    uint64_t heartbeat_ns;   /* last one answered; 0 = none since this master started */
+    uint64_t lease_until_ns; /* 0 = certainly none */
+    bool beating;            /* a heartbeat came since it registered */
+    bool reported;           /* its report since it registered is merged */
+    bool fenced;             /* cut off: may register again once its lease ended */
+    bool full;               /* a write failed for space since its last heartbeat */
+    uint32_t copies;         /* copies between replicas that run from or to it */
+    struct report *report;   /* being merged, or NULL */
+
+    /* Removal of replicas: one request at a time. */
+    struct rpc_call drop_call;
+    uint64_t drops[DROP_BATCH];
+    bool drop_logged[DROP_BATCH]; /* a garbage row names it */
+    uint32_t drop_count;
+    uint64_t drop_after_ns; /* not before: the last request failed */
+};
+
+struct servers {
+    struct chunkserver *by_id[SERVERS_MAX + 1]; /* NULL = unknown */
+    uint32_t count;
+};
+
+void servers_close(struct servers *ss);
+struct chunkserver *servers_get(const struct servers *ss, uint32_t id); /* NULL if unknown */
+struct chunkserver *servers_by_disk(const struct servers *ss, uint64_t disk);
+/* Learns of a disk or of its new labels. NULL if the id is out of bounds. */
+struct chunkserver *servers_put(struct servers *ss, uint64_t disk, const struct server *row);
+/* True if the row says something new. */
+bool servers_differs(const struct chunkserver *s, const struct server *row);
+
+/* Its lease runs and it is here: it may serve and be given work. */
+bool server_alive(const struct chunkserver *s, uint64_t now_ns);
+/* Room for another chunk. */
+bool server_has_room(const struct chunkserver *s, const struct geometry *geo);
+/* Servers alive; with room only if `room`. */
+uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
+                       bool room);
+/* As `server` of the tables; views into s. */
+struct server server_as_field(const struct chunkserver *s);
+struct placement_server server_as_candidate(const struct chunkserver *s);
+/* Servers alive with room, for placement. Returns their count. */
+uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
+                            struct placement_server *out, uint32_t max);
+/* Replicas a chunk should have: geometry.replicas, or fewer if fewer servers ever joined (at least 1). */
+uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo);
+
+#endif
