@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -290,6 +291,14 @@ static void raise_file_limit(void)
     }
 }
 
+/* Payload buffers of a megabyte come and go: giving their pages back to the kernel each time would cost
+ * more (faults, zeroing) than receiving them. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 static int init_loop(struct uv_env *u)
 {
     int err = uv_loop_init(&u->loop);
@@ -327,6 +336,7 @@ struct uv_env *uv_env_create(const struct uv_env_config *cfg, struct why *why)
         }
     }
     raise_file_limit();
+    keep_memory();
     int err = disk_init(u, cfg, why);
     if (err == 0 && (err = init_loop(u)) != 0) {
         (void)why_set(why, err, "cannot start the event loop: %s", uv_strerror(err));
