@@ -1,0 +1,392 @@
+/* test_ns_attr.c - setattr, truncation and trims, size commits, blocks, chunks, extended attributes. */
+#include "tests/unit/ns_fixture.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+Suite *suite_ns_attr(void);
+
+enum { CHUNK = FIXTURE_CHUNK };
+
+START_TEST(mode_and_owner)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = make_file(f, ROOT_INO, "a"), d = make_dir(f, ROOT_INO, "d");
+    struct stamp made = attr(f, a).mtime;
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_MODE, .mode = S_IFDIR | 06755), 0);
+    ck_assert_uint_eq(f->rep.setattr_rep.attr.mode, S_IFREG | 06755);
+    ck_assert(same_time(attr(f, a).ctime, last_time(f)) && same_time(attr(f, a).mtime, made));
+    /* Another owner: both bits go; the group's only if the group may execute. */
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_UID, .uid = 5, .gid = 6), 0);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 0755);
+    ck_assert_uint_eq(attr(f, a).uid, 5);
+    ck_assert_uint_eq(attr(f, a).gid, 0);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_MODE, .mode = 06745), 0);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_GID, .gid = 6), 0);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 02745);
+    ck_assert_uint_eq(attr(f, a).gid, 6);
+    ck_assert_int_eq(
+        DO(f, setattr, .ino = a, .mask = SETATTR_GID | SETATTR_MODE, .gid = 7, .mode = 04711), 0);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 04711);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_SIZE | SETATTR_CLEAR_SUID), 0);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 0711);
+    /* Directories keep theirs. */
+    ck_assert_int_eq(
+        DO(f, setattr, .ino = d, .mask = SETATTR_UID | SETATTR_MODE, .uid = 5, .mode = 06755), 0);
+    ck_assert_int_eq(DO(f, setattr, .ino = d, .mask = SETATTR_GID | SETATTR_CLEAR_SUID, .gid = 5),
+                     0);
+    ck_assert_uint_eq(attr(f, d).mode, S_IFDIR | 06755);
+    ck_assert_int_eq(DO(f, setattr, .ino = 99, .mask = SETATTR_MODE), -ENOENT);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = 1u << 20), -EINVAL);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(times)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = make_file(f, ROOT_INO, "a");
+    static const struct stamp stamps[] = {{0, 0},          {-1, 999999999}, {INT64_MAX, 1},
+                                          {INT64_MIN, 2},  {1ll << 33, 3},  {INT64_MIN, 0},
+                                          {1700000000, 5}, {-5000000000, 6}};
+    for (size_t i = 0; i < COUNT_OF(stamps); i++) {
+        struct stamp other = stamps[(i + 3) % COUNT_OF(stamps)];
+        ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_ATIME | SETATTR_MTIME,
+                            .atime = stamps[i], .mtime = other),
+                         0);
+        struct attr got = attr(f, a);
+        ck_assert(same_time(got.atime, stamps[i]));
+        ck_assert(same_time(got.mtime, other));
+        ck_assert(same_time(got.ctime, last_time(f)));
+    }
+    ck_assert_int_eq(
+        DO(f, setattr, .ino = a, .mask = SETATTR_ATIME | SETATTR_ATIME_NOW, .atime = {9, 9}), 0);
+    ck_assert(same_time(attr(f, a).atime, last_time(f)));
+    ck_assert(same_time(attr(f, a).mtime, stamps[(COUNT_OF(stamps) + 2) % COUNT_OF(stamps)]));
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_MTIME_NOW), 0);
+    ck_assert(same_time(attr(f, a).mtime, last_time(f)));
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_ATIME, .atime = {0, 1000000000}),
+                     -EINVAL);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_MTIME, .mtime = {0, 1000000000}),
+                     -EINVAL);
+    /* The size's own mtime gives way to an explicit one. */
+    ck_assert_int_eq(
+        DO(f, setattr, .ino = a, .mask = SETATTR_SIZE | SETATTR_MTIME, .mtime = {4, 5}, .size = 10),
+        0);
+    ck_assert(same_time(attr(f, a).mtime, (struct stamp){4, 5}));
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(size_refusals)
+{
+    struct fixture *f = fixture_open();
+    uint64_t d = make_dir(f, ROOT_INO, "d"), a = make_file(f, ROOT_INO, "a");
+    ck_assert_int_eq(DO(f, mknod, .parent = d, .name = N("fifo"), .mode = S_IFIFO), 0);
+    uint64_t fifo = f->rep.mknod_rep.attr.ino;
+    ck_assert_int_eq(DO(f, setattr, .ino = d, .mask = SETATTR_SIZE), -EISDIR);
+    ck_assert_int_eq(DO(f, setattr, .ino = fifo, .mask = SETATTR_SIZE), -EINVAL);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_SIZE, .size = 1ull << 63), -EFBIG);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_SIZE, .size = INT64_MAX), 0);
+    ck_assert_uint_eq(attr(f, a).size, INT64_MAX);
+    ck_assert_int_eq(DO(f, extend, .ino = d, .end = 1), -EISDIR);
+    ck_assert_int_eq(DO(f, extend, .ino = fifo, .end = 1), -EINVAL);
+    ck_assert_int_eq(DO(f, extend, .ino = 99, .end = 1), -ENOENT);
+    ck_assert_int_eq(DO(f, extend, .ino = a, .end = 1ull << 63), -EFBIG);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(extend_commits)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = create_file(f, ROOT_INO, "a");
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_MODE, .mode = 06755), 0);
+    ck_assert(!chunk(f, a, 0).bound);
+    extend(f, a, 0);
+    ck_assert(!chunk(f, a, 0).bound);
+    extend(f, a, 1000);
+    ck_assert_uint_eq(f->rep.extend_rep.attr.size, 1000);
+    ck_assert_uint_eq(f->rep.extend_rep.attr.blocks, 2);
+    ck_assert(chunk(f, a, 0).bound && chunk(f, a, 0).fresh);
+    ck_assert(same_time(attr(f, a).mtime, last_time(f)));
+    ck_assert(same_time(attr(f, a).ctime, last_time(f)));
+    ck_assert(!same_time(attr(f, a).atime, last_time(f)));
+    extend(f, a, 500);
+    ck_assert_uint_eq(attr(f, a).size, 1000);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 06755);
+    ck_assert_int_eq(DO(f, extend, .ino = a, .end = 10, .clear_suid = true), 0);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 0755);
+    fixture_close(f);
+}
+END_TEST
+
+/* Chunks in any order, beyond the size and in holes: binding and blocks stay right (the audit counts). */
+START_TEST(extend_binds_what_it_covers)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = create_file(f, ROOT_INO, "a");
+    grow_chunk(f, a, 7);
+    grow_chunk(f, a, 3);
+    grow_chunk(f, a, 5);
+    fixture_check(f);
+    ck_assert_uint_eq(attr(f, a).blocks, 0);
+    extend(f, a, 3 * CHUNK + 1);
+    fixture_check(f);
+    ck_assert(chunk(f, a, 0).bound && chunk(f, a, 3).bound);
+    ck_assert(!chunk(f, a, 5).bound && !chunk(f, a, 7).bound);
+    ck_assert_uint_eq(attr(f, a).blocks, CHUNK / 512 + 1);
+    grow_chunk(f, a, 2); /* in a hole, below the size */
+    fixture_check(f);
+    ck_assert_uint_eq(attr(f, a).blocks, 2 * CHUNK / 512 + 1);
+    extend(f, a, 2 * CHUNK); /* does not reach it */
+    ck_assert(!chunk(f, a, 2).bound);
+    extend(f, a, 2 * CHUNK + 5);
+    ck_assert(chunk(f, a, 2).bound);
+    bump_chunk(f, a, 7); /* bound by its version though beyond the size */
+    fixture_check(f);
+    ck_assert(chunk(f, a, 7).bound && !chunk(f, a, 7).fresh);
+    truncate_to(f, a, 100 * CHUNK);
+    fixture_check(f);
+    ck_assert(!chunk(f, a, 5).bound);
+    ck_assert_uint_eq(attr(f, a).blocks, 5 * CHUNK / 512);
+    extend(f, a, 6 * CHUNK);
+    ck_assert(chunk(f, a, 5).bound);
+    truncate_to(f, a, 5 * CHUNK + 100);
+    ck_assert_uint_eq(chunk(f, a, 7).handle, 0);
+    ck_assert_uint_eq(attr(f, a).blocks, 3 * CHUNK / 512 + 1);
+    truncate_to(f, a, 1ull << 62);
+    ck_assert_uint_eq(attr(f, a).blocks, 4 * CHUNK / 512);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(truncate_trims)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = create_file(f, ROOT_INO, "a");
+    uint64_t h0 = chunk(f, a, 0).handle;
+    uint64_t h1 = grow_chunk(f, a, 1), h2 = grow_chunk(f, a, 2);
+    extend(f, a, 3 * CHUNK);
+    truncate_to(f, a, CHUNK + 300);
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 300);
+    ck_assert_uint_eq(chunk(f, a, 2).handle, 0);
+    ck_assert_uint_eq(garbage_of(f, h2), 3);
+    truncate_to(f, a, CHUNK + 500); /* up: the trim stays */
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 300);
+    truncate_to(f, a, CHUNK + 400);
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 300);
+    truncate_to(f, a, CHUNK + 200);
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 200);
+    bump_chunk(f, a, 1); /* a version does not change it */
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 200);
+    ck_assert_int_eq(ASK(f, locate, .ino = a, .number = 0, .count = 64), 0);
+    struct reader r = reader_of(f->rep.locate_rep.chunks);
+    struct chunk k;
+    dec_chunk(&r, &k);
+    ck_assert_uint_eq(k.trim, NO_TRIM);
+    dec_chunk(&r, &k);
+    ck_assert_uint_eq(k.trim, 200);
+    ck_assert(reader_done(&r) && r.err == 0);
+    /* Carried out: forgotten only if it is the one that was. */
+    ck_assert_int_eq(DO(f, trimmed, .ino = a, .number = 1, .handle = h1, .trim = 300), 0);
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 200);
+    ck_assert_int_eq(DO(f, trimmed, .ino = a, .number = 1, .handle = h0, .trim = 200), 0);
+    ck_assert_uint_eq(chunk(f, a, 1).trim, 200);
+    ck_assert_int_eq(DO(f, trimmed, .ino = a, .number = 8, .handle = h0, .trim = 200), 0);
+    ck_assert_int_eq(DO(f, trimmed, .ino = 99, .number = 0, .handle = h0, .trim = 200), -ENOENT);
+    ck_assert_int_eq(DO(f, trimmed, .ino = a, .number = 1, .handle = h1, .trim = 200), 0);
+    ck_assert_uint_eq(chunk(f, a, 1).trim, NO_TRIM);
+    truncate_to(f, a, 100);
+    ck_assert_uint_eq(chunk(f, a, 0).trim, 100);
+    ck_assert_int_eq(DO(f, trimmed, .ino = a, .number = 0, .handle = h0, .trim = 100), 0);
+    ck_assert_uint_eq(chunk(f, a, 0).trim, NO_TRIM);
+    truncate_to(f, a, 0);
+    ck_assert_uint_eq(chunk(f, a, 0).handle, 0);
+    ck_assert_uint_eq(garbage_of(f, h0), 3);
+    ck_assert_uint_eq(ns_counts(f->ns).chunks, 0);
+    truncate_to(f, a, CHUNK); /* exactly at a boundary: nothing to trim */
+    grow_chunk(f, a, 0);
+    truncate_to(f, a, CHUNK);
+    ck_assert_uint_eq(chunk(f, a, 0).trim, NO_TRIM);
+    fixture_close(f);
+}
+END_TEST
+
+/* Bytes written beyond the size and never committed must not survive a truncate to that size. */
+START_TEST(truncate_to_same_size_drops_uncommitted)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = create_file(f, ROOT_INO, "a");
+    extend(f, a, 100);
+    uint64_t h1 = grow_chunk(f, a, 1);
+    truncate_to(f, a, 100);
+    ck_assert_uint_eq(chunk(f, a, 0).trim, 100);
+    ck_assert_uint_eq(chunk(f, a, 1).handle, 0);
+    ck_assert_uint_eq(garbage_of(f, h1), 3);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(records_of_gone_chunks_do_nothing)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = create_file(f, ROOT_INO, "a"), d = make_dir(f, ROOT_INO, "d");
+    uint64_t before = store_hash(f->store);
+    uint32_t id = 1;
+    struct writer w;
+    writer_init(&w);
+    enc_u32(&w, &id);
+    struct bytes ids = writer_bytes(&w);
+    RECORD(f, chunk_version, .ino = a, .number = 0, .handle = 77, .version = 5, .members = ids);
+    RECORD(f, chunk_version, .ino = a, .number = 9, .handle = 1, .version = 5, .members = ids);
+    RECORD(f, chunk_version, .ino = 99, .number = 0, .handle = 1, .version = 5, .members = ids);
+    RECORD(f, chunk_new, .ino = a, .number = 0, .handle = 50, .version = 5, .members = ids);
+    RECORD(f, chunk_new, .ino = 99, .number = 0, .handle = 51, .version = 5, .members = ids);
+    RECORD(f, chunk_new, .ino = d, .number = 0, .handle = 52, .version = 5, .members = ids);
+    RECORD(f, release_orphan, .ino = a, .session = 5);
+    RECORD(f, session_expire, .session = 5);
+    RECORD(f, state_hash, .hash = before);
+    ck_assert_uint_eq(store_hash(f->store), before);
+    ck_assert_uint_eq(ns_next_handle(f->ns), 53);
+    writer_free(&w);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(chunks_are_walked_in_order)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = create_file(f, ROOT_INO, "a");
+    make_dir(f, ROOT_INO, "d");
+    uint64_t b = make_file(f, ROOT_INO, "b"); /* no chunk 0 */
+    uint64_t c = create_file(f, ROOT_INO, "c");
+    grow_chunk(f, a, 300);
+    grow_chunk(f, a, 2);
+    grow_chunk(f, b, 1);
+    const struct {
+        uint64_t ino, number;
+    } want[] = {{a, 0}, {a, 2}, {a, 300}, {b, 1}, {c, 0}};
+    struct ns_chunk k;
+    uint64_t ino = 0, number = 0;
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        ck_assert_int_eq(ns_chunk_next(f->ns, ino, number, &k), 0);
+        ck_assert_uint_eq(k.ino, want[i].ino);
+        ck_assert_uint_eq(k.number, want[i].number);
+        ino = k.ino;
+        number = k.number + 1;
+    }
+    ck_assert_int_eq(ns_chunk_next(f->ns, ino, number, &k), -ENOENT);
+    ck_assert_int_eq(ns_chunk_next(f->ns, a, 3, &k), 0);
+    ck_assert_uint_eq(k.number, 300);
+    ck_assert_int_eq(ns_chunk_next(f->ns, UINT64_MAX, UINT64_MAX, &k), -ENOENT);
+    /* For clients. */
+    ck_assert_int_eq(ASK(f, next_chunk, .ino = a, .number = 3), 0);
+    ck_assert_uint_eq(f->rep.next_chunk_rep.number, 300);
+    ck_assert_int_eq(ASK(f, next_chunk, .ino = a, .number = 301), -ENXIO);
+    ck_assert_int_eq(ASK(f, next_chunk, .ino = b, .number = 0), 0);
+    ck_assert_uint_eq(f->rep.next_chunk_rep.number, 1);
+    ck_assert_int_eq(ASK(f, next_chunk, .ino = ROOT_INO, .number = 0), -EISDIR);
+    ck_assert_int_eq(ASK(f, locate, .ino = a, .number = 1, .count = 300), 0);
+    struct reader r = reader_of(f->rep.locate_rep.chunks);
+    struct chunk got;
+    dec_chunk(&r, &got);
+    ck_assert_uint_eq(got.number, 2);
+    ck_assert_uint_eq(got.primary, 0);
+    ck_assert(reader_done(&r));
+    ck_assert_int_eq(ASK(f, locate, .ino = a, .number = 300, .count = 1), 0);
+    ck_assert_uint_gt(f->rep.locate_rep.chunks.len, 0);
+    ck_assert_int_eq(ASK(f, locate, .ino = a, .number = 301, .count = 5), 0);
+    ck_assert_uint_eq(f->rep.locate_rep.chunks.len, 0);
+    ck_assert_int_eq(ASK(f, locate, .ino = a, .number = 0, .count = 0), -EINVAL);
+    ck_assert_int_eq(ASK(f, locate, .ino = 99, .number = 0, .count = 1), -ENOENT);
+    ck_assert_int_eq(ASK(f, locate, .ino = ROOT_INO, .number = 0, .count = 1), -EISDIR);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(extended_attributes)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = make_file(f, ROOT_INO, "a"), b = make_dir(f, ROOT_INO, "b");
+    static char big[XATTR_VALUE_MAX + 1];
+    ck_assert_uint_eq(attr(f, a).flags, 0);
+    ck_assert_int_eq(ASK(f, getxattr, .ino = a, .name = N("user.x")), -ENODATA);
+    ck_assert_int_eq(ASK(f, listxattr, .ino = a), 0);
+    ck_assert_uint_eq(f->rep.listxattr_rep.names.len, 0);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("user.x"), .flags = 2), -ENODATA);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("user.x"), .value = N("1"), .flags = 1),
+                     0);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("user.x"), .flags = 1), -EEXIST);
+    ck_assert_uint_eq(attr(f, a).flags, ATTR_HAS_XATTR);
+    ck_assert(same_time(attr(f, a).ctime, last_time(f)));
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("user.x"), .value = N("two"), .flags = 2),
+                     0);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("user.a"), .value = N("")), 0);
+    ck_assert_int_eq(
+        DO(f, setxattr, .ino = b, .name = N("user.b"), .value = bytes_of(big, XATTR_VALUE_MAX)), 0);
+    ck_assert_int_eq(ASK(f, getxattr, .ino = a, .name = N("user.x")), 0);
+    ck_assert(bytes_equal(f->rep.getxattr_rep.value, N("two")));
+    ck_assert_int_eq(ASK(f, getxattr, .ino = b, .name = N("user.b")), 0);
+    ck_assert_uint_eq(f->rep.getxattr_rep.value.len, XATTR_VALUE_MAX);
+    ck_assert_int_eq(ASK(f, listxattr, .ino = a), 0);
+    ck_assert(bytes_equal(f->rep.listxattr_rep.names, bytes_of("user.a\0user.x", 14)));
+    ck_assert_int_eq(
+        DO(f, setxattr, .ino = a, .name = N("user.b"), .value = bytes_of(big, sizeof(big))),
+        -E2BIG);
+    memset(big, 'n', 300);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = bytes_of(big, 256)), -ERANGE);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("")), -ERANGE);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = bytes_of("a\0b", 3)), -EINVAL);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("user.x"), .flags = 4), -EINVAL);
+    ck_assert_int_eq(DO(f, setxattr, .ino = 99, .name = N("user.x")), -ENOENT);
+    ck_assert_int_eq(ASK(f, getxattr, .ino = 99, .name = N("user.x")), -ENOENT);
+    ck_assert_int_eq(ASK(f, listxattr, .ino = 99), -ENOENT);
+    ck_assert_int_eq(DO(f, removexattr, .ino = a, .name = N("user.q")), -ENODATA);
+    ck_assert_int_eq(DO(f, removexattr, .ino = 99, .name = N("user.q")), -ENOENT);
+    ck_assert_int_eq(DO(f, removexattr, .ino = a, .name = N("user.x")), 0);
+    ck_assert_int_eq(DO(f, removexattr, .ino = a, .name = N("user.a")), 0);
+    ck_assert_uint_eq(attr(f, a).flags, 0);
+    fixture_close(f);
+}
+END_TEST
+
+START_TEST(attribute_names_are_bounded)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = make_file(f, ROOT_INO, "a");
+    char name[256];
+    memset(name, 'n', sizeof(name));
+    for (int i = 0; i < 256; i++) {
+        snprintf(name, sizeof(name), "%0255d", i);
+        ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = bytes_of(name, 255)), 0);
+    }
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = N("u")), -ENOSPC);
+    ck_assert_int_eq(DO(f, setxattr, .ino = a, .name = bytes_of(name, 255), .value = N("v")), 0);
+    ck_assert_int_eq(ASK(f, listxattr, .ino = a), 0);
+    ck_assert_uint_eq(f->rep.listxattr_rep.names.len, 65536);
+    ck_assert_int_eq(DO(f, unlink, .parent = ROOT_INO, .name = N("a")), 0);
+    ck_assert_uint_eq(store_rows(f->store, TABLE_XATTR), 0);
+    fixture_close(f);
+}
+END_TEST
+
+Suite *suite_ns_attr(void)
+{
+    Suite *s = suite_create("ns_attr");
+    TCase *t = tcase_create("ns_attr");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, mode_and_owner);
+    tcase_add_test(t, times);
+    tcase_add_test(t, size_refusals);
+    tcase_add_test(t, extend_commits);
+    tcase_add_test(t, extend_binds_what_it_covers);
+    tcase_add_test(t, truncate_trims);
+    tcase_add_test(t, truncate_to_same_size_drops_uncommitted);
+    tcase_add_test(t, records_of_gone_chunks_do_nothing);
+    tcase_add_test(t, chunks_are_walked_in_order);
+    tcase_add_test(t, extended_attributes);
+    tcase_add_test(t, attribute_names_are_bounded);
+    suite_add_tcase(s, t);
+    return s;
+}
