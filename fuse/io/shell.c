@@ -2,6 +2,7 @@
 #include "fuse/io/shell.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -229,6 +230,12 @@ static void start(struct shell *s)
     }
 }
 
+static bool queue_is_cut(int fd)
+{
+    struct pollfd p = {.fd = fd};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
+}
+
 /* The kernel's side ends before the core: nobody can ask any more. */
 static void end(struct shell *s)
 {
@@ -237,8 +244,10 @@ static void end(struct shell *s)
     uv_close((uv_handle_t *)&s->on_int, NULL);
     uv_close((uv_handle_t *)&s->deadline, NULL);
     if (s->session != NULL) {
-        if (!s->is_unmounted) {
-            fuse_session_unmount(s->session); /* closes the queue first: it cannot wait for us */
+        /* Frees the mount point unless the queue says that it is free already. It closes the queue first,
+         * so it cannot wait for us. A busy mount that was taken off its place leaves the place alone. */
+        if (!s->is_unmounted || queue_is_cut(fuse_session_fd(s->session))) {
+            fuse_session_unmount(s->session);
         }
         requests_drop_unanswered(&s->requests);
         fuse_session_destroy(s->session);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # smoke.sh - the ordinary things on a mount, with shell tools and with posix_check; then the same data after a remount.
 . "$(dirname "$0")/lib.sh"
-POSIX_CHECK=${POSIX_CHECK:-$TOP/build/debug/posix_check}
+POSIX_CHECK=$TOP/build/${E2E_BUILD:-debug}/posix_check
 cluster_up
 
 say "shell tools"
