@@ -54,23 +54,23 @@ static int code_of(int rc)
     return rc > 0 ? -rc : rc == MDB_MAP_FULL ? -ENOSPC : rc == 0 ? 0 : ERR_CORRUPT;
 }
 
-/* Leaves a mark beside the environment, so that the next start drops it, and ends the process. */
-static _Noreturn void store_die(struct store *s, const char *what, int rc)
+void store_abandon(struct store *s, const char *reason)
 {
-    char text[256];
+    char mark_name[NAME_BYTES + sizeof(STORE_FAILED_SUFFIX)];
     struct env_file *mark;
-    snprintf(text, sizeof(text), "%s" STORE_FAILED_SUFFIX, s->name);
-    if (env_file_open(s->env, text, ENV_OPEN_CREATE, &mark) == 0) {
+    snprintf(mark_name, sizeof(mark_name), "%s" STORE_FAILED_SUFFIX, s->name);
+    if (env_file_open(s->env, mark_name, ENV_OPEN_CREATE, &mark) == 0) {
         env_file_close(s->env, mark);
     }
-    snprintf(text, sizeof(text), "%s: %s failed: %s", s->name, what, mdb_strerror(rc));
-    env_die(s->env, text);
+    env_die(s->env, reason);
 }
 
 static void check(struct store *s, const char *what, int rc)
 {
     if (rc != 0) {
-        store_die(s, what, rc);
+        char reason[256];
+        snprintf(reason, sizeof(reason), "%s: %s failed: %s", s->name, what, mdb_strerror(rc));
+        store_abandon(s, reason);
     }
 }
 

@@ -1,0 +1,352 @@
+/* grants.c - who may write a chunk: requests, and the table of machines. */
+#include "master/core/grants_internal.h"
+#include "shared/base/mem.h"
+
+#include <sys/stat.h>
+
+enum { COOL_MS = 2000 };
+
+void grants_init(struct master *m)
+{
+    hmap_init(&m->grants.by_handle);
+    list_init(&m->grants.unplaced);
+}
+
+static struct grant *find(const struct master *m, uint64_t handle)
+{
+    const struct hmap *map = &m->grants.by_handle;
+    for (struct hmap_node *n = hmap_first(map, hmap_hash_u64(handle)); n; n = hmap_next(n)) {
+        struct grant *g = container_of(n, struct grant, node);
+        if (g->handle == handle) {
+            return g;
+        }
+    }
+    return NULL;
+}
+
+bool grants_running(const struct master *m, uint64_t handle)
+{
+    return find(m, handle) != NULL;
+}
+
+bool grants_settled(const struct master *m)
+{
+    return m->grants.by_handle.count == m->grants.cooling && m->grants.waiters == 0;
+}
+
+/* ---------------------------------------------------------------- waiters */
+
+static void waiter_free(struct master *m, struct grant_waiter *w)
+{
+    list_remove(&w->link);
+    list_remove(&w->peer_link);
+    m->grants.waiters--;
+    mem_free(w);
+}
+
+static void waiter_add(struct list *to, struct peer *p, const struct frame_header *head,
+                       const struct grant_req *req)
+{
+    struct grant_waiter *w = mem_new(struct grant_waiter);
+    w->peer = p;
+    w->head = *head;
+    w->req = *req;
+    list_push_back(to, &w->link);
+    list_push_back(&p->waiters, &w->peer_link);
+    p->m->grants.waiters++;
+}
+
+void grants_forget(struct peer *p)
+{
+    list_for_each_safe (it, &p->waiters) {
+        waiter_free(p->m, list_entry(it, struct grant_waiter, peer_link));
+    }
+}
+
+static void answer_row(struct peer *p, const struct frame_header *head, const struct ns_chunk *row,
+                       uint64_t index)
+{
+    struct writer members;
+    writer_init(&members);
+    struct grant_rep rep;
+    master_chunk(p->m, row, false, &members, &rep.chunk);
+    master_answer(p, head, 0, index, RPC_BODY(grant_rep, &rep));
+    writer_free(&members);
+}
+
+/* ---------------------------------------------------------------- machines */
+
+static void timer_fired(struct env_timer *t)
+{
+    struct grant *g = container_of(t, struct grant, timer);
+    if (g->phase == GRANT_COOL) {
+        grant_end(g, 0);
+    } else {
+        grant_attempt(g);
+    }
+}
+
+static struct grant *grant_new(struct master *m, const struct ns_chunk *row)
+{
+    if (m->grants.by_handle.count >= GRANTS_MAX) {
+        return NULL;
+    }
+    struct grant *g = mem_new(struct grant);
+    g->m = m;
+    g->ino = row->ino;
+    g->number = row->number;
+    g->handle = row->handle;
+    g->timer.fire = timer_fired;
+    list_init(&g->waiters);
+    list_init(&g->wait.link);
+    hmap_add(&m->grants.by_handle, &g->node, hmap_hash_u64(g->handle));
+    return g;
+}
+
+static void grant_free(struct grant *g)
+{
+    struct master *m = g->m;
+    grant_stop_calls(g);
+    grant_fill_done(g);
+    env_timer_stop(m->env, &g->timer);
+    list_remove(&g->wait.link);
+    if (g->repair) {
+        m->grants.repairs--;
+    }
+    if (g->phase == GRANT_COOL) {
+        m->grants.cooling--;
+    }
+    hmap_remove(&m->grants.by_handle, &g->node);
+    mem_free(g);
+}
+
+void grant_end(struct grant *g, int status)
+{
+    struct master *m = g->m;
+    struct list waiting;
+    list_init(&waiting);
+    for (struct list *e; (e = list_pop_front(&g->waiters)) != NULL;) {
+        list_push_back(&waiting, e);
+    }
+    bool cool = status != 0 && g->phase != GRANT_COOL && list_empty(&waiting);
+    if (cool) {
+        grant_stop_calls(g);
+        grant_fill_done(g);
+        g->phase = GRANT_COOL;
+        g->add = g->fill_from = g->complained = 0;
+        m->grants.cooling++;
+        env_timer_set(m->env, &g->timer, COOL_MS * NS_PER_MS);
+        if (g->repair) {
+            g->repair = false;
+            m->grants.repairs--;
+        }
+    } else {
+        grant_free(g);
+    }
+    repair_touch(m);
+    for (struct list *e; (e = list_pop_front(&waiting)) != NULL;) {
+        struct grant_waiter *w = list_entry(e, struct grant_waiter, link);
+        struct peer *p = w->peer;
+        struct frame_header head = w->head;
+        struct grant_req req = w->req;
+        waiter_free(m, w);
+        struct ns_chunk row;
+        if (status != 0) {
+            master_answer(p, &head, status, 0, (struct slice){0});
+        } else if (ns_chunk_get(m->ns, req.ino, req.number, &row) == 0 &&
+                   row.version > req.failed_version) {
+            answer_row(p, &head, &row, ns_changed_at(m->ns, req.ino));
+        } else {
+            grants_ask(m, p, &head, &req);
+        }
+    }
+}
+
+void grants_close(struct master *m)
+{
+    hmap_for_each (it, &m->grants.by_handle) {
+        struct grant *g = container_of(it, struct grant, node);
+        list_for_each_safe (w, &g->waiters) {
+            waiter_free(m, list_entry(w, struct grant_waiter, link));
+        }
+        grant_free(g);
+    }
+    list_for_each_safe (it2, &m->grants.unplaced) {
+        waiter_free(m, list_entry(it2, struct grant_waiter, link));
+    }
+    hmap_close(&m->grants.by_handle);
+}
+
+bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, uint32_t source)
+{
+    if (m->grants.repairs >= REPAIRS_MAX || find(m, row->handle) != NULL) {
+        return false;
+    }
+    struct grant *g = grant_new(m, row);
+    if (g == NULL) {
+        return false;
+    }
+    g->repair = true;
+    m->grants.repairs++;
+    g->add = add;
+    g->fill_from = add != 0 ? source : 0;
+    if (g->fill_from != 0) {
+        g->counted[0] = source;
+        g->counted[1] = add;
+        for (int i = 0; i < 2; i++) {
+            servers_get(&m->servers, g->counted[i])->copies++;
+        }
+    }
+    grant_attempt(g);
+    return true;
+}
+
+/* ---------------------------------------------------------------- requests */
+
+/* Failures that are a server's own, so that the version should go on without it. The others (not primary any
+ * more, another version, no lease) are healed by a new version with the same members. */
+static bool blames_server(int64_t status)
+{
+    switch (status) {
+    case 0:
+    case ERR_NOT_PRIMARY:
+    case ERR_WRONG_VERSION:
+    case ERR_NO_REPLICA:
+    case ERR_NO_LEASE:
+    case ERR_SUSPECT:
+    case ERR_MUTATION_GAP:
+    case ERR_RETRY_GRANT:
+    case ERR_MEMBER_FAILED:
+    case ERR_BUSY:
+    case ERR_NOT_READY:
+    case ERR_STALE_EPOCH:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void note_complaint(struct grant *g, const struct grant_req *req)
+{
+    struct chunkserver *s = servers_get(&g->m->servers, req->failed_server);
+    if (s == NULL) {
+        return;
+    }
+    if (req->failed_status == -ENOSPC) {
+        s->full = true; /* until its next heartbeat */
+        g->no_space = true;
+    }
+    if (blames_server(req->failed_status)) {
+        g->complained = req->failed_server;
+    }
+}
+
+/* The first chunk grant: allocates it. */
+static void ask_new(struct master *m, struct peer *p, const struct frame_header *head,
+                    const struct grant_req *req)
+{
+    uint32_t ids[REPLICAS_MAX];
+    int n = master_choose_members(m, ids, REPLICAS_MAX);
+    if (n < 0) {
+        master_answer(p, head, n, ns_changed_at(m->ns, req->ino), (struct slice){0});
+        return;
+    }
+    if (n == 0) {
+        waiter_add(&m->grants.unplaced, p, head, req);
+        return;
+    }
+    struct writer w;
+    writer_init(&w);
+    for (int i = 0; i < n; i++) {
+        enc_u32(&w, &ids[i]);
+    }
+    union op_any rec = {.chunk_new_rec = {.ino = req->ino,
+                                          .number = req->number,
+                                          .handle = ns_next_handle(m->ns),
+                                          .version = (uint64_t)m->epoch << 32 | 1,
+                                          .members = writer_bytes(&w)}};
+    uint64_t index = commit_record(m, OP_chunk_new, &rec, NULL, NULL);
+    writer_free(&w);
+    struct ns_chunk row;
+    if (ns_chunk_get(m->ns, req->ino, req->number, &row) != 0) {
+        master_answer(p, head, -EIO, index, (struct slice){0});
+        return;
+    }
+    answer_row(p, head, &row, index);
+}
+
+/* Status of a request that can never be granted. */
+static int refusal(struct master *m, const struct grant_req *req)
+{
+    struct attr attr;
+    int err = ns_attr(m->ns, req->ino, &attr);
+    if (err != 0) {
+        return err;
+    }
+    if (!S_ISREG(attr.mode)) {
+        return S_ISDIR(attr.mode) ? -EISDIR : -EINVAL;
+    }
+    if (req->number >= (uint64_t)INT64_MAX / m->cfg.geometry.chunk_bytes) {
+        return -EFBIG;
+    }
+    return m->grants.waiters >= GRANT_WAITERS_MAX ? ERR_BUSY : 0;
+}
+
+void grants_ask(struct master *m, struct peer *p, const struct frame_header *head,
+                const struct grant_req *req)
+{
+    struct ns_chunk row;
+    int err = refusal(m, req);
+    if (err != 0) {
+        master_answer(p, head, err, ns_changed_at(m->ns, req->ino), (struct slice){0});
+        return;
+    }
+    if (ns_chunk_get(m->ns, req->ino, req->number, &row) != 0) {
+        ask_new(m, p, head, req);
+        return;
+    }
+    struct grant *g = find(m, row.handle);
+    bool filling = g != NULL && (g->phase == GRANT_FILL || g->phase == GRANT_COOL);
+    const struct chunkserver *primary = servers_get(&m->servers, row.members[0]);
+    bool live = primary != NULL && server_alive(primary, env_mono_ns(m->env));
+    if (live && req->failed_version < row.version && (g == NULL || filling)) {
+        answer_row(p, head, &row, ns_changed_at(m->ns, req->ino));
+        return;
+    }
+    bool begin = g == NULL || filling;
+    if (g != NULL && filling) {
+        grant_free(g); /* nobody waits for it: the client comes first */
+        g = NULL;
+    }
+    if (g == NULL) {
+        g = grant_new(m, &row);
+    }
+    if (g == NULL) {
+        master_answer(p, head, ERR_BUSY, 0, (struct slice){0});
+        return;
+    }
+    if (req->failed_version >= row.version) {
+        note_complaint(g, req);
+    }
+    waiter_add(&g->waiters, p, head, req);
+    if (begin) {
+        grant_attempt(g);
+    }
+}
+
+void grants_tick(struct master *m)
+{
+    struct list now;
+    list_init(&now);
+    for (struct list *e; (e = list_pop_front(&m->grants.unplaced)) != NULL;) {
+        list_push_back(&now, e);
+    }
+    for (struct list *e; (e = list_pop_front(&now)) != NULL;) {
+        struct grant_waiter *w = list_entry(e, struct grant_waiter, link);
+        struct peer *p = w->peer;
+        struct frame_header head = w->head;
+        struct grant_req req = w->req;
+        waiter_free(m, w);
+        grants_ask(m, p, &head, &req);
+    }
+}

@@ -1,0 +1,54 @@
+/* grants.h - who may write a chunk: new versions of chunks, one machine per chunk at a time.
+ *
+ * A grant names a version, its members and their primary. If the version of the row can still be written
+ * it is answered at once; else a new version is made:
+ *   prepare   every member is given the new version: it stops the old one and tells what it holds. A
+ *             member is left out only if it said that it does not hold the old version, was told to leave
+ *             it, or its lease has certainly ended; else the machine waits
+ *   reconcile replicas that differ from the best one copy from it
+ *   log       the new version with its members is committed
+ *   activate  the members are told, the primary first; then the clients are answered
+ * At least min(2, members before) replicas must take part; the machine tries again until they do. The same
+ * machine repairs: replicas to be compared or refilled, and new members, which are first filled while writes
+ * go on.
+ * Loop thread only. Bounds: GRANTS_MAX machines, GRANT_WAITERS_MAX requests.
+ */
+#ifndef MASTER_CORE_GRANTS_H
+#define MASTER_CORE_GRANTS_H
+
+#include "master/core/ns.h"
+#include "shared/base/list.h"
+#include "shared/env/rpc.h"
+
+enum { GRANTS_MAX = 8192, GRANT_WAITERS_MAX = 65536, REPAIRS_MAX = 64, COPIES_PER_SERVER = 2 };
+
+struct master;
+struct peer;
+
+struct grants {
+    struct hmap by_handle; /* struct grant */
+    struct list unplaced;  /* requests for chunks that no server could be found for yet */
+    uint32_t waiters;
+    uint32_t repairs; /* machines nobody waits for */
+    uint32_t cooling; /* machines that only keep a failed repair from running again at once */
+};
+
+void grants_init(struct master *m);
+void grants_close(struct master *m);
+
+/* A client's request: answers it now or later. */
+void grants_ask(struct master *m, struct peer *p, const struct frame_header *head,
+                const struct grant_req *req);
+/* The connection is gone: its requests are forgotten. */
+void grants_forget(struct peer *p);
+/* Periodic: requests that found no server try again. */
+void grants_tick(struct master *m);
+
+bool grants_running(const struct master *m, uint64_t handle);
+/* Brings the chunk's replicas in order in the background. add: 0, or a server that shall become a member; it is
+ * filled first from `source`. False if too many run already. */
+bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, uint32_t source);
+/* None is running or waiting. */
+bool grants_settled(const struct master *m);
+
+#endif

@@ -1,0 +1,85 @@
+/* grants_internal.h - the machine of one chunk, for grants.c (requests) and grants_steps.c (steps). */
+#ifndef MASTER_CORE_GRANTS_INTERNAL_H
+#define MASTER_CORE_GRANTS_INTERNAL_H
+
+#include "master/core/master_internal.h"
+
+enum grant_phase {
+    GRANT_WAIT, /* for a lease to end, for members to come back, or between attempts */
+    GRANT_ROW,  /* for the row it starts from to be committed */
+    GRANT_FILL, /* the new member is filled while writes go on */
+    GRANT_PREPARE,
+    GRANT_ACCEPT, /* the best of only suspect replicas is accepted as it is */
+    GRANT_PULL,
+    GRANT_LOG,
+    GRANT_ACTIVATE,
+    GRANT_COOL, /* a repair failed: nothing is tried for a while */
+};
+
+enum part_state {
+    PART_NONE,  /* nothing asked yet */
+    PART_ASKED, /* an answer is due */
+    PART_READY, /* it holds the new version */
+    PART_OUT,   /* certainly serves nothing under the old version */
+    PART_LOST,  /* may still serve under the old version */
+};
+
+enum { GRANT_PARTS_MAX = REPLICAS_MAX + 1 };
+
+struct grant;
+
+/* A replica that takes part in one attempt. */
+struct part {
+    struct grant *grant;
+    uint32_t server;
+    bool added; /* becomes a member */
+    bool leave; /* is told to leave */
+    enum part_state state;
+    int status;             /* of its last answer */
+    struct replica replica; /* as prepared */
+    struct rpc_call call;
+};
+
+/* A client's request that waits. */
+struct grant_waiter {
+    struct list link; /* in grant.waiters or grants.unplaced */
+    struct list peer_link;
+    struct peer *peer;
+    struct frame_header head;
+    struct grant_req req;
+};
+
+struct grant {
+    struct hmap_node node;
+    struct master *m;
+    uint64_t ino, number, handle;
+    enum grant_phase phase;
+    struct ns_chunk row; /* of this attempt */
+    uint64_t version;    /* of this attempt */
+    struct part parts[GRANT_PARTS_MAX];
+    uint32_t part_count;
+    uint32_t asked;  /* answers due */
+    uint32_t source; /* part the others copy from */
+    struct list waiters;
+    bool repair;         /* counted in grants.repairs */
+    uint32_t complained; /* member to leave out, 0 = none */
+    bool no_space;       /* because it is full */
+    bool rotate;         /* another primary, please */
+    uint32_t add;        /* server to become a member, 0 = none */
+    uint32_t fill_from;  /* source of the filling, 0 = done or not wanted */
+    uint32_t counted[2]; /* servers whose `copies` counts the filling */
+    bool stopped;        /* replicas were prepared: the old version is not served any more */
+    uint32_t attempts;
+    struct env_timer timer;
+    struct commit_wait wait;
+};
+
+/* Looks at the row and begins an attempt. */
+void grant_attempt(struct grant *g);
+/* Ends the machine: status 0 answers the waiters from the row, else with status. g is freed, or kept to cool. */
+void grant_end(struct grant *g, int status);
+void grant_stop_calls(struct grant *g);
+/* Ends the filling of a new member in the servers' counts. */
+void grant_fill_done(struct grant *g);
+
+#endif

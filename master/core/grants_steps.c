@@ -1,0 +1,586 @@
+/* grants_steps.c - the machine that makes a new version of a chunk: one attempt, step by step.
+ *
+ *   WAIT -> [ROW] -> [FILL] -> PREPARE -> [ACCEPT] -> [PULL] -> LOG -> ACTIVATE -> end
+ *
+ * Whatever fails before LOG leads back to WAIT and to a fresh attempt with a higher version: prepared
+ * replicas still hold the content of the row's version. Once replicas were prepared nobody can use the
+ * old version, so the machine goes on until it succeeds, also if nobody waits any more.
+ */
+#include "master/core/grants_internal.h"
+
+enum {
+    RETRY_FIRST_MS = 50,
+    RETRY_MAX_MS = 1000,
+    LEASE_POLL_MS = 100,
+    PREPARE_TIMEOUTS = 2, /* of request_timeout_ms: it drains and syncs */
+    PULL_TIMEOUTS = 60,   /* it may copy a whole chunk */
+};
+
+/* ---------------------------------------------------------------- helpers */
+
+static struct chunkserver *server_of(const struct part *p)
+{
+    return servers_get(&p->grant->m->servers, p->server);
+}
+
+static bool provisional(const struct grant *g)
+{
+    return g->row.fresh && !g->row.bound;
+}
+
+/* Members without which no version is made. */
+static uint32_t needed(const struct grant *g)
+{
+    return MIN(2u, g->row.member_count);
+}
+
+void grant_stop_calls(struct grant *g)
+{
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        rpc_cancel(&g->parts[i].call);
+    }
+    g->asked = 0;
+}
+
+void grant_fill_done(struct grant *g)
+{
+    for (int i = 0; i < 2; i++) {
+        if (g->counted[i] != 0) {
+            servers_get(&g->m->servers, g->counted[i])->copies--;
+            g->counted[i] = 0;
+        }
+    }
+}
+
+static void wait_ms(struct grant *g, uint64_t ms)
+{
+    g->phase = GRANT_WAIT;
+    env_timer_set(g->m->env, &g->timer, ms * NS_PER_MS);
+}
+
+/* The attempt failed: another one later. */
+static void retry(struct grant *g)
+{
+    if (g->repair && !g->stopped && list_empty(&g->waiters)) {
+        grant_end(g, -EAGAIN);
+        return;
+    }
+    uint64_t ms = (uint64_t)RETRY_FIRST_MS << MIN(g->attempts, 5u);
+    g->attempts++;
+    wait_ms(g, MIN(ms, (uint64_t)RETRY_MAX_MS));
+}
+
+static void ask(struct part *p, enum op_code op, struct slice body, uint32_t timeouts,
+                void (*done)(struct rpc_call *c))
+{
+    struct grant *g = p->grant;
+    p->state = PART_ASKED;
+    p->call.done = done;
+    p->call.owner = p;
+    g->asked++;
+    master_call(g->m, p->server, &p->call, op, body,
+                timeouts * g->m->cfg.geometry.request_timeout_ms);
+}
+
+/* ---------------------------------------------------------------- who takes part */
+
+/* A server that could become a member, or 0. */
+static uint32_t find_addition(struct grant *g)
+{
+    struct master *m = g->m;
+    struct placement_server all[SERVERS_MAX], have[REPLICAS_MAX];
+    uint32_t count =
+        servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, all, SERVERS_MAX);
+    uint32_t have_count = 0;
+    for (uint32_t i = 0; i < g->row.member_count; i++) {
+        const struct chunkserver *s = servers_get(&m->servers, g->row.members[i]);
+        if (s != NULL) {
+            have[have_count++] = server_as_candidate(s);
+        }
+    }
+    uint32_t id = 0;
+    return placement_choose(m->env, all, count, have, have_count, 1, &id) == 1 ? id : 0;
+}
+
+static void part_add(struct grant *g, uint32_t server, bool added)
+{
+    struct part *p = &g->parts[g->part_count++];
+    *p = (struct part){.grant = g, .server = server, .added = added};
+    const struct chunkserver *s = server_of(p);
+    if (s == NULL || (s->peer == NULL && env_mono_ns(g->m->env) >= s->lease_until_ns)) {
+        p->state = PART_OUT;
+        p->status = ERR_DISCONNECTED;
+    } else if (s->peer == NULL) {
+        p->state = added ? PART_OUT : PART_LOST;
+        p->status = ERR_DISCONNECTED;
+    }
+    p->leave = !added && server == g->complained;
+}
+
+/* Parts that may end up as members. */
+static uint32_t possible(const struct grant *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        n += !p->leave && (p->state == PART_NONE || p->state == PART_READY);
+    }
+    return n;
+}
+
+/* Fills in the parts: 0, -EAGAIN if it must wait for a lease or for members, or -ENOSPC. */
+static int choose_parts(struct grant *g)
+{
+    g->part_count = 0;
+    bool lost = false;
+    bool refill = false;
+    for (uint32_t i = 0; i < g->row.member_count; i++) {
+        part_add(g, g->row.members[i], g->row.members[i] == g->add);
+        refill |= g->parts[i].added;
+        lost |= g->parts[i].state == PART_LOST;
+    }
+    if (lost) {
+        return -EAGAIN;
+    }
+    if (g->add != 0 && !refill) {
+        part_add(g, g->add, true);
+    }
+    if (possible(g) < needed(g) && g->add == 0 && (g->add = find_addition(g)) != 0) {
+        part_add(g, g->add, true);
+    }
+    if (possible(g) < needed(g) && g->complained != 0) {
+        if (g->no_space && !g->stopped) {
+            return -ENOSPC;
+        }
+        /* Too few would be left: the same members try again, under another primary. */
+        for (uint32_t i = 0; i < g->part_count; i++) {
+            g->parts[i].leave = false;
+        }
+        g->complained = 0;
+        g->rotate = true;
+    }
+    return possible(g) < needed(g) ? -EAGAIN : 0;
+}
+
+/* ---------------------------------------------------------------- activate */
+
+static void clear_notes(struct grant *g)
+{
+    struct master *m = g->m;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        enum note_kind kind = NOTE_NONE;
+        if (p->state == PART_READY && p->status != 0) {
+            kind = NOTE_SUSPECT; /* it was not activated */
+        } else if (p->state == PART_READY && g->parts[g->source].replica.state == REPLICA_BAD) {
+            kind = NOTE_BAD; /* there was nothing to repair it from */
+        } else if (p->state != PART_READY && p->status != ERR_NO_REPLICA) {
+            kind = NOTE_EXTRA;
+        }
+        notes_set(&m->notes, g->handle, p->server, g->version, kind);
+    }
+}
+
+static void activated(struct rpc_call *c)
+{
+    struct part *p = c->owner;
+    struct grant *g = p->grant;
+    p->status = c->status;
+    p->state = PART_READY;
+    if (--g->asked > 0) {
+        return;
+    }
+    clear_notes(g);
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        if (g->parts[i].server == g->row.members[0] && g->parts[i].status != 0) {
+            g->complained = 0;
+            g->stopped = true;
+            retry(g); /* the version has no primary: the next one */
+            return;
+        }
+    }
+    grant_end(g, 0);
+}
+
+static void version_committed(struct commit_wait *w)
+{
+    struct grant *g = container_of(w, struct grant, wait);
+    struct ns_chunk row;
+    if (ns_chunk_get(g->m->ns, g->ino, g->number, &row) != 0 || row.handle != g->handle ||
+        row.version != g->version) {
+        grant_end(g, 0); /* the chunk is gone */
+        return;
+    }
+    g->row = row;
+    g->phase = GRANT_ACTIVATE;
+    for (uint32_t k = 0; k < row.member_count; k++) {
+        for (uint32_t i = 0; i < g->part_count; i++) {
+            struct part *p = &g->parts[i];
+            if (p->state != PART_READY || p->server != row.members[k]) {
+                continue;
+            }
+            struct activate_req req = {
+                .handle = g->handle, .version = g->version, .primary = row.members[0]};
+            ask(p, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, activated);
+        }
+    }
+    ASSERT(g->asked > 0);
+}
+
+/* ---------------------------------------------------------------- log */
+
+static uint32_t ready(const struct grant *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        n += g->parts[i].state == PART_READY;
+    }
+    return n;
+}
+
+/* Index of the part that becomes primary: the first in the row's order that is alive; the one after it if
+ * another is wanted. */
+static uint32_t choose_primary(const struct grant *g)
+{
+    uint64_t now = env_mono_ns(g->m->env);
+    uint32_t first = UINT32_MAX, second = UINT32_MAX, any = 0;
+    for (uint32_t i = g->part_count; i-- > 0;) {
+        if (g->parts[i].state != PART_READY) {
+            continue;
+        }
+        any = i;
+        if (server_alive(server_of(&g->parts[i]), now)) {
+            second = first;
+            first = i;
+        }
+    }
+    if (first == UINT32_MAX) {
+        return any;
+    }
+    return g->rotate && second != UINT32_MAX ? second : first;
+}
+
+static void log_version(struct grant *g)
+{
+    struct master *m = g->m;
+    if (ready(g) < needed(g)) {
+        retry(g);
+        return;
+    }
+    struct ns_chunk row;
+    if (ns_chunk_get(m->ns, g->ino, g->number, &row) != 0 || row.handle != g->handle ||
+        row.version != g->row.version) {
+        grant_end(g, 0); /* truncated away meanwhile */
+        return;
+    }
+    uint32_t primary = choose_primary(g);
+    struct writer w;
+    writer_init(&w);
+    enc_u32(&w, &g->parts[primary].server);
+    for (uint32_t i = 0, n = 1; i < g->part_count && n < REPLICAS_MAX; i++) {
+        if (i != primary && g->parts[i].state == PART_READY) {
+            enc_u32(&w, &g->parts[i].server);
+            n++;
+        }
+    }
+    union op_any rec = {.chunk_version_rec = {.ino = g->ino,
+                                              .number = g->number,
+                                              .handle = g->handle,
+                                              .version = g->version,
+                                              .members = writer_bytes(&w)}};
+    g->phase = GRANT_LOG;
+    uint64_t index = commit_record(m, OP_chunk_version, &rec, NULL, NULL);
+    writer_free(&w);
+    g->wait.done = version_committed;
+    commit_wait_for(m, &g->wait, index);
+}
+
+/* ---------------------------------------------------------------- pull */
+
+static void pulled(struct rpc_call *c)
+{
+    struct part *p = c->owner;
+    struct grant *g = p->grant;
+    struct pull_rep rep;
+    p->status = RPC_REPLY(pull, c, &rep);
+    /* It was prepared: without the copy it serves neither version. */
+    p->state = p->status == 0 ? PART_READY : PART_OUT;
+    if (p->status != 0) {
+        env_log(g->m->env, LOG_WARN, "chunk %016llx: server %u could not copy from server %u: %s",
+                (unsigned long long)g->handle, p->server, g->parts[g->source].server,
+                err_text(p->status));
+    }
+    if (--g->asked == 0) {
+        log_version(g);
+    }
+}
+
+static struct slice pull_body(const struct grant *g, uint32_t source, uint64_t version)
+{
+    struct pull_req req = {.handle = g->handle,
+                           .version = version,
+                           .source_version = version != 0 ? version : g->row.version,
+                           .ino = g->ino,
+                           .number = g->number,
+                           .source = server_as_field(servers_get(&g->m->servers, source))};
+    return RPC_BODY(pull_req, &req);
+}
+
+/* Whether the part must be made equal to the source. */
+static bool must_pull(const struct part *p, const struct part *source)
+{
+    if (p == source || p->state != PART_READY) {
+        return false;
+    }
+    return p->replica.digest != source->replica.digest ||
+           p->replica.length != source->replica.length ||
+           (p->replica.state != REPLICA_OK && source->replica.state == REPLICA_OK);
+}
+
+static void reconcile(struct grant *g)
+{
+    struct part *source = &g->parts[g->source];
+    g->phase = GRANT_PULL;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        if (must_pull(&g->parts[i], source)) {
+            ask(&g->parts[i], OP_pull, pull_body(g, source->server, g->version), PULL_TIMEOUTS,
+                pulled);
+        }
+    }
+    if (g->asked == 0) {
+        log_version(g);
+    }
+}
+
+static void accepted(struct rpc_call *c)
+{
+    struct part *p = c->owner;
+    struct grant *g = p->grant;
+    g->asked--;
+    p->status = c->status;
+    p->state = PART_READY;
+    if (c->status != 0) {
+        retry(g);
+        return;
+    }
+    p->replica.state = REPLICA_OK;
+    p->replica.digest = 0; /* blocks may have got new sums: the others compare */
+    reconcile(g);
+}
+
+/* ---------------------------------------------------------------- prepare */
+
+static int state_rank(uint32_t state)
+{
+    switch (state) {
+    case REPLICA_OK:
+        return 3;
+    case REPLICA_SUSPECT:
+        return 2;
+    case REPLICA_BAD:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static bool better(const struct replica *a, const struct replica *b)
+{
+    if (state_rank(a->state) != state_rank(b->state)) {
+        return state_rank(a->state) > state_rank(b->state);
+    }
+    if (a->previous != b->previous) {
+        return a->previous > b->previous;
+    }
+    if (a->mutation != b->mutation) {
+        return a->mutation > b->mutation;
+    }
+    return a->length > b->length;
+}
+
+/* Index of the best prepared member, or UINT32_MAX. */
+static uint32_t best_source(const struct grant *g)
+{
+    uint32_t best = UINT32_MAX;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        if (p->state == PART_READY && !p->added &&
+            (best == UINT32_MAX || better(&p->replica, &g->parts[best].replica))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Every member said that it does not hold the version. */
+static bool none_holds(const struct grant *g)
+{
+    for (uint32_t i = 0; i < g->row.member_count; i++) {
+        const struct part *p = &g->parts[i];
+        if (p->status != ERR_NO_REPLICA && p->status != ERR_WRONG_VERSION) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Too few replicas take part: what the next attempt does differently. */
+static void try_otherwise(struct grant *g)
+{
+    if (g->complained != 0) {
+        g->complained = 0;
+        g->rotate = true;
+        return;
+    }
+    g->add = 0;
+    for (uint32_t i = 0; i < g->row.member_count; i++) {
+        const struct part *p = &g->parts[i];
+        if (p->state == PART_OUT && !p->added &&
+            (p->status == ERR_NO_REPLICA || p->status == ERR_WRONG_VERSION)) {
+            g->add = p->server; /* a member that lost its replica is filled anew */
+            return;
+        }
+    }
+}
+
+static void all_prepared(struct grant *g)
+{
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        if (g->parts[i].state == PART_LOST) {
+            retry(g);
+            return;
+        }
+    }
+    if (none_holds(g)) {
+        env_log(g->m->env, LOG_ERROR, "chunk %016llx of inode %llu: no member holds it",
+                (unsigned long long)g->handle, (unsigned long long)g->ino);
+        grant_end(g, -EIO);
+        return;
+    }
+    g->source = best_source(g);
+    if (g->source == UINT32_MAX || ready(g) < needed(g)) {
+        try_otherwise(g);
+        retry(g);
+        return;
+    }
+    struct part *source = &g->parts[g->source];
+    if (source->replica.state != REPLICA_SUSPECT) {
+        reconcile(g);
+        return;
+    }
+    env_log(g->m->env, LOG_WARN,
+            "chunk %016llx: only suspect replicas are left, that of server %u is accepted",
+            (unsigned long long)g->handle, source->server);
+    g->phase = GRANT_ACCEPT;
+    struct activate_req req = {.handle = g->handle, .version = g->version, .accept_torn = true};
+    ask(source, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, accepted);
+}
+
+static void prepared(struct rpc_call *c)
+{
+    struct part *p = c->owner;
+    struct grant *g = p->grant;
+    struct prepare_rep rep;
+    p->status = RPC_REPLY(prepare, c, &rep);
+    struct chunkserver *s = server_of(p);
+    if (p->status == 0) {
+        p->replica = rep.replica;
+        p->state = p->leave ? PART_OUT : PART_READY;
+    } else if (p->added || p->status == ERR_NO_REPLICA || p->status == ERR_WRONG_VERSION) {
+        p->state = PART_OUT;
+    } else {
+        p->state = PART_LOST;
+        if (p->status != ERR_DISCONNECTED && s != NULL) {
+            master_fence_server(g->m, s, err_text(p->status));
+        }
+    }
+    if (--g->asked == 0) {
+        all_prepared(g);
+    }
+}
+
+static void prepare(struct grant *g)
+{
+    /* A member that is to leave gets a lower version: it stops serving, and looks stale ever after. */
+    uint64_t leaving = master_new_version(g->m, g->row.version);
+    g->version = master_new_version(g->m, leaving);
+    g->phase = GRANT_PREPARE;
+    g->stopped = true;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        struct part *p = &g->parts[i];
+        if (p->state != PART_NONE) {
+            continue;
+        }
+        struct prepare_req req = {.handle = g->handle,
+                                  .ino = g->ino,
+                                  .number = g->number,
+                                  .old = p->added ? 0 : g->row.version,
+                                  .version = p->leave ? leaving : g->version,
+                                  .make = provisional(g) && !p->leave ? 2 : p->added};
+        ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);
+    }
+    ASSERT(g->asked > 0);
+}
+
+/* ---------------------------------------------------------------- begin */
+
+static void filled(struct rpc_call *c)
+{
+    struct part *p = c->owner;
+    struct grant *g = p->grant;
+    struct pull_rep rep;
+    int status = RPC_REPLY(pull, c, &rep);
+    g->asked--;
+    grant_fill_done(g);
+    g->fill_from = 0;
+    if (status != 0) {
+        env_log(g->m->env, LOG_WARN, "chunk %016llx: filling a replica on server %u failed: %s",
+                (unsigned long long)g->handle, g->add, err_text(status));
+        grant_end(g, status);
+        return;
+    }
+    grant_attempt(g);
+}
+
+static void fill(struct grant *g)
+{
+    g->phase = GRANT_FILL;
+    g->part_count = 0;
+    part_add(g, g->add, true);
+    ask(&g->parts[0], OP_pull, pull_body(g, g->fill_from, 0), PULL_TIMEOUTS, filled);
+}
+
+static void row_committed(struct commit_wait *w)
+{
+    grant_attempt(container_of(w, struct grant, wait));
+}
+
+void grant_attempt(struct grant *g)
+{
+    struct master *m = g->m;
+    if (ns_chunk_get(m->ns, g->ino, g->number, &g->row) != 0 || g->row.handle != g->handle) {
+        grant_end(g, 0); /* the chunk is gone; who waits is told why, or gets the new one */
+        return;
+    }
+    uint64_t changed = ns_changed_at(m->ns, g->ino);
+    if (changed > committed_index(m)) {
+        g->phase = GRANT_ROW;
+        g->wait.done = row_committed;
+        commit_wait_for(m, &g->wait, changed);
+        return;
+    }
+    if (g->fill_from != 0) {
+        fill(g);
+        return;
+    }
+    int err = choose_parts(g);
+    if (err == -EAGAIN && g->repair && !g->stopped && list_empty(&g->waiters)) {
+        grant_end(g, err);
+    } else if (err == -EAGAIN) {
+        wait_ms(g, LEASE_POLL_MS);
+    } else if (err != 0) {
+        grant_end(g, err);
+    } else {
+        prepare(g);
+    }
+}

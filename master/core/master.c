@@ -1,0 +1,432 @@
+/* master.c - start, stop, periodic work, and what the parts of the master ask of each other. */
+#include "master/core/master_internal.h"
+#include "master/core/recovery.h"
+#include "master/core/service.h"
+#include "shared/base/mem.h"
+
+#include <stdio.h>
+
+/* ---------------------------------------------------------------- sending */
+
+static void send_reply(void *to, const struct frame_header *request, int status, uint64_t index,
+                       struct slice body)
+{
+    struct peer *p = to;
+    rpc_answer(&p->rpc, request, status, index, p->m->epoch, body, NULL);
+}
+
+void master_answer(struct peer *p, const struct frame_header *request, int status, uint64_t index,
+                   struct slice body)
+{
+    replies_put(p->m->replies, &p->held, p, request, status, index, committed_index(p->m), body);
+}
+
+void master_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
+                 struct slice body, uint32_t timeout_ms)
+{
+    const struct chunkserver *s = servers_get(&m->servers, server);
+    struct rpc *to = s != NULL && s->peer != NULL ? &s->peer->rpc : &m->nowhere;
+    struct frame_header head = {.op = (uint16_t)op, .epoch = m->epoch, .index = committed_index(m)};
+    rpc_call(to, call, &head, body, NULL, timeout_ms);
+}
+
+/* ---------------------------------------------------------------- servers */
+
+void master_detach_server(struct master *m, struct chunkserver *s)
+{
+    if (s->peer == NULL) {
+        return;
+    }
+    env_log(m->env, LOG_WARN, "chunkserver %u at %s is away", s->id, s->addr);
+    s->peer->server = NULL;
+    s->peer = NULL;
+    s->beating = false;
+    s->reported = false;
+    report_end(m, s);
+    repair_touch(m);
+}
+
+void master_fence_server(struct master *m, struct chunkserver *s, const char *reason)
+{
+    struct peer *p = s->peer;
+    if (p == NULL) {
+        return;
+    }
+    env_log(m->env, LOG_WARN,
+            "chunkserver %u at %s is cut off until its lease has ended: it failed a request: %s",
+            s->id, s->addr, reason);
+    s->fenced = true;
+    master_detach_server(m, s);
+    service_close_soon(p);
+}
+
+int master_choose_members(void *owner, uint32_t *out_ids, uint32_t max)
+{
+    struct master *m = owner;
+    const struct geometry *geo = &m->cfg.geometry;
+    uint64_t now = env_mono_ns(m->env);
+    uint32_t wanted = MIN(servers_wanted(&m->servers, geo), MIN(max, (uint32_t)REPLICAS_MAX));
+    uint32_t needed = MIN(2u, wanted);
+    if (servers_alive(&m->servers, now, geo, false) < needed) {
+        return 0;
+    }
+    struct placement_server all[SERVERS_MAX];
+    uint32_t count = servers_candidates(&m->servers, now, geo, all, SERVERS_MAX);
+    if (count < needed) {
+        return -ENOSPC;
+    }
+    return (int)placement_choose(m->env, all, count, NULL, 0, wanted, out_ids);
+}
+
+uint64_t master_new_version(struct master *m, uint64_t old)
+{
+    m->version_counter++;
+    ASSERT(m->version_counter < UINT32_MAX);
+    return MAX(old + 1, (uint64_t)m->epoch << 32 | m->version_counter);
+}
+
+/* ---------------------------------------------------------------- what the namespace asks */
+
+static void decide_holders(void *owner, uint64_t ino, struct writer *w)
+{
+    struct master *m = owner;
+    sessions_holders(&m->sessions, ino, w);
+}
+
+static uint64_t decide_version(void *owner, uint64_t old)
+{
+    struct master *m = owner;
+    return MAX(old + 1, (uint64_t)m->epoch << 32 | 1);
+}
+
+/* From the rows, not from the volatile side: apply must give the same bytes on replay. */
+static void decide_members(void *owner, const uint32_t *ids, uint32_t count, struct writer *w)
+{
+    struct master *m = owner;
+    for (uint32_t i = 0; i < count; i++) {
+        struct server row;
+        uint64_t disk;
+        if (ns_server_next(m->ns, ids[i], &row, &disk) == 0 && row.id == ids[i]) {
+            enc_server(w, &row);
+        }
+    }
+}
+
+/* Whether a reader should keep away from the replica. */
+static bool unusable(const struct master *m, const struct ns_chunk *row, uint32_t id, uint64_t now)
+{
+    const struct chunkserver *s = servers_get(&m->servers, id);
+    return s == NULL || !server_alive(s, now) ||
+           notes_get(&m->notes, row->handle, id, row->version) != NOTE_NONE;
+}
+
+void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, struct writer *w,
+                  struct chunk *out)
+{
+    uint64_t now = env_mono_ns(m->env);
+    uint32_t usable = 0;
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        usable += !unusable(m, row, row->members[i], now);
+    }
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
+        bool left_out = reading && usable > 0 && unusable(m, row, row->members[i], now);
+        if (s != NULL && !left_out) {
+            struct server field = server_as_field(s);
+            enc_server(w, &field);
+        }
+    }
+    const struct chunkserver *primary = servers_get(&m->servers, row->members[0]);
+    bool live = primary != NULL && server_alive(primary, now);
+    *out = (struct chunk){.ino = row->ino,
+                          .number = row->number,
+                          .handle = row->handle,
+                          .version = row->version,
+                          .trim = row->trim,
+                          .fresh = row->fresh && !row->bound,
+                          .primary = live || !reading ? row->members[0] : 0,
+                          .members = writer_bytes(w)};
+}
+
+/* ---------------------------------------------------------------- periodic work */
+
+static void slice_fired(struct env_timer *t)
+{
+    struct master *m = container_of(t, struct master, slice);
+    bool more = report_slice(m);
+    if (m->serving) {
+        more |= repair_slice(m);
+    }
+    if (more) {
+        master_arm_slice(m);
+    }
+}
+
+void master_arm_slice(struct master *m)
+{
+    if (m->slice.place == 0 && !m->stopping) {
+        env_timer_set(m->env, &m->slice, SLICE_MS * NS_PER_MS);
+    }
+}
+
+static void tick_fired(struct env_timer *t)
+{
+    struct master *m = container_of(t, struct master, tick);
+    env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
+    service_tick(m);
+    if (m->serving) {
+        service_expire(m);
+        grants_tick(m);
+        commit_tick(m);
+    }
+    if (m->repair.running || env_mono_ns(m->env) >= m->repair.next_ns) {
+        master_arm_slice(m);
+    }
+}
+
+/* ---------------------------------------------------------------- start */
+
+struct master *master_create(struct env *env, const struct master_config *cfg)
+{
+    static const struct rpc_events nothing = {0};
+    struct master *m = mem_new(struct master);
+    m->env = env;
+    m->cfg = *cfg;
+    writer_init(&m->prep);
+    writer_init(&m->apply);
+    list_init(&m->peers);
+    list_init(&m->serve_wait.link);
+    sessions_init(&m->sessions);
+    notes_init(&m->notes);
+    grants_init(m);
+    repair_init(m);
+    commit_init(m);
+    m->replies = replies_new(send_reply);
+    rpc_init(&m->nowhere, env, &nothing, m);
+    m->tick.fire = tick_fired;
+    m->slice.fire = slice_fired;
+    return m;
+}
+
+struct replay {
+    struct master *m;
+    struct why *why;
+};
+
+static int replay_one(void *owner, const struct record *r)
+{
+    struct replay *replay = owner;
+    struct master *m = replay->m;
+    m->commit.time_ns = r->time_ns;
+    m->commit.applied = r->index;
+    m->commit.chain = r->chain;
+    m->commit.uncommitted++;
+    return ns_apply_record(m->ns, r, replay->why);
+}
+
+static int newest_time(void *owner, const struct record *r)
+{
+    struct master *m = owner;
+    m->commit.time_ns = r->time_ns;
+    return 0;
+}
+
+static void add_session(void *owner, uint64_t session, struct bytes host)
+{
+    struct master *m = owner;
+    (void)host;
+    (void)sessions_add(&m->sessions, session, false, m->start_ns);
+}
+
+/* The volatile side of what the rows hold. */
+static void load_volatile(struct master *m)
+{
+    struct server row;
+    uint64_t disk;
+    ns_sessions(m->ns, add_session, m);
+    for (uint32_t id = 1; ns_server_next(m->ns, id, &row, &disk) == 0; id = row.id + 1) {
+        struct chunkserver *s = servers_put(&m->servers, disk, &row);
+        if (s != NULL) { /* a lease our predecessor renewed may run */
+            s->lease_until_ns = m->start_ns + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
+        }
+    }
+}
+
+static void begin_serving(struct commit_wait *w)
+{
+    struct master *m = container_of(w, struct master, serve_wait);
+    m->serving = true;
+    env_log(m->env, LOG_INFO, "master of cluster \"%s\" serves at %s: epoch %u, index %llu",
+            m->cfg.cluster, m->cfg.listen, m->epoch, (unsigned long long)m->commit.applied);
+}
+
+/* Opens log and state and brings the state to the end of the log. */
+static int recover(struct master *m, struct why *why)
+{
+    struct recovery_config rc = {
+        .log = {.segment_bytes = m->cfg.geometry.segment_bytes, .force = m->cfg.force},
+        .cluster_name = m->cfg.cluster};
+    struct recovery_result found;
+    int err = recovery_open(m->env, &rc, &m->store, &m->log, &found, why);
+    if (err == 0) {
+        err = checkpoint_create(m->env, m->store, m->log, &m->commit.checkpoint, why);
+    }
+    if (err != 0) {
+        return err;
+    }
+    struct ns_decider decider = {master_choose_members, decide_holders, decide_version,
+                                 decide_members, m};
+    m->ns = ns_create(m->env, m->store, &m->cfg.geometry, &decider);
+    struct store_position at = store_committed(m->store);
+    m->commit.applied = at.index;
+    m->commit.chain = at.chain;
+    if (oplog_last(m->log) >= oplog_first(m->log)) {
+        err = oplog_replay(m->log, oplog_last(m->log), newest_time, m, why);
+    }
+    if (err == 0 && found.replay_from <= oplog_last(m->log)) {
+        err = oplog_replay(m->log, found.replay_from, replay_one, &(struct replay){m, why}, why);
+    }
+    return err;
+}
+
+int master_start(struct master *m, struct why *why)
+{
+    int err = env_lock_dir(m->env);
+    if (err == -EBUSY) {
+        return why_set(why, err, "another master is running on this directory");
+    }
+    if (err != 0) {
+        return why_set(why, err, "the directory cannot be locked: %s", err_text(err));
+    }
+    err = recover(m, why);
+    if (err != 0) {
+        return err;
+    }
+    m->cluster = oplog_identity(m->log)->cluster;
+    m->epoch = oplog_identity(m->log)->epoch + 1;
+    m->version_counter = 1;
+    m->start_ns = env_mono_ns(m->env);
+    m->commit.settled_ns = m->start_ns;
+    err = oplog_start_epoch(m->log, m->epoch, why);
+    if (err != 0) {
+        return err;
+    }
+    load_volatile(m);
+    err = env_listen(m->env, m->cfg.listen, service_accept, m);
+    if (err != 0) {
+        return why_set(why, err, "cannot listen on %s: %s", m->cfg.listen, err_text(err));
+    }
+    m->started = true;
+    oplog_on_commit(m->log, commit_advanced, m);
+    union op_any rec = {.epoch_start_rec = {.epoch = m->epoch}};
+    uint64_t index = commit_record(m, OP_epoch_start, &rec, NULL, NULL);
+    m->serve_wait.done = begin_serving;
+    commit_wait_for(m, &m->serve_wait, index);
+    env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- stop */
+
+int master_stop(struct master *m, struct why *why)
+{
+    if (!m->started) {
+        return 0;
+    }
+    m->stopping = true;
+    m->commit.stopped = true;
+    service_free_peers(m);
+    grants_close(m);
+    commit_close(m);
+    (void)commit_settle(m);
+    int err = store_sync(m->store);
+    if (err != 0) {
+        return why_set(why, err, "the state cannot be synced: %s", err_text(err));
+    }
+    return oplog_clean_stop(m->log, store_committed(m->store).index, why);
+}
+
+void master_destroy(struct master *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    m->stopping = true;
+    m->commit.stopped = true;
+    env_timer_stop(m->env, &m->tick);
+    env_timer_stop(m->env, &m->slice);
+    grants_close(m);
+    service_free_peers(m);
+    commit_close(m);
+    servers_close(&m->servers);
+    rpc_close(&m->nowhere);
+    sessions_close(&m->sessions);
+    notes_close(&m->notes);
+    replies_free(m->replies);
+    if (m->commit.checkpoint != NULL) {
+        checkpoint_destroy(m->commit.checkpoint);
+    }
+    if (m->ns != NULL) {
+        ns_destroy(m->ns);
+    }
+    if (m->log != NULL) {
+        oplog_close(m->log);
+    }
+    if (m->store != NULL) {
+        store_close(m->store);
+    }
+    writer_free(&m->prep);
+    writer_free(&m->apply);
+    mem_free(m);
+}
+
+/* ---------------------------------------------------------------- tests */
+
+int master_audit(struct master *m, struct why *why)
+{
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        const struct chunkserver *s = servers_get(&m->servers, id);
+        if (s != NULL && s->peer != NULL && s->peer->server != s) {
+            return why_set(why, ERR_CORRUPT, "server %u and its connection disagree", id);
+        }
+    }
+    list_for_each (it, &m->sessions.all) {
+        const struct session *s = list_entry(it, struct session, link);
+        if (!ns_session_exists(m->ns, s->id)) {
+            return why_set(why, ERR_CORRUPT, "session %llu is known but has no row",
+                           (unsigned long long)s->id);
+        }
+    }
+    return ns_audit(m->ns, why);
+}
+
+bool master_settled(struct master *m)
+{
+    if (!m->serving || m->commit.draining || committed_index(m) != m->commit.applied ||
+        replies_count(m->replies) > 0 || !grants_settled(m) || !garbage_settled(m) ||
+        !m->repair.clean) {
+        return false;
+    }
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        const struct chunkserver *s = servers_get(&m->servers, id);
+        if (s != NULL && s->peer != NULL && (!s->reported || !s->beating)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t master_state_hash(struct master *m)
+{
+    return store_hash(m->store);
+}
+
+void master_poke(struct master *m)
+{
+    if (m->serving) {
+        service_expire(m);
+        m->garbage.next_ns = 0;
+        repair_poke(m);
+        master_arm_slice(m);
+    }
+}

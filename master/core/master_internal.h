@@ -1,0 +1,106 @@
+/* master_internal.h - struct master, for the modules it consists of. */
+#ifndef MASTER_CORE_MASTER_INTERNAL_H
+#define MASTER_CORE_MASTER_INTERNAL_H
+
+#include "master/core/commit.h"
+#include "master/core/garbage.h"
+#include "master/core/grants.h"
+#include "master/core/master.h"
+#include "master/core/notes.h"
+#include "master/core/ns.h"
+#include "master/core/oplog.h"
+#include "master/core/repair.h"
+#include "master/core/replies.h"
+#include "master/core/servers.h"
+#include "master/core/sessions.h"
+#include "master/core/store.h"
+
+enum {
+    PEERS_MAX = 4096,
+    HELLO_WAIT_MS = 10000, /* a connection that does not introduce itself is closed */
+    CLOSE_WAIT_MS = 500,   /* a refused one gets its answer first */
+    TICK_MS = 50,          /* periodic work */
+    SLICE_MS = 10,         /* scans go on in slices this far apart */
+    SLICE_ROWS = 256,
+};
+
+/* One connection. */
+struct peer {
+    struct master *m;
+    struct list link; /* in master.peers */
+    struct rpc rpc;
+    uint32_t role; /* ROLE_*; 0 = no hello yet */
+    bool closing;  /* nothing more is read from it; hung up at deadline_ns */
+    uint64_t deadline_ns;
+    struct session *session;    /* attached to this connection */
+    struct chunkserver *server; /* registered on this connection */
+    struct list held;           /* answers waiting for the log */
+    struct list queued;         /* mutations waiting for a quiet point */
+    struct list waiters;        /* grant requests waiting */
+    struct list asks;           /* checkpoints asked for */
+};
+
+struct master {
+    struct env *env;
+    struct master_config cfg;
+    struct store *store;
+    struct oplog *log;
+    struct ns *ns;
+    struct writer prep;  /* what ns_prepare and queries write */
+    struct writer apply; /* what ns_apply writes */
+    uint64_t cluster;
+    uint32_t epoch;
+    uint32_t version_counter; /* versions given to existing chunks in this epoch */
+    uint64_t start_ns;
+    bool started;
+    bool serving; /* the record that opens the epoch is committed */
+    bool stopping;
+    struct commit commit;
+    struct commit_wait serve_wait;
+    struct replies *replies;
+    struct sessions sessions;
+    struct servers servers;
+    struct notes notes;
+    struct grants grants;
+    struct repair repair;
+    struct garbage garbage;
+    struct list peers;
+    uint32_t peer_count;
+    struct rpc nowhere; /* never open: calls to servers that are away fail through it */
+    struct env_timer tick;
+    struct env_timer slice; /* armed while a report is merged or a scan runs */
+};
+
+/* Answers `request`, once `index` is committed. Takes the reference of body. */
+void master_answer(struct peer *p, const struct frame_header *request, int status, uint64_t index,
+                   struct slice body);
+
+/* A request of ours to a server; fails with ERR_DISCONNECTED if it is away. Takes the reference of body. */
+void master_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
+                 struct slice body, uint32_t timeout_ms);
+
+/* A version above `old` and above every version prepared in this epoch. */
+uint64_t master_new_version(struct master *m, uint64_t old);
+
+/* Servers for a new chunk, the primary first; as ns_decider.choose_members. */
+int master_choose_members(void *owner, uint32_t *out_ids, uint32_t max);
+
+/* A chunk as clients see it. `reading`: replicas known to be unusable are left out while another is there, live
+ * ones first. members is written to `w`, which must live as long as *out. */
+void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, struct writer *w,
+                  struct chunk *out);
+
+/* Lets go of a server's connection: nothing is sent to it or taken from it any more. It counts as away. */
+void master_detach_server(struct master *m, struct chunkserver *s);
+/* The server does not do what it was asked: cut it off until its lease has certainly ended. */
+void master_fence_server(struct master *m, struct chunkserver *s, const char *reason);
+
+/* Keeps the slice timer running while there is work for it. */
+void master_arm_slice(struct master *m);
+
+static inline void writer_reset(struct writer *w)
+{
+    w->len = 0;
+}
+
+#endif

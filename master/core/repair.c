@@ -1,0 +1,227 @@
+/* repair.c - the scan over all chunks: counts, and starts what brings replicas back in order. */
+#include "master/core/master_internal.h"
+
+void repair_init(struct master *m)
+{
+    m->repair = (struct repair){0};
+}
+
+void repair_touch(struct master *m)
+{
+    m->repair.dirty = true;
+    m->repair.clean = false;
+}
+
+void repair_poke(struct master *m)
+{
+    repair_touch(m);
+    m->repair.next_ns = 0;
+}
+
+/* What the scan finds about one chunk. */
+struct finding {
+    uint32_t wanted;
+    uint32_t good;     /* live, confirmed or not contradicted */
+    uint32_t unsure;   /* of them: their server's report is not merged yet */
+    uint32_t troubled; /* live, and something is noted about them */
+    uint32_t content;  /* of them: hold content of this version */
+    uint32_t away;
+    uint32_t away_long; /* of them: to be replaced */
+    uint32_t source;    /* a good member that may be copied from, 0 = none free */
+};
+
+static void look_at_member(struct master *m, const struct ns_chunk *row, uint32_t id,
+                           struct finding *f)
+{
+    uint64_t now = env_mono_ns(m->env);
+    const struct chunkserver *s = servers_get(&m->servers, id);
+    if (s == NULL || !server_alive(s, now)) {
+        uint64_t since = s != NULL ? MAX(s->heartbeat_ns, m->start_ns) : m->start_ns;
+        uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
+        f->away++;
+        f->away_long += now - since > grace;
+        return;
+    }
+    switch (notes_get(&m->notes, row->handle, id, row->version)) {
+    case NOTE_NONE:
+    case NOTE_EXTRA:
+        f->good++;
+        f->unsure += !s->reported;
+        if (s->reported && s->copies < COPIES_PER_SERVER) {
+            f->source = id;
+        }
+        break;
+    case NOTE_SUSPECT:
+    case NOTE_CLONING:
+    case NOTE_AHEAD:
+        f->content++;
+        f->troubled++;
+        break;
+    case NOTE_MISSING:
+    case NOTE_STALE:
+    case NOTE_BAD:
+        f->troubled++;
+        break;
+    }
+}
+
+/* A server that may become a member: 0 if there is none, *out_exists if there is one but busy. */
+static uint32_t find_target(struct master *m, const struct ns_chunk *row, bool *out_exists)
+{
+    struct placement_server all[SERVERS_MAX], have[REPLICAS_MAX];
+    uint32_t count =
+        servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, all, SERVERS_MAX);
+    uint32_t have_count = 0;
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
+        if (s != NULL) {
+            have[have_count++] = server_as_candidate(s);
+        }
+    }
+    uint32_t id = 0;
+    if (placement_choose(m->env, all, count, have, have_count, 1, &id) == 0) {
+        return 0;
+    }
+    *out_exists = true;
+    return servers_get(&m->servers, id)->copies < COPIES_PER_SERVER ? id : 0;
+}
+
+/* New members wait until the picture is complete: every server that ever joined reported, or had its time. */
+static bool picture_complete(const struct master *m)
+{
+    uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
+    if (env_mono_ns(m->env) - m->start_ns > grace) {
+        return true;
+    }
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        const struct chunkserver *s = servers_get(&m->servers, id);
+        if (s != NULL && !s->reported) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void add_member(struct master *m, const struct ns_chunk *row, const struct finding *f)
+{
+    uint32_t away = f->good < 2 ? f->away : f->away_long;
+    if (row->member_count - away >= f->wanted || f->good == 0 || f->unsure > 0 ||
+        !picture_complete(m)) {
+        return;
+    }
+    bool exists = false;
+    uint32_t target = find_target(m, row, &exists);
+    m->repair.acted |= exists;
+    if (target != 0 && f->source != 0) {
+        (void)grants_repair(m, row, target, f->source);
+    }
+}
+
+static bool is_member(const struct ns_chunk *row, uint32_t server)
+{
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        if (row->members[i] == server) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Marks the chunk's notes as looked at and removes extra replicas that are not needed. */
+static void look_at_notes(struct master *m, const struct ns_chunk *row, const struct finding *f)
+{
+    bool enough = f->good - f->unsure >= MIN(2u, f->wanted) && row->member_count >= f->wanted &&
+                  ns_changed_at(m->ns, row->ino) <= committed_index(m) &&
+                  !grants_running(m, row->handle);
+    for (struct note *n = notes_first(&m->notes, row->handle), *next; n != NULL; n = next) {
+        next = notes_next(n);
+        n->round = m->repair.round;
+        if (n->kind != NOTE_EXTRA) {
+            continue;
+        }
+        struct chunkserver *s = servers_get(&m->servers, n->server);
+        bool dropped = enough && !is_member(row, n->server) && s != NULL &&
+                       garbage_drop_extra(m, s, row->handle);
+        m->repair.acted |= enough && s != NULL && server_alive(s, env_mono_ns(m->env));
+        if (dropped || is_member(row, n->server)) {
+            notes_set(&m->notes, row->handle, n->server, 0, NOTE_NONE);
+        }
+    }
+}
+
+static void look_at_row(struct master *m, const struct ns_chunk *row)
+{
+    struct finding f = {.wanted = servers_wanted(&m->servers, &m->cfg.geometry)};
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        look_at_member(m, row, row->members[i], &f);
+    }
+    look_at_notes(m, row, &f);
+    bool empty = row->fresh && !row->bound; /* what there is of it, its writer puts in order */
+    if (!empty) {
+        m->repair.under += f.good < f.wanted;
+        m->repair.lost += f.good == 0;
+    }
+    if (grants_running(m, row->handle)) {
+        return; /* the machines count as work of their own */
+    }
+    bool whole = f.away == 0 && f.unsure == 0;
+    bool heal = f.troubled > 0 && (f.good > 0 || (f.content > 0 && whole)) &&
+                (f.away == 0 || f.away_long > 0 || f.good < 2);
+    if (heal) {
+        m->repair.acted = true;
+        (void)grants_repair(m, row, 0, 0);
+    } else if (!empty) {
+        add_member(m, row, &f);
+    }
+}
+
+static void pass_begin(struct master *m)
+{
+    struct repair *r = &m->repair;
+    r->running = true;
+    r->ino = r->number = 0;
+    r->round++;
+    r->under = r->lost = 0;
+    r->acted = r->dirty = false;
+    r->begin_ns = env_mono_ns(m->env);
+}
+
+static void pass_end(struct master *m)
+{
+    struct repair *r = &m->repair;
+    uint64_t now = env_mono_ns(m->env);
+    r->running = false;
+    r->under_replicated = r->under;
+    r->chunks_lost = r->lost;
+    r->clean = !r->acted && !r->dirty;
+    r->next_ns = now + MAX(PASS_PAUSE_MS * NS_PER_MS, (now - r->begin_ns) * 4);
+    notes_sweep(&m->notes, r->round);
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        struct chunkserver *s = servers_get(&m->servers, id);
+        if (s != NULL) {
+            garbage_flush(m, s);
+        }
+    }
+}
+
+bool repair_slice(struct master *m)
+{
+    struct repair *r = &m->repair;
+    if (!r->running) {
+        if (env_mono_ns(m->env) < r->next_ns) {
+            return false;
+        }
+        pass_begin(m);
+    }
+    for (uint32_t n = 0; n < SLICE_ROWS; n++) {
+        struct ns_chunk row;
+        if (ns_chunk_next(m->ns, r->ino, r->number, &row) != 0) {
+            pass_end(m);
+            return false;
+        }
+        look_at_row(m, &row);
+        r->ino = row.number == UINT64_MAX ? row.ino + 1 : row.ino;
+        r->number = row.number + 1;
+    }
+    return true;
+}

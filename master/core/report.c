@@ -1,0 +1,312 @@
+/* report.c - merging what chunkservers say they hold with what the rows say.
+ *
+ * A report comes in parts ordered like the rows, by (inode, chunk number, handle), and is merged against
+ * a cursor over the rows, in slices. A row whose member's report passed it by is a missing replica.
+ * Rows change meanwhile: chunks made since the server registered are not judged, and a wrong note costs a
+ * new version of the chunk, nothing else.
+ */
+#include "master/core/master_internal.h"
+#include "master/core/service.h"
+#include "shared/base/mem.h"
+
+struct report_part {
+    struct list link;
+    struct frame_header head;
+    struct slice body;
+    struct reader reader; /* over the replicas */
+    bool last;
+};
+
+struct report {
+    struct list parts;
+    uint32_t part_count;
+    uint64_t ino, number;   /* cursor over the rows */
+    uint64_t handle_limit;  /* chunks from here on are younger than the report */
+    struct replica replica; /* the next one, if have_replica */
+    bool have_replica;
+    uint64_t unknown; /* replicas of no row */
+};
+
+static void part_free(struct report *r, struct report_part *part)
+{
+    list_remove(&part->link);
+    slice_drop(&part->body);
+    mem_free(part);
+    r->part_count--;
+}
+
+void report_end(struct master *m, struct chunkserver *s)
+{
+    (void)m;
+    struct report *r = s->report;
+    if (r == NULL) {
+        return;
+    }
+    while (!list_empty(&r->parts)) {
+        part_free(r, list_entry(r->parts.next, struct report_part, link));
+    }
+    mem_free(r);
+    s->report = NULL;
+}
+
+void report_begin(struct master *m, struct chunkserver *s)
+{
+    report_end(m, s);
+    notes_clear_server(&m->notes, s->id);
+    s->reported = false;
+    s->report = mem_new(struct report);
+    s->report->handle_limit = ns_next_handle(m->ns);
+    list_init(&s->report->parts);
+    repair_touch(m);
+}
+
+void report_part(struct master *m, struct peer *p, struct message *msg)
+{
+    struct chunkserver *s = p->server;
+    struct report_req req;
+    struct slice body = slice_ref(&msg->body);
+    if (s == NULL || report_req_decode(slice_bytes(&body), &req) != 0) {
+        slice_drop(&body);
+        master_answer(p, &msg->head, ERR_PROTOCOL, 0, (struct slice){0});
+        service_close_soon(p);
+        return;
+    }
+    if (s->report == NULL) {
+        report_begin(m, s);
+    }
+    if (s->report->part_count >= REPORT_PARTS_MAX) {
+        slice_drop(&body);
+        master_answer(p, &msg->head, ERR_BUSY, 0, (struct slice){0});
+        return;
+    }
+    struct report_part *part = mem_new(struct report_part);
+    part->head = msg->head;
+    part->body = body;
+    part->reader = reader_of(req.replicas);
+    part->last = req.last;
+    list_push_back(&s->report->parts, &part->link);
+    s->report->part_count++;
+    master_arm_slice(m);
+}
+
+/* ---------------------------------------------------------------- judging */
+
+static bool is_member(const struct ns_chunk *row, uint32_t server)
+{
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        if (row->members[i] == server) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum note_kind judge(struct master *m, const struct chunkserver *s,
+                            const struct ns_chunk *row, const struct replica *r)
+{
+    if (!is_member(row, s->id)) {
+        return NOTE_EXTRA;
+    }
+    if (r->version < row->version) {
+        return NOTE_STALE;
+    }
+    if (r->version > row->version) {
+        if (r->previous == row->version) {
+            return NOTE_AHEAD;
+        }
+        env_log(m->env, LOG_ERROR,
+                "chunk %016llx: server %u holds version %llx made from %llx, the log has %llx",
+                (unsigned long long)r->handle, s->id, (unsigned long long)r->version,
+                (unsigned long long)r->previous, (unsigned long long)row->version);
+        return NOTE_STALE;
+    }
+    switch (r->state) {
+    case REPLICA_OK:
+        return NOTE_NONE;
+    case REPLICA_CLONING:
+        return NOTE_CLONING;
+    case REPLICA_BAD:
+        return NOTE_BAD;
+    default:
+        return NOTE_SUSPECT;
+    }
+}
+
+/* A committed version is told once more to a member that may not have heard of it. */
+struct reminder {
+    struct rpc_call call;
+    struct master *m;
+    uint64_t handle, version;
+    uint32_t server;
+};
+
+static void reminded(struct rpc_call *c)
+{
+    struct reminder *r = container_of(c, struct reminder, call);
+    if (c->status != 0 && c->status != ERR_DISCONNECTED) {
+        notes_set(&r->m->notes, r->handle, r->server, r->version, NOTE_SUSPECT);
+        repair_touch(r->m);
+    }
+    mem_free(r);
+}
+
+static void remind(struct master *m, struct chunkserver *s, const struct ns_chunk *row)
+{
+    struct reminder *r = mem_new(struct reminder);
+    r->m = m;
+    r->handle = row->handle;
+    r->version = row->version;
+    r->server = s->id;
+    r->call.done = reminded;
+    struct activate_req req = {
+        .handle = row->handle, .version = row->version, .primary = row->members[0]};
+    master_call(m, s->id, &r->call, OP_activate, RPC_BODY(activate_req, &req),
+                m->cfg.geometry.request_timeout_ms);
+}
+
+static void found(struct master *m, struct chunkserver *s, const struct ns_chunk *row,
+                  const struct replica *r)
+{
+    if (grants_running(m, row->handle)) {
+        return;
+    }
+    enum note_kind kind = judge(m, s, row, r);
+    notes_set(&m->notes, row->handle, s->id, row->version, kind);
+    if (kind == NOTE_NONE && r->mutation == 0 && r->previous != 0) {
+        remind(m, s, row); /* nothing was written under it yet: it may still wait to be activated */
+    }
+}
+
+static void missing(struct master *m, struct chunkserver *s, const struct ns_chunk *row)
+{
+    bool empty = row->fresh && !row->bound;
+    if (is_member(row, s->id) && !empty && row->handle < s->report->handle_limit &&
+        !grants_running(m, row->handle)) {
+        notes_set(&m->notes, row->handle, s->id, row->version, NOTE_MISSING);
+    }
+}
+
+void report_bad(struct master *m, const struct report_bad_req *req, const char *from)
+{
+    struct ns_chunk row;
+    env_log(m->env, LOG_WARN, "chunk %016llx: block %u on server %u is bad, says %s",
+            (unsigned long long)req->handle, req->block, req->server, from);
+    if (ns_chunk_get(m->ns, req->ino, req->number, &row) == 0 && row.handle == req->handle &&
+        row.version == req->version && is_member(&row, req->server)) {
+        notes_set(&m->notes, row.handle, req->server, row.version, NOTE_BAD);
+        repair_touch(m);
+    }
+}
+
+/* ---------------------------------------------------------------- merging */
+
+static void pass_row(struct report *r, const struct ns_chunk *row)
+{
+    r->ino = row->number == UINT64_MAX ? row->ino + 1 : row->ino;
+    r->number = row->number + 1;
+}
+
+static int compare(uint64_t a_ino, uint64_t a_number, uint64_t b_ino, uint64_t b_number)
+{
+    if (a_ino != b_ino) {
+        return a_ino < b_ino ? -1 : 1;
+    }
+    return a_number == b_number ? 0 : a_number < b_number ? -1 : 1;
+}
+
+static void unknown(struct report *r)
+{
+    r->unknown++;
+    r->have_replica = false;
+}
+
+/* One step with the replica at hand and the row at the cursor. */
+static void merge(struct master *m, struct chunkserver *s)
+{
+    struct report *r = s->report;
+    const struct replica *rep = &r->replica;
+    struct ns_chunk row;
+    if (ns_chunk_next(m->ns, r->ino, r->number, &row) != 0) {
+        unknown(r);
+        return;
+    }
+    int order = compare(row.ino, row.number, rep->ino, rep->number);
+    if (order == 0 && row.handle == rep->handle) {
+        found(m, s, &row, rep);
+        r->have_replica = false;
+        pass_row(r, &row);
+    } else if (order > 0 || (order == 0 && rep->handle < row.handle)) {
+        unknown(r);
+    } else {
+        missing(m, s, &row);
+        pass_row(r, &row);
+    }
+}
+
+static void finished(struct master *m, struct chunkserver *s)
+{
+    if (s->report->unknown > 0) {
+        env_log(m->env, LOG_INFO, "chunkserver %u holds %llu replicas of no file", s->id,
+                (unsigned long long)s->report->unknown);
+    }
+    report_end(m, s);
+    s->reported = true;
+    repair_poke(m);
+}
+
+static void part_done(struct chunkserver *s, struct report_part *part)
+{
+    master_answer(s->peer, &part->head, 0, 0, (struct slice){0});
+    part_free(s->report, part);
+}
+
+/* True while rows or replicas are left to look at now. */
+static bool step(struct master *m, struct chunkserver *s)
+{
+    struct report *r = s->report;
+    if (list_empty(&r->parts)) {
+        return false;
+    }
+    struct report_part *part = list_entry(r->parts.next, struct report_part, link);
+    if (!r->have_replica && !reader_done(&part->reader)) {
+        dec_replica(&part->reader, &r->replica);
+        r->have_replica = part->reader.err == 0;
+    }
+    if (r->have_replica) {
+        merge(m, s);
+        return true;
+    }
+    if (part->reader.err != 0) {
+        master_answer(s->peer, &part->head, ERR_PROTOCOL, 0, (struct slice){0});
+        service_close_soon(s->peer);
+        master_detach_server(m, s);
+        return false;
+    }
+    struct ns_chunk row;
+    if (part->last && ns_chunk_next(m->ns, r->ino, r->number, &row) == 0) {
+        missing(m, s, &row);
+        pass_row(r, &row);
+        return true;
+    }
+    bool last = part->last;
+    part_done(s, part);
+    if (last) {
+        finished(m, s);
+    }
+    return !last;
+}
+
+bool report_slice(struct master *m)
+{
+    bool more = false;
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        struct chunkserver *s = servers_get(&m->servers, id);
+        for (uint32_t n = 0; s != NULL && s->report != NULL && n < SLICE_ROWS * 4; n++) {
+            if (!step(m, s)) {
+                break;
+            }
+        }
+        more |= s != NULL && s->report != NULL && !list_empty(&s->report->parts);
+    }
+    return more;
+}

@@ -1,0 +1,213 @@
+/* service_cluster.c - what chunkservers and operators ask. */
+#include "master/core/master_internal.h"
+#include "master/core/service.h"
+
+static void answer_status(struct peer *p, const struct frame_header *head, int status)
+{
+    master_answer(p, head, status, 0, (struct slice){0});
+}
+
+/* ---------------------------------------------------------------- registration */
+
+/* The server that is known by this disk may be taken over by the connection: 0, or why not. */
+static int takeover_check(struct peer *p, const struct chunkserver *s, uint64_t boot)
+{
+    uint64_t now = env_mono_ns(p->m->env);
+    if (s->peer != NULL && s->peer != p && s->boot != boot && now < s->lease_until_ns) {
+        env_log(p->m->env, LOG_ERROR,
+                "chunkserver at %s refused: its disk %016llx is served by another live process at "
+                "%s (server %u)",
+                env_peer_name(p->m->env, p->rpc.conn), (unsigned long long)s->disk, s->addr, s->id);
+        return -EBUSY;
+    }
+    /* Cut off because it did not do what it was asked: it must not come back before its lease ended. */
+    if (s->peer == NULL && s->boot == boot && s->fenced && now < s->lease_until_ns) {
+        return ERR_BUSY;
+    }
+    return 0;
+}
+
+static void register_answer(struct peer *p, const struct frame_header *head,
+                            const struct chunkserver *s, uint64_t index)
+{
+    const struct geometry *geo = &p->m->cfg.geometry;
+    struct register_rep rep = {.id = s->id,
+                               .cluster = p->m->cluster,
+                               .chunk_bytes = geo->chunk_bytes,
+                               .block_bytes = geo->block_bytes,
+                               .heartbeat_ms = geo->heartbeat_ms,
+                               .lease_ms = geo->lease_ms,
+                               .request_timeout_ms = geo->request_timeout_ms};
+    master_answer(p, head, 0, index, RPC_BODY(register_rep, &rep));
+}
+
+static void register_server(struct peer *p, struct message *msg)
+{
+    struct master *m = p->m;
+    struct register_req req;
+    if (register_req_decode(slice_bytes(&msg->body), &req) != 0 || req.disk == 0 || req.boot == 0 ||
+        req.self.addr.len == 0 || req.self.host.len > LABEL_LEN_MAX ||
+        req.self.rack.len > LABEL_LEN_MAX) {
+        answer_status(p, &msg->head, ERR_PROTOCOL);
+        service_close_soon(p);
+        return;
+    }
+    struct chunkserver *s = servers_by_disk(&m->servers, req.disk);
+    int err = s != NULL ? takeover_check(p, s, req.boot) : 0;
+    if (s == NULL && ns_next_server_id(m->ns) > SERVERS_MAX) {
+        err = -ENOSPC;
+    }
+    if (err != 0) {
+        answer_status(p, &msg->head, err);
+        service_close_soon(p);
+        return;
+    }
+    uint64_t index = 0;
+    req.self.id = s != NULL ? s->id : ns_next_server_id(m->ns);
+    if (s == NULL || servers_differs(s, &req.self)) {
+        union op_any rec = {.server_add_rec = {.disk = req.disk, .server = req.self}};
+        index = commit_record(m, OP_server_add, &rec, NULL, NULL);
+        s = servers_put(&m->servers, req.disk, &req.self);
+        ASSERT(s != NULL);
+    }
+    if (s->peer != NULL && s->peer != p) {
+        struct peer *old = s->peer;
+        master_detach_server(m, s);
+        service_close_soon(old);
+    }
+    if (p->server != NULL && p->server != s) {
+        master_detach_server(m, p->server);
+    }
+    if (s->boot != 0 && s->boot != req.boot) {
+        s->lease_until_ns =
+            0; /* the process that held it is gone: the disk is locked by its successor */
+    }
+    s->boot = req.boot;
+    s->peer = p;
+    p->server = s;
+    s->beating = false;
+    s->fenced = false;
+    s->full = false;
+    report_begin(m, s);
+    env_log(m->env, LOG_INFO, "chunkserver %u at %s (host %s, rack %s) registered", s->id, s->addr,
+            s->host, s->rack);
+    register_answer(p, &msg->head, s, index);
+}
+
+static void heartbeat(struct peer *p, struct message *msg)
+{
+    struct master *m = p->m;
+    struct chunkserver *s = p->server;
+    struct heartbeat_req req;
+    if (s == NULL || heartbeat_req_decode(slice_bytes(&msg->body), &req) != 0) {
+        answer_status(p, &msg->head, ERR_PROTOCOL);
+        service_close_soon(p);
+        return;
+    }
+    uint64_t now = env_mono_ns(m->env);
+    if (!s->beating) {
+        repair_touch(m);
+    }
+    s->beating = true;
+    s->full = false;
+    s->total = req.total;
+    s->avail = MIN(req.avail, req.total);
+    s->chunks = req.chunks;
+    s->heartbeat_ns = now;
+    s->lease_until_ns = now + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
+    /* At once, not held: the lease counts from here. */
+    rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch,
+               RPC_BODY(heartbeat_rep, &(struct heartbeat_rep){}), NULL);
+}
+
+bool service_cluster(struct peer *p, struct message *msg)
+{
+    struct report_bad_req bad;
+    switch (msg->head.op) {
+    case OP_register:
+        register_server(p, msg);
+        return true;
+    case OP_heartbeat:
+        heartbeat(p, msg);
+        return true;
+    case OP_report:
+        report_part(p->m, p, msg);
+        return true;
+    case OP_report_bad:
+        if (report_bad_req_decode(slice_bytes(&msg->body), &bad) != 0) {
+            answer_status(p, &msg->head, ERR_PROTOCOL);
+            service_close_soon(p);
+            return true;
+        }
+        report_bad(p->m, &bad, p->server != NULL ? p->server->addr : "a chunkserver");
+        answer_status(p, &msg->head, 0);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---------------------------------------------------------------- operators */
+
+static void status_servers(struct master *m, struct writer *w)
+{
+    uint64_t now = env_mono_ns(m->env);
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        const struct chunkserver *s = servers_get(&m->servers, id);
+        if (s == NULL) {
+            continue;
+        }
+        struct server_status row = {
+            .server = server_as_field(s),
+            .total = s->total,
+            .avail = s->avail,
+            .chunks = s->chunks,
+            .heartbeat_ms = s->heartbeat_ns == 0 ? UINT64_MAX : (now - s->heartbeat_ns) / NS_PER_MS,
+            .alive = server_alive(s, now)};
+        enc_server_status(w, &row);
+    }
+}
+
+static void status(struct peer *p, const struct frame_header *head)
+{
+    struct master *m = p->m;
+    struct ns_counts counts = ns_counts(m->ns);
+    const char *addr = m->cfg.advertise[0] ? m->cfg.advertise : m->cfg.listen;
+    struct writer servers;
+    writer_init(&servers);
+    status_servers(m, &servers);
+    struct status_rep rep = {.cluster = m->cluster,
+                             .name = bytes_str(m->cfg.cluster),
+                             .addr = bytes_str(addr),
+                             .role = bytes_str("primary"),
+                             .epoch = m->epoch,
+                             .index = m->commit.applied,
+                             .committed = committed_index(m),
+                             .checkpoint = checkpoint_newest(m->commit.checkpoint).index,
+                             .files = counts.inodes,
+                             .chunks = counts.chunks,
+                             .under_replicated = m->repair.under_replicated,
+                             .lost = m->repair.chunks_lost,
+                             .garbage = counts.garbage,
+                             .sessions = counts.sessions,
+                             .servers = writer_bytes(&servers)};
+    master_answer(p, head, 0, 0, RPC_BODY(status_rep, &rep));
+    writer_free(&servers);
+}
+
+bool service_admin(struct peer *p, struct message *msg)
+{
+    switch (msg->head.op) {
+    case OP_status:
+        status(p, &msg->head);
+        return true;
+    case OP_checkpoint_now:
+        if (p->role != ROLE_ADMIN) {
+            return false;
+        }
+        commit_checkpoint_ask(p->m, p, &msg->head);
+        return true;
+    default:
+        return false;
+    }
+}
