@@ -241,7 +241,8 @@ static const char *real_path(struct env *e, const char *path, char *out, uint32_
     return out;
 }
 
-static void PRINTF_LIKE(3, 0) log_line(struct env *e, enum log_level level, const char *format, va_list ap)
+static void PRINTF_LIKE(3, 0)
+    log_line(struct env *e, enum log_level level, const char *format, va_list ap)
 {
     (void)e;
     if (getenv("GFS_TEST_LOG") != NULL) {

@@ -1,0 +1,254 @@
+/* recovery.c - which environment is kept at start.
+ *
+ * `live/doubt` is one byte: how many processes opened the environment and did not get as far as a commit;
+ * DOUBT_BUILDING while it is being built. It needs no sync: a power cut drops the environment anyway.
+ */
+#include "master/core/recovery.h"
+#include "master/core/checkpoint.h"
+
+enum {
+    DOUBT_MAX = 2,
+    DOUBT_BUILDING = 255,
+};
+
+#define LIVE_DIR    "live"
+#define LIVE_FILE   LIVE_DIR "/data.mdb"
+#define LIVE_LOCK   LIVE_FILE "-lock"
+#define LIVE_FAILED LIVE_FILE STORE_FAILED_SUFFIX
+#define LIVE_DOUBT  LIVE_DIR "/doubt"
+
+struct recovery {
+    struct env *env;
+    const struct recovery_config *cfg;
+    struct store *store;
+    struct oplog *log;
+    struct recovery_result *result;
+};
+
+/* ---------------------------------------------------------------- marks beside the environment */
+
+static bool exists(struct env *env, const char *path)
+{
+    struct env_file *f;
+    if (env_file_open(env, path, ENV_OPEN_READ_ONLY, &f) < 0) {
+        return false;
+    }
+    env_file_close(env, f);
+    return true;
+}
+
+static uint8_t doubt_read(struct env *env)
+{
+    struct env_file *f;
+    uint8_t doubt = 0;
+    if (env_file_open(env, LIVE_DOUBT, ENV_OPEN_READ_ONLY, &f) == 0) {
+        if (env_file_read(env, f, 0, &doubt, 1) != 1) {
+            doubt = 0;
+        }
+        env_file_close(env, f);
+    }
+    return doubt;
+}
+
+static int doubt_write(struct env *env, uint8_t doubt, struct why *why)
+{
+    struct env_file *f;
+    int64_t n = env_file_open(env, LIVE_DOUBT, ENV_OPEN_CREATE, &f);
+    if (n == 0) {
+        n = env_file_write(env, f, 0, &doubt, 1);
+        env_file_close(env, f);
+    }
+    return n < 0 ? why_set(why, (int)n, "cannot write %s: %s", LIVE_DOUBT, err_text((int)n)) : 0;
+}
+
+void recovery_settled(struct env *env)
+{
+    (void)env_unlink(env, LIVE_DOUBT); /* if it stays, two early deaths drop a good environment */
+}
+
+static void drop_live(struct recovery *r, const char *because)
+{
+    env_log(r->env, LOG_INFO, "live environment is not used: %s", because);
+    store_close(r->store);
+    r->store = NULL;
+    /* Absent files are fine. */
+    (void)env_unlink(r->env, LIVE_FILE);
+    (void)env_unlink(r->env, LIVE_LOCK);
+    (void)env_unlink(r->env, LIVE_FAILED);
+}
+
+/* ---------------------------------------------------------------- keeping */
+
+/* True if a position lies on the log. */
+static bool on_log(struct recovery *r, const struct store_position *at)
+{
+    uint64_t chain;
+    struct why ignored;
+    return at->index <= oplog_last(r->log) &&
+           oplog_chain(r->log, at->index, &chain, &ignored) == 0 && chain == at->chain;
+}
+
+/* Opens the live environment if it may be trusted. NULL, or why not. */
+static const char *try_live(struct recovery *r, struct why *why)
+{
+    const struct oplog_identity *id = oplog_identity(r->log);
+    uint8_t doubt = doubt_read(r->env);
+    bool same = oplog_incarnation_same(r->log);
+    if (!same && id->clean_index == 0) {
+        return id->starts == 0 ? "there is none" : "the machine went down";
+    }
+    if (exists(r->env, LIVE_FAILED)) {
+        return "it failed";
+    }
+    if (doubt == DOUBT_BUILDING) {
+        return "it was not finished";
+    }
+    if (doubt >= DOUBT_MAX) {
+        return "two processes died before they could commit";
+    }
+    if (doubt_write(r->env, (uint8_t)(doubt + 1), why) < 0) {
+        return why->text;
+    }
+    if (store_open(r->env, LIVE_FILE, &r->store, why) < 0) {
+        return why->text;
+    }
+    struct store_position at = store_committed(r->store);
+    if (at.index == 0) {
+        return "it is empty";
+    }
+    if (!same && at.index != id->clean_index) {
+        return "it is not what was stopped cleanly";
+    }
+    if (!on_log(r, &at)) {
+        return "its position is not on the log";
+    }
+    r->result->live_kept = true;
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- building */
+
+static int build_from(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
+{
+    char path[64];
+    int rc =
+        store_restore(r->env, checkpoint_path(ref->at.index, path, sizeof(path)), LIVE_FILE, why);
+    if (rc == 0) {
+        rc = store_open(r->env, LIVE_FILE, &r->store, why);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    struct store_position at = store_committed(r->store);
+    if (at.index != ref->at.index || at.chain != ref->at.chain || at.hash != ref->at.hash) {
+        return why_set(why, ERR_CORRUPT, "%s holds index %llu, its sum file says %llu", path,
+                       (unsigned long long)at.index, (unsigned long long)ref->at.index);
+    }
+    r->result->checkpoint = ref->at.index;
+    return 0;
+}
+
+/* A checkpoint holds committed records only: if the log does not have them, the log lost them. */
+static int check_place(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
+{
+    uint64_t cluster = oplog_identity(r->log)->cluster;
+    uint64_t chain = 0;
+    if (ref->cluster != cluster) {
+        return why_set(why, ERR_FOREIGN_CLUSTER,
+                       "checkpoint %llu belongs to cluster %#llx, the log to %#llx",
+                       (unsigned long long)ref->at.index, (unsigned long long)ref->cluster,
+                       (unsigned long long)cluster);
+    }
+    if (ref->at.index > oplog_last(r->log)) {
+        return why_set(why, ERR_CORRUPT,
+                       "the log ends at record %llu, but checkpoint %llu holds later ones",
+                       (unsigned long long)oplog_last(r->log), (unsigned long long)ref->at.index);
+    }
+    int rc = oplog_chain(r->log, ref->at.index, &chain, why);
+    if (rc < 0) {
+        return rc;
+    }
+    if (chain != ref->at.chain) {
+        return why_set(why, ERR_CORRUPT,
+                       "checkpoint %llu is of another history: chain %#llx, the log says %#llx",
+                       (unsigned long long)ref->at.index, (unsigned long long)ref->at.chain,
+                       (unsigned long long)chain);
+    }
+    return 0;
+}
+
+/* From the newest checkpoint that is good. -ENOENT: none is. */
+static int build_from_checkpoints(struct recovery *r, struct why *why)
+{
+    struct checkpoint_ref refs[CHECKPOINTS_LISTED_MAX];
+    int count = checkpoint_list(r->env, refs, why);
+    if (count < 0) {
+        return count;
+    }
+    for (int i = 0; i < count; i++) {
+        int rc = check_place(r, &refs[i], why);
+        if (rc < 0 && rc != -ENOENT && !r->cfg->log.force) {
+            return rc;
+        }
+        if (rc == 0) {
+            rc = checkpoint_verify(r->env, &refs[i], why);
+            if (rc == 0) {
+                return build_from(r, &refs[i], why);
+            }
+            if (rc == ERR_CORRUPT) {
+                checkpoint_remove(r->env, &refs[i]);
+            }
+        }
+        env_log(r->env, LOG_WARN, "checkpoint %llu is not used: %s",
+                (unsigned long long)refs[i].at.index, why->text);
+    }
+    return -ENOENT;
+}
+
+static int build_live(struct recovery *r, struct why *why)
+{
+    int rc = doubt_write(r->env, DOUBT_BUILDING, why);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = build_from_checkpoints(r, why);
+    if (rc == -ENOENT) {
+        if (oplog_first(r->log) > 1) {
+            return why_set(why, ERR_CORRUPT,
+                           "no good checkpoint is left, and the log begins at record %llu",
+                           (unsigned long long)oplog_first(r->log));
+        }
+        rc = store_open(r->env, LIVE_FILE, &r->store, why);
+    }
+    /* Built: from now on it counts as opened once. */
+    return rc < 0 ? rc : doubt_write(r->env, 1, why);
+}
+
+int recovery_open(struct env *env, const struct recovery_config *cfg, struct store **out_store,
+                  struct oplog **out_log, struct recovery_result *out, struct why *why)
+{
+    struct recovery r = {.env = env, .cfg = cfg, .result = out};
+    *out = (struct recovery_result){0};
+    int rc = env_make_dir(env, LIVE_DIR);
+    if (rc < 0) {
+        return why_set(why, rc, "cannot make directory %s: %s", LIVE_DIR, err_text(rc));
+    }
+    rc = oplog_open(env, &cfg->log, cfg->cluster_name, &r.log, why);
+    if (rc < 0) {
+        return rc;
+    }
+    const char *because = try_live(&r, why);
+    if (because != NULL) {
+        drop_live(&r, because);
+        rc = build_live(&r, why);
+    }
+    if (rc < 0) {
+        store_close(r.store);
+        oplog_close(r.log);
+        return rc;
+    }
+    out->replay_from = store_committed(r.store).index + 1;
+    *out_store = r.store;
+    *out_log = r.log;
+    return 0;
+}
