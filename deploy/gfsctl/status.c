@@ -134,8 +134,7 @@ void status_print_json(const struct status_rep *s)
     printf("\"cluster\": \"%016" PRIx64 "\",\n \"masters\": [{", s->cluster);
     json_text_member("addr", s->addr);
     json_text_member("role", s->role);
-    printf("\"epoch\": %u, \"index\": %" PRIu64 "}],\n \"chunkservers\": [",
-           s->epoch, s->index);
+    printf("\"epoch\": %u, \"index\": %" PRIu64 "}],\n \"chunkservers\": [", s->epoch, s->index);
     for (const char *comma = ""; next_server(&r, &v); comma = ",") {
         printf("%s\n  ", comma);
         json_server(&v);

@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "shared/base/bytes.h"
 #include "shared/base/hash.h"
 #include "shared/base/mem.h"
 #include "shared/io/uv_internal.h"
@@ -77,6 +78,7 @@ void conn_close(struct env_conn *c)
     while (c->tx_count > 0) {
         tx_pop(c);
     }
+    e->tx_bytes -= c->tx_bytes;
     c->tx_bytes = 0;
     rx_reset(c);
     if (c->accepted) {
@@ -110,6 +112,7 @@ static void violated(struct env_conn *c, const char *reason)
 /* ---------------------------------------------------------------- watching */
 
 static void on_readable(struct env_conn *c);
+static bool read_once(struct env_conn *c, size_t *total);
 
 static int socket_error(int fd)
 {
@@ -119,6 +122,18 @@ static int socket_error(int fd)
         return -errno;
     }
     return err != 0 ? -err : -ECONNRESET;
+}
+
+/* The connection broke: what the peer said before is still taken. */
+static void drain(struct env_conn *c)
+{
+    size_t total = 0;
+    int err = socket_error(c->fd);
+    while (read_once(c, &total)) {
+    }
+    if (c->state == CONN_OPEN) {
+        conn_fail(c, err);
+    }
 }
 
 static void on_poll(uv_poll_t *h, int status, int events)
@@ -132,7 +147,8 @@ static void on_poll(uv_poll_t *h, int status, int events)
         return;
     }
     if (status < 0) {
-        conn_fail(c, socket_error(c->fd));
+        c->interest = 0; /* libuv stopped watching */
+        drain(c);
         return;
     }
     if (events & UV_WRITABLE) {
@@ -168,9 +184,10 @@ void conn_watch(struct env_conn *c, int fd, int events)
 
 static void update_interest(struct env_conn *c)
 {
-    if (c->tx_bytes > TX_PAUSE_BYTES) {
+    bool crowded = c->env->tx_bytes > TX_ALL_BYTES;
+    if (c->tx_bytes > (crowded ? TX_SHARE_BYTES : TX_PAUSE_BYTES)) {
         c->paused = true;
-    } else if (c->tx_bytes < TX_RESUME_BYTES) {
+    } else if (c->tx_bytes < (crowded ? TX_SHARE_BYTES : TX_PAUSE_BYTES) / 2) {
         c->paused = false;
     }
     if (c->paused) {
@@ -230,6 +247,14 @@ static bool start_frame(struct env_conn *c)
     return true;
 }
 
+/* Of a header that is not complete: a peer of another kind need not wait for the rest. */
+static void check_start(struct env_conn *c)
+{
+    if (c->head_len >= 4 && get_le(c->head, 4) != FRAME_MAGIC) {
+        violated(c, "these are not frames of gfs");
+    }
+}
+
 /* Received bytes in the order they came: completes frames and starts the next. */
 static void take_bytes(struct env_conn *c, const uint8_t *data, size_t len)
 {
@@ -240,7 +265,11 @@ static void take_bytes(struct env_conn *c, const uint8_t *data, size_t len)
             c->head_len += (uint32_t)n;
             data += n;
             len -= n;
-            if (c->head_len < FRAME_HEADER_BYTES || !start_frame(c)) {
+            if (c->head_len < FRAME_HEADER_BYTES) {
+                check_start(c);
+                return;
+            }
+            if (!start_frame(c)) {
                 return;
             }
         }
@@ -354,8 +383,10 @@ void uv_op_send(struct env *env, struct env_conn *c, struct message *m)
     f->body = m->body;
     f->payload = m->payload;
     m->body = m->payload = (struct slice){0};
-    c->tx_bytes += FRAME_HEADER_BYTES + f->body.len + f->payload.len;
-    if (c->state == CONN_OPEN && !c->tx_full) {
+    uint64_t bytes = FRAME_HEADER_BYTES + (uint64_t)f->body.len + f->payload.len;
+    c->tx_bytes += bytes;
+    c->env->tx_bytes += bytes;
+    if (c->state == CONN_OPEN && !(c->tx_full && c->paused)) {
         list_remove(&c->flush_link);
         list_push_back(&c->env->flushing, &c->flush_link);
     }
@@ -376,6 +407,7 @@ static int add_iov(struct iovec *iov, int count, uint8_t *data, uint32_t len, ui
 static void tx_advance(struct env_conn *c, size_t n)
 {
     c->tx_bytes -= n;
+    c->env->tx_bytes -= n;
     n += c->tx_written;
     c->tx_written = 0;
     while (n > 0) {
@@ -429,7 +461,7 @@ void conn_flush(struct env_conn *c)
     if (c->state != CONN_OPEN) {
         return;
     }
-    int err = send_queue(c);
+    int err = c->tx_full ? -EAGAIN : send_queue(c);
     if (err == -ENOBUFS || err == -ENOMEM) {
         err = -EAGAIN;
     }

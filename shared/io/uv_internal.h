@@ -15,9 +15,10 @@ enum {
     DIAL_WAIT_MS = 5000,          /* one address */
     RX_SCRATCH_BYTES = 64 << 10,  /* received at once beyond the frame that is being filled */
     RX_TURN_BYTES = 2 << 20,      /* of one connection before others get their turn */
-    TX_PAUSE_BYTES = 64 << 20,
-    TX_RESUME_BYTES = 32 << 20,
-    LOG_BURST = 50, /* lines about misbehaving peers at once; then LOG_PER_S */
+    TX_PAUSE_BYTES = 64 << 20,    /* waiting for one peer: it is not read from until half is gone */
+    TX_ALL_BYTES = 256 << 20,     /* waiting for all peers: then each has */
+    TX_SHARE_BYTES = 1 << 20,     /* only this */
+    LOG_BURST = 50,               /* lines about misbehaving peers at once; then LOG_PER_S */
     LOG_PER_S = 10,
     INLINE_WRITE_MAX = 64 << 10, /* an unsynced write up to this does not pay for a thread */
     THREADS_DEFAULT = 16,
@@ -96,6 +97,7 @@ struct uv_env {
     struct list dead;     /* conns to be freed next turn */
     struct list listeners;
     uint32_t accepted;
+    uint64_t tx_bytes; /* waiting on all connections */
     struct log_budget net_log;
     uint8_t *scratch; /* RX_SCRATCH_BYTES */
 

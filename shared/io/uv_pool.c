@@ -99,6 +99,9 @@ static void start_thread(struct uv_env *e)
 void pool_submit(struct uv_env *e, struct job j)
 {
     struct pool *p = &e->pool;
+    if (e->halted) {
+        return;
+    }
     pthread_mutex_lock(&p->lock);
     job_push(&p->todo, j);
     if (p->todo.count > p->idle && p->thread_count < p->threads_max) {

@@ -401,6 +401,9 @@ START_TEST(random_bytes_are_refused)
     int fd = raw_peer();
     raw_send(fd, junk, sizeof(junk));
     expect_refused(fd, "frame magic is");
+    fd = raw_peer();
+    raw_send(fd, junk, 5);
+    expect_refused(fd, "these are not frames of gfs");
 }
 END_TEST
 
@@ -472,6 +475,35 @@ START_TEST(dribbled_frame_arrives)
     expect_frame(&w->server, 3, 40, 0);
     slice_drop(&body);
     close(fd);
+}
+END_TEST
+
+/* A peer that asks and never reads: what waits for it stays bounded, and so does what it may ask. */
+START_TEST(deaf_peer_is_not_read_from)
+{
+    uint8_t frame[FRAME_HEADER_BYTES];
+    uint64_t sent = 0, answers = 0;
+    struct frame_header h = {.op = OP_hello, .body_sum = hash64("", 0)};
+    frame_header_encode(&h, frame);
+    int fd = raw_peer();
+    raw_send(fd, frame, sizeof(frame));
+    w->server.stop_at_messages = 1;
+    run();
+    for (unsigned turn = 0; turn < 2000; turn++) {
+        if (send(fd, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+            sent++;
+        }
+        uv_run(uv_env_loop(w->uv), UV_RUN_NOWAIT);
+        for (; answers < w->server.messages; answers++) { /* each request costs 1 MiB to answer */
+            send_frame(w->server.conn, answers, 0, 1 << 20);
+        }
+    }
+    ck_assert_uint_gt(env_queued(w->env, w->server.conn), 60u << 20);
+    ck_assert_uint_lt(env_queued(w->env, w->server.conn), 70u << 20);
+    ck_assert_uint_lt(answers, 80);
+    close(fd);
+    run();
+    ck_assert_uint_eq(w->server.closed, 1);
 }
 END_TEST
 
@@ -788,6 +820,7 @@ Suite *suite_uv_env(void)
     tcase_add_test(c, damaged_body_is_refused);
     tcase_add_test(c, truncated_frame_is_noticed);
     tcase_add_test(c, dribbled_frame_arrives);
+    tcase_add_test(c, deaf_peer_is_not_read_from);
     tcase_add_test(c, timers_fire_in_order);
     tcase_add_test(c, file_operations);
     tcase_add_test(c, many_operations_at_once);
