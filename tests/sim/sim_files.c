@@ -3,12 +3,14 @@
 #include "shared/base/invariant.h"
 #include "shared/base/mem.h"
 
+#include <string.h>
 #include <unistd.h>
 
 struct env_file {
     struct list link; /* sim_process.files */
     struct sim_process *process;
     struct sim_inode *inode;
+    char *path;
     bool read_only;
     uint32_t in_flight;
 };
@@ -38,6 +40,7 @@ int sim_file_open(struct env *e, const char *path, unsigned flags, struct env_fi
     struct env_file *f = mem_new(struct env_file);
     f->process = p;
     f->inode = i;
+    f->path = mem_dup(path, strlen(path));
     f->read_only = (flags & ENV_OPEN_READ_ONLY) != 0;
     list_push_back(&p->files, &f->link);
     *out = f;
@@ -50,6 +53,7 @@ void sim_file_close(struct env *e, struct env_file *f)
     ASSERT(f->in_flight == 0);
     list_remove(&f->link);
     sim_inode_drop(f->inode);
+    mem_free(f->path);
     mem_free(f);
 }
 
@@ -134,6 +138,13 @@ static int64_t perform(struct sim_process *p, const struct disk_op *op)
     UNREACHABLE();
 }
 
+static void tell(struct sim_process *p, const struct disk_op *op, bool completed)
+{
+    if (op->kind == DISK_WRITE && p->on_write != NULL) {
+        p->on_write(p->on_write_owner, p, op->file->path, op, completed);
+    }
+}
+
 static void finished(struct sim_event *ev)
 {
     struct op_run *r = container_of(ev, struct op_run, event);
@@ -150,6 +161,7 @@ static void finished(struct sim_event *ev)
     op->result = fails ? -EIO : perform(p, op);
     sim_note(p->sim, 'D' | (uint64_t)p->number << 8 | (uint64_t)op->kind << 32, op->off,
              (uint64_t)op->result);
+    tell(p, op, true);
     op->done(op);
 }
 
@@ -177,6 +189,7 @@ void sim_disk_submit(struct env *e, struct disk_op *op)
     } else {
         op->file = NULL;
     }
+    tell(p, op, false);
     list_push_back(&p->disk_ops, &r->link);
     struct sim *s = p->sim;
     uint64_t took =

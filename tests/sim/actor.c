@@ -1,0 +1,428 @@
+/* actor.c - calls of simulated programs. */
+#include "tests/sim/actor.h"
+#include "shared/base/mem.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void run_body(void *owner)
+{
+    struct actor *a = owner;
+    a->body(a);
+}
+
+static void wake(struct sim_event *e)
+{
+    struct actor *a = container_of(e, struct actor, wake);
+    fiber_resume(a->fiber);
+}
+
+struct actor *actor_new(struct world *w, struct mount *m, void (*body)(struct actor *a), void *arg)
+{
+    struct actor *a = mem_new(struct actor);
+    a->world = w;
+    a->mount = m;
+    a->body = body;
+    a->arg = arg;
+    a->number =
+        list_empty(&w->actors) ? 1 : list_entry(w->actors.prev, struct actor, link)->number + 1;
+    a->rand = sim_rand_of(w->seed, 100 + a->number);
+    a->fiber = fiber_new(run_body, a);
+    a->wake.run = wake;
+    list_push_back(&w->actors, &a->link);
+    sim_at(w->sim, &a->wake, w->sim->now_ns);
+    return a;
+}
+
+void actors_free(struct world *w)
+{
+    list_for_each_safe (it, &w->actors) {
+        struct actor *a = list_entry(it, struct actor, link);
+        list_remove(&a->link);
+        sim_cancel(w->sim, &a->wake);
+        slice_drop(&a->data);
+        fiber_free(a->fiber);
+        mem_free(a);
+    }
+}
+
+bool actors_done(void *world)
+{
+    struct world *w = world;
+    list_for_each (it, &w->actors) {
+        if (!fiber_ended(list_entry(it, struct actor, link)->fiber)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct op_entry *actors_stuck(struct world *w)
+{
+    list_for_each (it, &w->actors) {
+        struct actor *a = list_entry(it, struct actor, link);
+        if (a->calling) {
+            return a->entry;
+        }
+    }
+    return NULL;
+}
+
+void actors_wake(struct world *w)
+{
+    list_for_each (it, &w->actors) {
+        struct actor *a = list_entry(it, struct actor, link);
+        if (a->waiting_mount && a->mount->ready) {
+            a->waiting_mount = false;
+            sim_at(w->sim, &a->wake, w->sim->now_ns);
+        }
+    }
+}
+
+void actors_mount_died(struct mount *m)
+{
+    list_for_each (it, &m->world->actors) {
+        struct actor *a = list_entry(it, struct actor, link);
+        if (a->mount != m) {
+            continue;
+        }
+        a->gone = true;
+        if (a->calling) {
+            a->calling = false;
+            sim_at(m->world->sim, &a->wake, m->world->sim->now_ns);
+        }
+    }
+}
+
+void actor_sleep(struct actor *a, uint64_t ns)
+{
+    sim_at(a->world->sim, &a->wake, a->world->sim->now_ns + ns);
+    fiber_pause(a->fiber);
+}
+
+void actor_wait_mount(struct actor *a)
+{
+    while (!a->mount->ready) {
+        a->waiting_mount = true;
+        fiber_pause(a->fiber);
+    }
+    a->gone = false;
+}
+
+/* ---------------------------------------------------------------- one call */
+
+static struct op_entry *begin(struct actor *a, enum op_code op)
+{
+    struct world *w = a->world;
+    struct op_entry *e = history_add(w->history);
+    e->op = op;
+    e->mount = a->mount->number;
+    e->life = a->mount->life;
+    e->low = log_tap_certain(w->tap);
+    e->start_ns = w->sim->now_ns;
+    a->entry = e;
+    w->ops++;
+    memset(&a->call, 0, sizeof(a->call));
+    slice_drop(&a->data);
+    return e;
+}
+
+static void keep_bytes(struct op_entry *e, const void *data, uint32_t len)
+{
+    e->bytes = mem_dup(data, len);
+    e->byte_count = len;
+}
+
+static void call_done(struct client_call *c)
+{
+    struct actor *a = c->owner;
+    struct op_entry *e = a->entry;
+    ASSERT(a->calling);
+    a->calling = false;
+    e->ended = true;
+    e->status = c->status;
+    e->attr = c->attr;
+    e->index = c->index;
+    e->end = c->end;
+    e->high = log_tap_last(a->world->tap);
+    e->end_ns = a->world->sim->now_ns;
+    if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink)) {
+        keep_bytes(e, c->bytes.data, c->bytes.len);
+    }
+    if (c->status == 0 && e->op == OP_read) {
+        a->data = slice_ref(&c->data);
+    }
+    if (a->world->trace) {
+        char text[256];
+        op_describe(e, text, sizeof(text));
+        world_say(a->world, "%s", text);
+    }
+    sim_note(a->world->sim, 'A' | (uint64_t)e->op << 8, e->number, (uint64_t)e->status);
+    uint64_t think = sim_below(&a->rand, 4) == 0 ? sim_below(&a->rand, 400 * NS_PER_MS)
+                                                 : sim_below(&a->rand, 20 * NS_PER_MS);
+    sim_at(a->world->sim, &a->wake, a->world->sim->now_ns + think);
+}
+
+/* Waits for the end of the call just started. */
+static int finish(struct actor *a)
+{
+    a->calling = true;
+    fiber_pause(a->fiber);
+    return a->entry->ended ? a->entry->status : GONE;
+}
+
+static struct client_call *call_of(struct actor *a)
+{
+    a->call.done = call_done;
+    a->call.owner = a;
+    return &a->call;
+}
+
+static void copy_name(char *out, size_t size, const char *name)
+{
+    snprintf(out, size, "%s", name);
+}
+
+static int result(struct actor *a, struct attr *out)
+{
+    int status = finish(a);
+    if (status == 0 && out != NULL) {
+        *out = a->entry->attr;
+    }
+    return status;
+}
+
+/* A mount that died while its program was thinking: no call can be made. */
+#define MOUNT_OR_GONE(a)                                                                           \
+    do {                                                                                           \
+        if ((a)->gone || (a)->mount->client == NULL) {                                             \
+            (a)->gone = true;                                                                      \
+            return GONE;                                                                           \
+        }                                                                                          \
+    } while (0)
+
+/* ---------------------------------------------------------------- calls */
+
+int do_lookup(struct actor *a, uint64_t parent, const char *name, struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_lookup);
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    client_lookup(a->mount->client, call_of(a), parent, bytes_str(e->name));
+    return result(a, out);
+}
+
+int do_getattr(struct actor *a, uint64_t ino, struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_getattr);
+    e->ino = ino;
+    client_getattr(a->mount->client, call_of(a), ino);
+    return result(a, out);
+}
+
+int do_setattr(struct actor *a, uint64_t ino, uint32_t mask, const struct attr *set,
+               struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_setattr);
+    e->ino = ino;
+    e->mask = mask;
+    e->mode = set->mode;
+    e->uid = set->uid;
+    e->gid = set->gid;
+    e->size = set->size;
+    client_setattr(a->mount->client, call_of(a), ino, mask, set);
+    return result(a, out);
+}
+
+int do_make(struct actor *a, uint64_t parent, const char *name, uint32_t mode, struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, S_ISDIR(mode) ? OP_mkdir : OP_mknod);
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    e->mode = mode;
+    e->uid = 1000 + e->number; /* tells records apart */
+    e->gid = a->number;
+    if (S_ISDIR(mode)) {
+        client_mkdir(a->mount->client, call_of(a), parent, bytes_str(e->name), mode & 07777, e->uid,
+                     e->gid);
+    } else {
+        client_mknod(a->mount->client, call_of(a), parent, bytes_str(e->name), mode, 0, e->uid,
+                     e->gid);
+    }
+    return result(a, out);
+}
+
+int do_symlink(struct actor *a, uint64_t parent, const char *name, const char *target,
+               struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_symlink);
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    copy_name(e->target, sizeof(e->target), target);
+    e->uid = 1000 + e->number;
+    e->gid = a->number;
+    client_symlink(a->mount->client, call_of(a), parent, bytes_str(e->name), bytes_str(e->target),
+                   e->uid, e->gid);
+    return result(a, out);
+}
+
+int do_readlink(struct actor *a, uint64_t ino)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_readlink);
+    e->ino = ino;
+    client_readlink(a->mount->client, call_of(a), ino);
+    return finish(a);
+}
+
+int do_link(struct actor *a, uint64_t ino, uint64_t parent, const char *name)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_link);
+    e->ino = ino;
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    client_link(a->mount->client, call_of(a), ino, parent, bytes_str(e->name));
+    return finish(a);
+}
+
+int do_unlink(struct actor *a, uint64_t parent, const char *name)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_unlink);
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    client_unlink(a->mount->client, call_of(a), parent, bytes_str(e->name));
+    return finish(a);
+}
+
+int do_rmdir(struct actor *a, uint64_t parent, const char *name)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_rmdir);
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    client_rmdir(a->mount->client, call_of(a), parent, bytes_str(e->name));
+    return finish(a);
+}
+
+int do_rename(struct actor *a, uint64_t parent, const char *name, uint64_t new_parent,
+              const char *new_name, uint32_t flags)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_rename);
+    e->parent = parent;
+    e->new_parent = new_parent;
+    e->flags = flags;
+    copy_name(e->name, sizeof(e->name), name);
+    copy_name(e->new_name, sizeof(e->new_name), new_name);
+    client_rename(a->mount->client, call_of(a), parent, bytes_str(e->name), new_parent,
+                  bytes_str(e->new_name), flags);
+    return finish(a);
+}
+
+int do_readdir(struct actor *a, uint64_t ino, uint64_t cookie)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_readdir);
+    e->ino = ino;
+    e->offset = cookie;
+    e->flags = (uint32_t)sim_below(&a->rand, 2);
+    client_readdir(a->mount->client, call_of(a), ino, cookie, 32 * 1024, e->flags != 0);
+    return finish(a);
+}
+
+int do_open(struct actor *a, uint64_t ino, int flags, struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_open);
+    e->ino = ino;
+    e->flags = (uint32_t)flags;
+    client_open(a->mount->client, call_of(a), ino, flags);
+    int status = result(a, out);
+    a->opened = status == 0 ? a->call.file : NULL;
+    return status;
+}
+
+int do_create(struct actor *a, uint64_t parent, const char *name, uint32_t mode, struct attr *out)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_create);
+    e->parent = parent;
+    copy_name(e->name, sizeof(e->name), name);
+    e->mode = S_IFREG | mode;
+    e->uid = 1000 + e->number;
+    e->gid = a->number;
+    client_create_file(a->mount->client, call_of(a), parent, bytes_str(e->name), mode, e->uid,
+                       e->gid, O_RDWR);
+    int status = result(a, out);
+    a->opened = status == 0 ? a->call.file : NULL;
+    return status;
+}
+
+void do_release(struct actor *a, struct client_file *f)
+{
+    if (!a->gone && a->mount->client != NULL) {
+        client_release(a->mount->client, f);
+    }
+}
+
+int do_read(struct actor *a, struct client_file *f, uint64_t off, uint32_t len)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_read);
+    e->ino = client_file_ino(f);
+    e->offset = off;
+    e->size = len;
+    client_read(a->mount->client, call_of(a), f, off, len);
+    return finish(a);
+}
+
+int do_write(struct actor *a, struct client_file *f, uint64_t off, const void *data, uint32_t len,
+             bool append)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_write);
+    e->ino = client_file_ino(f);
+    e->offset = off;
+    e->size = len;
+    client_write(a->mount->client, call_of(a), f, off, bytes_of(data, len), append, false);
+    return finish(a);
+}
+
+int do_flush(struct actor *a, struct client_file *f)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_close_files);
+    e->ino = client_file_ino(f);
+    client_flush(a->mount->client, call_of(a), f);
+    return finish(a);
+}
+
+int do_fsync(struct actor *a, struct client_file *f)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_sync);
+    e->ino = client_file_ino(f);
+    client_fsync(a->mount->client, call_of(a), f, sim_chance(&a->rand, 1, 2));
+    return finish(a);
+}
+
+int do_fallocate(struct actor *a, struct client_file *f, int mode, uint64_t off, uint64_t len)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_extend);
+    e->ino = client_file_ino(f);
+    e->flags = (uint32_t)mode;
+    e->offset = off;
+    e->size = len;
+    client_fallocate(a->mount->client, call_of(a), f, mode, off, len);
+    return finish(a);
+}

@@ -1,0 +1,72 @@
+/* actor.h - a simulated program on a mount: straight code in a fiber that makes one call after another.
+ *
+ * Each function below starts the client's call of that name, waits for its end in simulated time and notes both in
+ * the history. Results: the call's status, or GONE if the mount died meanwhile: then the program must
+ * unwind to its top, where actor_wait_mount waits for the next life.
+ */
+#ifndef TESTS_SIM_ACTOR_H
+#define TESTS_SIM_ACTOR_H
+
+#include "tests/sim/fiber.h"
+#include "tests/sim/history.h"
+#include "tests/sim/world.h"
+
+enum { GONE = 1 };
+
+struct actor {
+    struct world *world;
+    struct mount *mount;
+    struct list link;
+    struct fiber *fiber;
+    struct sim_event wake;
+    struct sim_rand rand;
+    uint32_t number;
+    void (*body)(struct actor *a);
+    void *arg;
+    struct client_call call;
+    bool calling;       /* call is running */
+    bool waiting_mount; /* paused until the mount is ready */
+    bool gone;          /* the mount died during the call */
+    struct op_entry *entry;
+    struct slice data;          /* of the last read */
+    struct client_file *opened; /* of the last open or create */
+};
+
+struct actor *actor_new(struct world *w, struct mount *m, void (*body)(struct actor *a), void *arg);
+bool actors_done(void *world);     /* all programs have ended */
+void actors_wake(struct world *w); /* a mount is ready */
+void actors_mount_died(struct mount *m);
+void actors_free(struct world *w);
+/* The oldest call that has not ended, for reports; NULL if none. */
+const struct op_entry *actors_stuck(struct world *w);
+
+void actor_sleep(struct actor *a, uint64_t ns);
+void actor_wait_mount(struct actor *a);
+
+int do_lookup(struct actor *a, uint64_t parent, const char *name, struct attr *out);
+int do_getattr(struct actor *a, uint64_t ino, struct attr *out);
+int do_setattr(struct actor *a, uint64_t ino, uint32_t mask, const struct attr *set,
+               struct attr *out);
+int do_make(struct actor *a, uint64_t parent, const char *name, uint32_t mode, struct attr *out);
+int do_symlink(struct actor *a, uint64_t parent, const char *name, const char *target,
+               struct attr *out);
+int do_readlink(struct actor *a, uint64_t ino);
+int do_link(struct actor *a, uint64_t ino, uint64_t parent, const char *name);
+int do_unlink(struct actor *a, uint64_t parent, const char *name);
+int do_rmdir(struct actor *a, uint64_t parent, const char *name);
+int do_rename(struct actor *a, uint64_t parent, const char *name, uint64_t new_parent,
+              const char *new_name, uint32_t flags);
+/* One page of a directory; a->entry->bytes has the entries. */
+int do_readdir(struct actor *a, uint64_t ino, uint64_t cookie);
+int do_open(struct actor *a, uint64_t ino, int flags, struct attr *out);
+int do_create(struct actor *a, uint64_t parent, const char *name, uint32_t mode, struct attr *out);
+void do_release(struct actor *a, struct client_file *f);
+/* The bytes are in a->data until the next call. */
+int do_read(struct actor *a, struct client_file *f, uint64_t off, uint32_t len);
+int do_write(struct actor *a, struct client_file *f, uint64_t off, const void *data, uint32_t len,
+             bool append);
+int do_flush(struct actor *a, struct client_file *f);
+int do_fsync(struct actor *a, struct client_file *f);
+int do_fallocate(struct actor *a, struct client_file *f, int mode, uint64_t off, uint64_t len);
+
+#endif

@@ -1,0 +1,401 @@
+/* data_work.c - programs that write and read files and know every byte. */
+#include "tests/sim/data_work.h"
+#include "shared/base/mem.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SLOTS = 6, WRITE_MAX = 40 * 1024 };
+
+struct slot {
+    char name[8];
+    bool locked;
+    uint64_t free_ns; /* not before then: a dead mount's last words may be under way */
+};
+
+struct data_files {
+    struct world *world;
+    uint64_t dir;
+    struct list files;
+    struct slot slots[SLOTS];
+    uint32_t next_write;
+};
+
+/* One program at one file. */
+struct job {
+    struct actor *a;
+    struct data_files *all;
+    struct slot *slot;
+    struct data_file *file;
+    struct client_file *open;
+    bool unlinked;
+    uint8_t *buffer;
+};
+
+struct data_files *data_files_new(struct world *w)
+{
+    struct data_files *d = mem_new(struct data_files);
+    d->world = w;
+    list_init(&d->files);
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        snprintf(d->slots[i].name, sizeof(d->slots[i].name), "d%u", i);
+    }
+    return d;
+}
+
+void data_files_free(struct data_files *d)
+{
+    list_for_each_safe (it, &d->files) {
+        struct data_file *f = list_entry(it, struct data_file, link);
+        file_model_free(f->model);
+        mem_free(f);
+    }
+    mem_free(d);
+}
+
+struct data_file *data_file_of(struct world *w, uint64_t ino)
+{
+    list_for_each (it, &w->data->files) {
+        struct data_file *f = list_entry(it, struct data_file, link);
+        if (f->ino == ino) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+void data_work_dir(struct world *w, uint64_t ino)
+{
+    w->data->dir = ino;
+}
+
+/* Known inodes have a model; one that a dead mount created without hearing of it is empty. */
+static struct data_file *file_for(struct world *w, uint64_t ino)
+{
+    struct data_file *f = data_file_of(w, ino);
+    if (f == NULL) {
+        f = mem_new(struct data_file);
+        f->ino = ino;
+        f->model = file_model_new((uint32_t)ino, world_power_losses, w);
+        list_push_back(&w->data->files, &f->link);
+    }
+    return f;
+}
+
+static uint64_t now(const struct job *j)
+{
+    return j->a->world->sim->now_ns;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static int read_check(struct actor *a, struct client_file *f, struct data_file *d, uint64_t off,
+                      uint32_t len, uint64_t size)
+{
+    int status = do_read(a, f, off, len);
+    if (status != 0) {
+        return status;
+    }
+    uint64_t want = off < size ? MIN(len, size - off) : 0;
+    if (a->data.len != want) {
+        world_fail(a->world, "mount-%u inode %llu: a read of %u bytes at %llu gave %u, wanted %llu",
+                   a->mount->number, (unsigned long long)d->ino, len, (unsigned long long)off,
+                   a->data.len, (unsigned long long)want);
+    }
+    const char *why = file_model_check(d->model, off, slice_data(&a->data), a->data.len);
+    if (why != NULL) {
+        char text[256];
+        op_describe(a->entry, text, sizeof(text));
+        world_fail(a->world, "wrong bytes: %s (%s)", why, text);
+    }
+    return 0;
+}
+
+int data_read_all(struct actor *a, struct client_file *f, struct data_file *d, uint64_t size)
+{
+    int status = 0;
+    for (uint64_t off = 0; off < size && status == 0; off += 300 * 1024) {
+        status = read_check(a, f, d, off, 300 * 1024, size);
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- steps */
+
+static uint64_t draw_offset(struct job *j)
+{
+    struct sim_rand *r = &j->a->rand;
+    uint64_t chunk = j->a->world->geo.chunk_bytes;
+    uint64_t size = file_model_size(j->file->model);
+    uint64_t off = 0;
+    switch (sim_below(r, 6)) {
+    case 0:
+        off = sim_below(r, 3 * chunk);
+        break;
+    case 1: /* about a border between chunks */
+        off = sim_between(r, 1, 2) * chunk - sim_below(r, 3 * UNIT_BYTES);
+        break;
+    case 2:
+        off = size;
+        break;
+    case 3:
+        off = sim_below(r, size + 1) / 4096 * 4096;
+        break;
+    case 4:
+        off = sim_below(r, size + 1) / UNIT_BYTES * UNIT_BYTES;
+        break;
+    default:
+        off = sim_below(r, size + 1);
+    }
+    return MIN(off, (uint64_t)FILE_MODEL_MAX - WRITE_MAX);
+}
+
+static uint32_t draw_length(struct job *j)
+{
+    struct sim_rand *r = &j->a->rand;
+    uint64_t len = sim_chance(r, 1, 3)   ? sim_between(r, 1, 8) * 4096
+                   : sim_chance(r, 1, 2) ? sim_between(r, 1, 10) * UNIT_BYTES
+                                         : sim_between(r, 1, WRITE_MAX);
+    return (uint32_t)len;
+}
+
+static int step_write(struct job *j)
+{
+    bool append = sim_chance(&j->a->rand, 1, 5) &&
+                  file_model_size(j->file->model) < FILE_MODEL_MAX - WRITE_MAX;
+    uint64_t off = append ? file_model_size(j->file->model) : draw_offset(j);
+    uint32_t len = draw_length(j);
+    file_model_fill(j->file->model, j->a->mount->number * 256 + j->a->mount->life,
+                    ++j->all->next_write, off, j->buffer, len);
+    file_model_write(j->file->model, off, j->buffer, len, now(j));
+    int status = do_write(j->a, j->open, append ? 12345 : off, j->buffer, len, append);
+    memset(j->buffer, 0xee, len); /* the core copied it */
+    if (status == 0 && append && j->a->call.offset != off) {
+        world_fail(j->a->world, "an append went to %llu, wanted %llu",
+                   (unsigned long long)j->a->call.offset, (unsigned long long)off);
+    }
+    return status;
+}
+
+static int step_read(struct job *j)
+{
+    uint64_t off = draw_offset(j);
+    uint32_t len = sim_chance(&j->a->rand, 1, 4) ? 300 * 1024 : draw_length(j);
+    return read_check(j->a, j->open, j->file, off, len, file_model_size(j->file->model));
+}
+
+static int step_truncate(struct job *j)
+{
+    uint64_t size = draw_offset(j);
+    struct attr set = {.size = size};
+    struct attr got;
+    file_model_truncate(j->file->model, size, now(j));
+    int status = do_setattr(j->a, j->file->ino, SETATTR_SIZE, &set, &got);
+    if (status == 0 && got.size != size) {
+        world_fail(j->a->world, "inode %llu has size %llu after a truncate to %llu",
+                   (unsigned long long)j->file->ino, (unsigned long long)got.size,
+                   (unsigned long long)size);
+    }
+    return status;
+}
+
+static int step_fsync(struct job *j)
+{
+    int status = do_fsync(j->a, j->open);
+    if (status == 0) {
+        file_model_flushed(j->file->model, true);
+    }
+    return status;
+}
+
+static int step_flush(struct job *j)
+{
+    int status = do_flush(j->a, j->open);
+    if (status == 0) {
+        file_model_flushed(j->file->model, false);
+    }
+    return status;
+}
+
+static int step_size(struct job *j)
+{
+    struct attr got;
+    int status = do_getattr(j->a, j->file->ino, &got);
+    if (status == 0 && got.size != file_model_size(j->file->model)) {
+        world_fail(j->a->world, "inode %llu has size %llu, wanted %llu",
+                   (unsigned long long)j->file->ino, (unsigned long long)got.size,
+                   (unsigned long long)file_model_size(j->file->model));
+    }
+    return status;
+}
+
+static int step_punch(struct job *j)
+{
+    uint64_t off = draw_offset(j);
+    uint64_t len = draw_length(j);
+    file_model_zero(j->file->model, off, len, now(j));
+    return do_fallocate(j->a, j->open, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+}
+
+static int step_unlink(struct job *j)
+{
+    if (j->unlinked) {
+        return 0;
+    }
+    int status = do_unlink(j->a, j->all->dir, j->slot->name);
+    j->unlinked = status == 0;
+    return status;
+}
+
+static struct slot *lock_slot(struct data_files *all, struct sim_rand *r)
+{
+    uint64_t start = sim_below(r, SLOTS);
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        struct slot *s = &all->slots[(start + i) % SLOTS];
+        if (!s->locked && s->free_ns <= all->world->sim->now_ns) {
+            s->locked = true;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void unlock_slot(struct job *j, struct slot *s, bool died)
+{
+    s->locked = false;
+    if (died) {
+        s->free_ns = now(j) + NS_PER_S + sim_below(&j->a->rand, 8 * NS_PER_S);
+    }
+}
+
+/* Moves the open file over another name, whose file is gone then. */
+static int step_rename(struct job *j)
+{
+    struct slot *to = j->unlinked ? NULL : lock_slot(j->all, &j->a->rand);
+    if (to == NULL) {
+        return 0;
+    }
+    int status = do_rename(j->a, j->all->dir, j->slot->name, j->all->dir, to->name, 0);
+    if (status == 0) {
+        file_model_flushed(j->file->model, false); /* its data went first */
+        unlock_slot(j, j->slot, false);
+        j->slot = to;
+    } else {
+        unlock_slot(j, to, status == GONE);
+    }
+    return status;
+}
+
+static int one_step(struct job *j)
+{
+    uint64_t draw = sim_below(&j->a->rand, 100);
+    if (draw < 45) {
+        return step_write(j);
+    }
+    if (draw < 68) {
+        return step_read(j);
+    }
+    if (draw < 76) {
+        return step_fsync(j);
+    }
+    if (draw < 80) {
+        return step_flush(j);
+    }
+    if (draw < 86) {
+        return step_truncate(j);
+    }
+    if (draw < 90) {
+        return step_size(j);
+    }
+    if (draw < 93) {
+        return step_punch(j);
+    }
+    if (draw < 95) {
+        return step_unlink(j);
+    }
+    if (draw < 98) {
+        return step_rename(j);
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- a file's visit */
+
+/* Opens the file of the slot, or makes it. */
+static int visit_open(struct job *j)
+{
+    struct attr attr;
+    int status = do_lookup(j->a, j->all->dir, j->slot->name, &attr);
+    if (status == 0) {
+        status = do_open(j->a, attr.ino, O_RDWR, &attr);
+    } else if (status == -ENOENT) {
+        status = do_create(j->a, j->all->dir, j->slot->name, 0644, &attr);
+    }
+    if (status != 0) {
+        return status;
+    }
+    j->open = j->a->opened;
+    j->file = file_for(j->a->world, attr.ino);
+    if (!file_model_settle_size(j->file->model, attr.size, now(j))) {
+        world_fail(j->a->world, "inode %llu is opened with size %llu, wanted %llu",
+                   (unsigned long long)attr.ino, (unsigned long long)attr.size,
+                   (unsigned long long)file_model_size(j->file->model));
+    }
+    if (sim_chance(&j->a->rand, 1, 2)) {
+        return data_read_all(j->a, j->open, j->file, attr.size);
+    }
+    return 0;
+}
+
+static int visit_steps(struct job *j)
+{
+    uint64_t steps = sim_between(&j->a->rand, 3, 20);
+    int status = 0;
+    for (uint64_t i = 0; i < steps && status == 0 && !j->a->world->healing; i++) {
+        status = one_step(j);
+    }
+    if (status == 0 && sim_chance(&j->a->rand, 1, 3)) {
+        status = step_fsync(j);
+    }
+    return status == 0 ? step_flush(j) : status;
+}
+
+static void visit(struct job *j)
+{
+    j->file = NULL;
+    j->open = NULL;
+    j->unlinked = false;
+    int status = visit_open(j);
+    if (status == 0) {
+        status = visit_steps(j);
+    }
+    if (status != 0 && j->file != NULL) {
+        file_model_writer_died(j->file->model, now(j));
+    }
+    if (status != 0 && status != GONE && status != -EIO) {
+        char text[256];
+        op_describe(j->a->entry, text, sizeof(text));
+        world_fail(j->a->world, "a call on a data file failed: %s", text);
+    }
+    if (j->open != NULL) {
+        do_release(j->a, j->open);
+    }
+    unlock_slot(j, j->slot, status != 0);
+}
+
+void data_work(struct actor *a)
+{
+    struct job j = {.a = a, .all = a->world->data, .buffer = mem_alloc(WRITE_MAX)};
+    while (a->world->ops < a->world->ops_wanted && !a->world->healing) {
+        actor_wait_mount(a);
+        j.slot = j.all->dir != 0 ? lock_slot(j.all, &a->rand) : NULL;
+        if (j.slot == NULL) {
+            actor_sleep(a, 50 * NS_PER_MS);
+            continue;
+        }
+        visit(&j);
+    }
+    mem_free(j.buffer);
+}

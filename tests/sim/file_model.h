@@ -1,0 +1,44 @@
+/* file_model.h - what the bytes of one file may be, told for every 512-byte unit.
+ *
+ * A unit has its newest version and those before it that may still show: a version may show if every later
+ * one is uncertain. A version becomes uncertain for good when its writer died before it was flushed, and as
+ * long as it was not synced when two or more chunkservers lost power after it was written.
+ *
+ * Bytes written say where they belong (file, unit, writer, sequence), so that a foreign byte is known at sight.
+ */
+#ifndef TESTS_SIM_FILE_MODEL_H
+#define TESTS_SIM_FILE_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { UNIT_BYTES = 512, FILE_MODEL_MAX = 1 << 20 /* bytes of a file at most */ };
+
+struct file_model;
+
+/* Tells how many chunkservers lost power since a time; owner is file_model_new's. */
+typedef uint32_t (*power_losses)(void *owner, uint64_t since_ns);
+
+struct file_model *file_model_new(uint32_t file, power_losses losses, void *owner);
+void file_model_free(struct file_model *f);
+
+uint64_t file_model_size(const struct file_model *f);
+/* Fills data with what writer's write number `sequence` at off consists of. */
+void file_model_fill(const struct file_model *f, uint32_t writer, uint32_t sequence, uint64_t off,
+                     uint8_t *data, uint32_t len);
+void file_model_write(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len,
+                      uint64_t now_ns);
+void file_model_truncate(struct file_model *f, uint64_t size, uint64_t now_ns);
+void file_model_zero(struct file_model *f, uint64_t off, uint64_t len,
+                     uint64_t now_ns); /* a hole; size unchanged */
+/* Everything written so far is on the replicas; durable too if synced. */
+void file_model_flushed(struct file_model *f, bool synced);
+/* The writer died: what was not flushed may be there or not; so may the size. */
+void file_model_writer_died(struct file_model *f, uint64_t now_ns);
+/* After that: the size that was found. False if it cannot be. */
+bool file_model_settle_size(struct file_model *f, uint64_t size, uint64_t now_ns);
+
+/* NULL if these bytes may be read at off, else a sentence. */
+const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len);
+
+#endif

@@ -1,0 +1,84 @@
+/* model.h - the reference filesystem: a plain tree in memory, written from what POSIX says.
+ *
+ * Shares no code with the master. Inode numbers come from outside, so that they can be those of the real one.
+ * Every change has a form that only asks: do_it == false tells what the answer would be.
+ */
+#ifndef TESTS_SIM_MODEL_H
+#define TESTS_SIM_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MODEL_HOLDERS_MAX = 16 };
+
+struct model_entry {
+    char *name;
+    uint64_t ino;
+};
+
+struct model_inode {
+    uint64_t ino;
+    uint32_t mode; /* type and permissions */
+    uint32_t nlink;
+    uint32_t uid, gid, rdev;
+    uint64_t size; /* directories: entries; symlinks: length of the target */
+    uint64_t parent;
+    char *target;
+    struct model_entry *entries; /* sorted by name */
+    size_t entry_count;
+    uint64_t holders[MODEL_HOLDERS_MAX]; /* sessions that keep it although it has no name */
+    size_t holder_count;
+};
+
+struct model;
+
+struct model *model_new(void); /* with a root directory, inode 1 */
+void model_free(struct model *m);
+
+/* NULL if there is none (any more). */
+struct model_inode *model_find(struct model *m, uint64_t ino);
+/* Inodes in order of number: the first with number >= ino, or NULL. */
+struct model_inode *model_next(struct model *m, uint64_t ino);
+/* 0 and the inode, -ENOENT, -ENOTDIR. */
+int model_lookup(struct model *m, uint64_t parent, const char *name, uint64_t *out);
+
+struct model_make {
+    uint64_t parent;
+    const char *name;
+    uint32_t mode; /* with the type */
+    uint32_t uid, gid, rdev;
+    const char *target; /* of a symlink */
+    uint64_t ino;       /* number it gets */
+};
+int model_make(struct model *m, bool do_it, const struct model_make *a);
+int model_link(struct model *m, bool do_it, uint64_t ino, uint64_t parent, const char *name);
+/* holders: sessions that keep the inode if this is its last name. */
+int model_unlink(struct model *m, bool do_it, uint64_t parent, const char *name,
+                 const uint64_t *holders, size_t holder_count);
+int model_rmdir(struct model *m, bool do_it, uint64_t parent, const char *name);
+
+struct model_rename {
+    uint64_t parent;
+    const char *name;
+    uint64_t new_parent;
+    const char *new_name;
+    uint32_t flags; /* of renameat2(2) */
+    const uint64_t *holders;
+    size_t holder_count;
+};
+int model_rename(struct model *m, bool do_it, const struct model_rename *a);
+
+struct model_setattr {
+    uint64_t ino;
+    bool set_mode, set_uid, set_gid, set_size, clear_suid;
+    uint32_t mode, uid, gid;
+    uint64_t size;
+};
+int model_setattr(struct model *m, bool do_it, const struct model_setattr *a);
+int model_extend(struct model *m, bool do_it, uint64_t ino, uint64_t end, bool clear_suid);
+/* A session lets go of an inode, or of all. */
+void model_release(struct model *m, uint64_t ino, uint64_t session);
+void model_session_end(struct model *m, uint64_t session);
+
+#endif

@@ -1,0 +1,53 @@
+/* run.c - one seed: work under faults, healing, and everything checked. */
+#include "tests/sim/run.h"
+#include "tests/sim/data_work.h"
+#include "tests/sim/meta_work.h"
+#include "tests/sim/verify.h"
+
+#include <string.h>
+
+static void work(struct world *w)
+{
+    (void)actor_new(w, &w->mounts[0], setup_work, NULL);
+    if (!sim_run_until(w->sim, actors_done, w, 60 * NS_PER_S)) {
+        world_fail(w, "the cluster does not come up");
+    }
+    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+        (void)actor_new(w, &w->mounts[i], meta_work, NULL);
+        (void)actor_new(w, &w->mounts[i], data_work, NULL);
+        (void)actor_new(w, &w->mounts[i], data_work, NULL);
+    }
+    faults_start(w);
+    (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
+    w->healing = true;
+    faults_end(w);
+    if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
+        const struct op_entry *e = actors_stuck(w);
+        char text[256] = "a program waits for its mount";
+        if (e != NULL) {
+            op_describe(e, text, sizeof(text));
+        }
+        world_fail(w, "not done 120 s after everything was healed: %s", text);
+    }
+}
+
+struct run_result run_seed(uint64_t seed, bool trace)
+{
+    struct world *w = world_new(seed, trace);
+    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+        server_start(&w->servers[i]);
+    }
+    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+        mount_start(&w->mounts[i]);
+    }
+    work(w);
+    verify_all(w);
+    struct run_result r = {.hash = w->sim->hash,
+                           .ops = w->ops,
+                           .events = w->sim->events,
+                           .records = log_tap_last(w->tap),
+                           .sim_ns = w->sim->now_ns};
+    memcpy(r.faults, w->faults, sizeof(r.faults));
+    world_free(w);
+    return r;
+}

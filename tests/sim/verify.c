@@ -1,0 +1,239 @@
+/* verify.c - after the faults: the cluster settles, and everything promised is there. */
+#include "tests/sim/verify.h"
+#include "shared/base/mem.h"
+#include "tests/sim/data_work.h"
+#include "tests/sim/history.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { SETTLE_S = 600 };
+
+/* What keeps the cluster from being at rest, or NULL. */
+static const char *unsettled(struct world *w)
+{
+    if (!master_settled(w->servers[0].master)) {
+        return "the master";
+    }
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        if (!chunkd_settled(w->servers[i].chunkd)) {
+            return w->servers[i].process->name;
+        }
+    }
+    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+        if (!client_settled(w->mounts[i].client)) {
+            return w->mounts[i].process->name;
+        }
+    }
+    return NULL;
+}
+
+/* At rest means at rest for three seconds in a row, with dead sessions gone. */
+static void settle(struct world *w)
+{
+    sim_run_for(w->sim, (uint64_t)w->geo.session_ms * NS_PER_MS * 3 / 2);
+    uint64_t end = w->sim->now_ns + SETTLE_S * NS_PER_S;
+    uint32_t calm = 0;
+    const char *who = NULL;
+    while (calm < 15) {
+        if (w->sim->now_ns > end) {
+            world_fail(w, "not at rest after %d s: %s", SETTLE_S, who);
+        }
+        sim_run_for(w->sim, 200 * NS_PER_MS);
+        who = unsettled(w);
+        calm = who == NULL ? calm + 1 : 0;
+    }
+}
+
+/* ---------------------------------------------------------------- replicas */
+
+static void check_replica(struct world *w, const struct chunk_truth *c, uint32_t number,
+                          struct chunkd_replica_info *first)
+{
+    struct sim_server *s = &w->servers[number];
+    struct chunkd_replica_info r;
+    if (chunkd_replica(s->chunkd, c->handle, &r) != 0) {
+        if (c->written) {
+            world_fail(w, "chunk %llu of inode %llu: %s, a member of version %llx, has no replica",
+                       (unsigned long long)c->handle, (unsigned long long)c->ino, s->process->name,
+                       (unsigned long long)c->version);
+        }
+        return;
+    }
+    if (r.version != c->version || r.state != REPLICA_OK || r.ino != c->ino ||
+        r.number != c->number) {
+        world_fail(
+            w,
+            "chunk %llu of inode %llu: %s has version %llx state %u of inode %llu, the log has "
+            "%llx",
+            (unsigned long long)c->handle, (unsigned long long)c->ino, s->process->name,
+            (unsigned long long)r.version, r.state, (unsigned long long)r.ino,
+            (unsigned long long)c->version);
+    }
+    if (first->handle == 0) {
+        *first = r;
+    } else if (r.digest != first->digest || r.length != first->length) {
+        world_fail(w, "chunk %llu of inode %llu: replicas differ (lengths %u and %u)",
+                   (unsigned long long)c->handle, (unsigned long long)c->ino, first->length,
+                   r.length);
+    }
+}
+
+static void check_replicas(struct world *w)
+{
+    const struct chunk_truth *c;
+    for (uint64_t h = 1; (c = history_chunk(w->history, h)) != NULL; h = c->handle + 1) {
+        struct chunkd_replica_info first = {0};
+        if (c->member_count != WORLD_CHUNKDS && c->written) {
+            world_fail(w, "chunk %llu of inode %llu has %u members", (unsigned long long)c->handle,
+                       (unsigned long long)c->ino, c->member_count);
+        }
+        for (uint32_t i = 0; i < c->member_count; i++) {
+            if (c->members[i] < 1 || c->members[i] > WORLD_CHUNKDS) {
+                world_fail(w, "chunk %llu has member %u", (unsigned long long)c->handle,
+                           c->members[i]);
+            }
+        }
+        for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+            check_replica(w, c, i, &first);
+        }
+    }
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        struct chunkd_replica_info r;
+        for (uint64_t h = 1; chunkd_replica_next(w->servers[i].chunkd, h, &r) == 0;
+             h = r.handle + 1) {
+            c = history_chunk(w->history, r.handle);
+            if (c == NULL || c->handle != r.handle) {
+                world_fail(w, "%s keeps a replica of chunk %llu of inode %llu, which is gone",
+                           w->servers[i].process->name, (unsigned long long)r.handle,
+                           (unsigned long long)r.ino);
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- reading everything */
+
+static void must(struct actor *a, int status)
+{
+    if (status != 0) {
+        char text[256];
+        op_describe(a->entry, text, sizeof(text));
+        world_fail(a->world, "reading everything back: %s", text);
+    }
+}
+
+static void read_file(struct actor *a, const struct model_inode *n)
+{
+    struct attr attr;
+    must(a, do_open(a, n->ino, O_RDONLY, &attr));
+    struct client_file *f = a->opened;
+    struct data_file *d = data_file_of(a->world, n->ino);
+    if (attr.size != n->size) {
+        world_fail(a->world, "inode %llu has size %llu, the log says %llu",
+                   (unsigned long long)n->ino, (unsigned long long)attr.size,
+                   (unsigned long long)n->size);
+    }
+    if (d != NULL) {
+        if (!file_model_settle_size(d->model, attr.size, a->world->sim->now_ns)) {
+            world_fail(a->world, "inode %llu has size %llu in the end, its writer left %llu",
+                       (unsigned long long)n->ino, (unsigned long long)attr.size,
+                       (unsigned long long)file_model_size(d->model));
+        }
+        must(a, data_read_all(a, f, d, attr.size));
+    }
+    must(a, do_flush(a, f));
+    do_release(a, f);
+}
+
+static void read_dir(struct actor *a, const struct model_inode *n)
+{
+    uint64_t cookie = 0;
+    size_t seen = 0;
+    bool end = false;
+    while (!end) {
+        must(a, do_readdir(a, n->ino, cookie));
+        struct reader r = reader_of(bytes_of(a->entry->bytes, a->entry->byte_count));
+        while (!reader_done(&r)) {
+            struct dir_entry d;
+            dec_dir_entry(&r, &d);
+            char name[NAME_LEN_MAX + 1] = {0};
+            uint64_t ino;
+            memcpy(name, d.name.data, d.name.len);
+            if (r.err != 0 ||
+                model_lookup(history_model(a->world->history), n->ino, name, &ino) != 0 ||
+                ino != d.attr.ino) {
+                world_fail(a->world, "directory %llu has an entry '%s' it should not have",
+                           (unsigned long long)n->ino, name);
+            }
+            cookie = d.cookie;
+            seen++;
+        }
+        end = a->entry->end;
+    }
+    if (seen != n->entry_count) {
+        world_fail(a->world, "directory %llu has %zu entries, the log says %zu",
+                   (unsigned long long)n->ino, seen, n->entry_count);
+    }
+}
+
+static void read_back(struct actor *a)
+{
+    struct model *m = history_model(a->world->history);
+    actor_wait_mount(a);
+    for (struct model_inode *n = model_next(m, 1); n != NULL; n = model_next(m, n->ino + 1)) {
+        struct attr attr;
+        must(a, do_getattr(a, n->ino, &attr));
+        if (attr.mode != n->mode || attr.nlink != n->nlink || attr.uid != n->uid ||
+            attr.gid != n->gid || attr.size != n->size) {
+            world_fail(a->world,
+                       "inode %llu has mode %o nlink %u uid %u gid %u size %llu, the log says "
+                       "%o %u %u %u %llu",
+                       (unsigned long long)n->ino, attr.mode, attr.nlink, attr.uid, attr.gid,
+                       (unsigned long long)attr.size, n->mode, n->nlink, n->uid, n->gid,
+                       (unsigned long long)n->size);
+        }
+        if (S_ISDIR(n->mode)) {
+            read_dir(a, n);
+        } else if (S_ISREG(n->mode)) {
+            read_file(a, n);
+        }
+    }
+}
+
+static void check_no_orphans(struct world *w)
+{
+    struct model *m = history_model(w->history);
+    for (struct model_inode *n = model_next(m, 1); n != NULL; n = model_next(m, n->ino + 1)) {
+        if (n->nlink == 0) {
+            world_fail(w, "inode %llu has no name and stays (held by session %llu)",
+                       (unsigned long long)n->ino, (unsigned long long)n->holders[0]);
+        }
+    }
+}
+
+void verify_all(struct world *w)
+{
+    struct why why = {{0}};
+    settle(w);
+    history_judge(w->history);
+    check_no_orphans(w);
+    check_replicas(w);
+    if (master_audit(w->servers[0].master, &why) != 0) {
+        world_fail(w, "audit of the master: %s", why.text);
+    }
+    struct mount *m = &w->mounts[WORLD_MOUNTS];
+    mount_start(m);
+    struct actor *reader = actor_new(w, m, read_back, NULL);
+    (void)reader;
+    if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
+        const struct op_entry *e = actors_stuck(w);
+        char text[256] = "the mount does not come up";
+        if (e != NULL) {
+            op_describe(e, text, sizeof(text));
+        }
+        world_fail(w, "reading everything back hangs: %s", text);
+    }
+}

@@ -1,0 +1,256 @@
+/* world.c - start, death and return of the cluster's processes. */
+#include "tests/sim/world.h"
+#include "shared/base/mem.h"
+#include "tests/sim/actor.h"
+#include "tests/sim/data_work.h"
+#include "tests/sim/history.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MASTER_ADDR "10.0.0.1:9400"
+
+void world_fail(struct world *w, const char *format, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    fprintf(stderr, "seed %llu failed at %.3f s: %s\n", (unsigned long long)w->seed,
+            (double)w->sim->now_ns / 1e9, text);
+    if (w->sim->real_base[0] != 0) {
+        sim_remove_tree(w->sim->real_base);
+    }
+    fflush(NULL);
+    _exit(1);
+}
+
+void world_say(struct world *w, const char *format, ...)
+{
+    if (!w->trace) {
+        return;
+    }
+    va_list ap;
+    va_start(ap, format);
+    fprintf(stderr, "%12.6f %-9s   ", (double)w->sim->now_ns / 1e9, "-");
+    vfprintf(stderr, format, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+}
+
+static void on_die(struct sim *s, struct sim_process *p, const char *reason)
+{
+    world_fail(s->owner, "%s died: %s", p->name, reason);
+}
+
+static void master_up(struct sim_server *s)
+{
+    struct master_config cfg = {.cluster = "sim", .listen = MASTER_ADDR, .geometry = s->world->geo};
+    struct why why = {{0}};
+    s->master = master_create(&s->process->env, &cfg);
+    int err = master_start(s->master, &why);
+    if (err != 0) {
+        world_fail(s->world, "the master does not start: %s (%s)", why.text, err_name(err));
+    }
+}
+
+static void chunkd_up(struct sim_server *s)
+{
+    struct chunkd_config cfg = {.cluster = "sim", .masters = MASTER_ADDR, .flush_ms = 1000};
+    snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
+    snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
+    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", s->number);
+    struct why why = {{0}};
+    s->chunkd = chunkd_create(&s->process->env, &cfg);
+    int err = chunkd_start(s->chunkd, &why);
+    if (err != 0) {
+        world_fail(s->world, "%s does not start: %s (%s)", s->process->name, why.text,
+                   err_name(err));
+    }
+}
+
+bool server_up(const struct sim_server *s)
+{
+    return s->process->alive;
+}
+
+void server_start(struct sim_server *s)
+{
+    if (server_up(s)) {
+        return;
+    }
+    sim_cancel(s->world->sim, &s->restart);
+    sim_process_start(s->process);
+    world_say(s->world, "start of %s", s->process->name);
+    if (s->number == 0) {
+        master_up(s);
+    } else {
+        chunkd_up(s);
+    }
+}
+
+void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
+{
+    if (server_up(s)) {
+        world_say(s->world, "%s of %s", power_cut ? "power cut" : "kill", s->process->name);
+        if (power_cut) {
+            sim_process_power_cut(s->process);
+            s->power_cut_ns = s->world->sim->now_ns;
+        } else {
+            sim_process_kill(s->process);
+        }
+        if (s->number == 0) {
+            master_destroy(s->master);
+            s->master = NULL;
+        } else {
+            chunkd_destroy(s->chunkd);
+            s->chunkd = NULL;
+        }
+    }
+    if (ns > 0) {
+        sim_at(s->world->sim, &s->restart, s->world->sim->now_ns + ns);
+    }
+}
+
+static void restart_server(struct sim_event *e)
+{
+    server_start(container_of(e, struct sim_server, restart));
+}
+
+static void mount_ready(void *owner, int status)
+{
+    struct mount *m = owner;
+    if (status != 0) {
+        world_fail(m->world, "%s was refused: %s", m->process->name, err_text(status));
+    }
+    m->ready = true;
+    actors_wake(m->world);
+}
+
+void mount_start(struct mount *m)
+{
+    if (m->client != NULL) {
+        return;
+    }
+    sim_cancel(m->world->sim, &m->restart);
+    struct client_config cfg = {
+        .masters = MASTER_ADDR, .cluster = "sim", .dirty_bytes = 1 << 20, .dirty_age_ms = 1000};
+    m->life++;
+    snprintf(cfg.host, sizeof(cfg.host), "mount-%u-%u", m->number, m->life);
+    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", 1 + m->number);
+    sim_process_start(m->process);
+    world_say(m->world, "start of %s", m->process->name);
+    m->ready = false;
+    m->client = client_create(&m->process->env, &cfg);
+    client_start(m->client, mount_ready, m);
+}
+
+void mount_kill(struct mount *m, uint64_t ns)
+{
+    if (m->client != NULL) {
+        world_say(m->world, "kill of %s", m->process->name);
+        sim_process_kill(m->process);
+        client_destroy(m->client);
+        m->client = NULL;
+        m->ready = false;
+        actors_mount_died(m);
+    }
+    if (ns > 0) {
+        sim_at(m->world->sim, &m->restart, m->world->sim->now_ns + ns);
+    }
+}
+
+static void restart_mount(struct sim_event *e)
+{
+    mount_start(container_of(e, struct mount, restart));
+}
+
+uint32_t world_power_losses(void *world, uint64_t since_ns)
+{
+    struct world *w = world;
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        n += w->servers[i].power_cut_ns >= since_ns;
+    }
+    return n;
+}
+
+/* Each seed has a world of its own: slow or quick network and disks, small or large log segments. */
+static void draw_world(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 10);
+    struct sim_knobs *k = &w->sim->knobs;
+    k->net_min_ns = sim_between(&r, 10000, 100000);
+    k->net_mean_ns = sim_between(&r, 50000, 1000000);
+    k->disk_min_ns = sim_between(&r, 10000, 100000);
+    k->disk_max_ns = k->disk_min_ns + sim_between(&r, 100000, 8000000);
+    w->geo = (struct geometry){.chunk_bytes = 256 * 1024,
+                               .block_bytes = 4096,
+                               .segment_bytes = sim_chance(&r, 1, 2) ? 64 * 1024 : 256 * 1024,
+                               .replicas = 3,
+                               .heartbeat_ms = 100,
+                               .lease_ms = 1000,
+                               .session_ms = 5000,
+                               .request_timeout_ms = 300,
+                               .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
+    w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
+}
+
+struct world *world_new(uint64_t seed, bool trace)
+{
+    struct world *w = mem_new(struct world);
+    w->seed = seed;
+    w->trace = trace;
+    w->sim = sim_create(seed);
+    w->sim->owner = w;
+    w->sim->on_die = on_die;
+    w->sim->log_level = trace ? LOG_DEBUG : LOG_ERROR + 1;
+    w->rand = sim_rand_of(seed, 11);
+    list_init(&w->actors);
+    draw_world(w);
+    w->tap = log_tap_new();
+    w->history = history_new(w);
+    w->data = data_files_new(w);
+    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+        struct sim_server *s = &w->servers[i];
+        char name[32];
+        snprintf(name, sizeof(name), i == 0 ? "master" : "chunkd-%u", i);
+        s->world = w;
+        s->number = i;
+        s->process = sim_process_create(w->sim, name);
+        s->restart.run = restart_server;
+    }
+    w->servers[0].process->on_write = log_tap_write;
+    w->servers[0].process->on_write_owner = w->tap;
+    for (uint32_t i = 0; i <= WORLD_MOUNTS; i++) {
+        struct mount *m = &w->mounts[i];
+        char name[32];
+        snprintf(name, sizeof(name), "mount-%u", i);
+        m->world = w;
+        m->number = i;
+        m->process = sim_process_create(w->sim, name);
+        m->restart.run = restart_mount;
+    }
+    return w;
+}
+
+void world_free(struct world *w)
+{
+    actors_free(w);
+    for (uint32_t i = 0; i <= WORLD_MOUNTS; i++) {
+        mount_kill(&w->mounts[i], 0);
+        sim_cancel(w->sim, &w->mounts[i].restart);
+    }
+    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+        server_kill(&w->servers[i], false, 0);
+        sim_cancel(w->sim, &w->servers[i].restart);
+    }
+    sim_destroy(w->sim);
+    history_free(w->history);
+    data_files_free(w->data);
+    log_tap_free(w->tap);
+    mem_free(w);
+}

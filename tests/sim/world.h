@@ -1,0 +1,100 @@
+/* world.h - one seed's cluster: a master, three chunkservers and two mounts in simulated processes, what they
+ * were asked and what happened to them.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "chunkd/core/chunkd.h"
+#include "fuse/core/client.h"
+#include "master/core/master.h"
+#include "tests/sim/log_tap.h"
+#include "tests/sim/sim_env.h"
+
+enum {
+    WORLD_CHUNKDS = 3,
+    WORLD_SERVERS = 1 + WORLD_CHUNKDS, /* the master is server 0 */
+    WORLD_MOUNTS = 2,                  /* that work; one more reads everything at the end */
+};
+
+enum fault_kind {
+    FAULT_KILL_MASTER,
+    FAULT_KILL_CHUNKD,
+    FAULT_KILL_MOUNT,
+    FAULT_POWER_MASTER,
+    FAULT_POWER_CHUNKD,
+    FAULT_POWER_SITE,
+    FAULT_CUT_CONNECTION,
+    FAULT_BLOCK_PATH,
+    FAULT_STOP_SERVER, /* a clean stop and start */
+    FAULT_KINDS
+};
+
+struct world;
+struct history;
+struct actor;
+struct data_files;
+
+struct sim_server {
+    struct world *world;
+    struct sim_process *process;
+    uint32_t number; /* 0 = the master, else the chunkserver */
+    struct master *master;
+    struct chunkd *chunkd;
+    struct sim_event restart;
+    uint64_t power_cut_ns; /* the last one */
+};
+
+struct mount {
+    struct world *world;
+    struct sim_process *process;
+    uint32_t number;
+    uint32_t life;         /* starts so far: the host label carries it */
+    struct client *client; /* NULL = down */
+    bool ready;
+    struct sim_event restart;
+};
+
+struct world {
+    uint64_t seed;
+    struct sim *sim;
+    struct sim_rand rand; /* of faults */
+    struct geometry geo;
+    struct sim_server servers[WORLD_SERVERS];
+    struct mount mounts[WORLD_MOUNTS + 1];
+    struct log_tap *tap;
+    struct history *history;
+    struct data_files *data;
+    struct list actors;
+    uint64_t meta_dir; /* inode of the directory all metadata programs share */
+    uint32_t ops_wanted; /* actors go on until so many operations were started */
+    uint32_t ops;
+    bool healing; /* no more faults, no more new work */
+    uint64_t faults[FAULT_KINDS];
+    struct sim_event fault_event;
+    bool trace;
+};
+
+struct world *world_new(uint64_t seed, bool trace);
+void world_free(struct world *w);
+
+/* Reports that the seed failed, why, and how to see it again, and ends the process. */
+_Noreturn void world_fail(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+
+void server_start(struct sim_server *s);
+/* Down now; it comes up again after `ns`, or stays down if ns is 0. */
+void server_kill(struct sim_server *s, bool power_cut, uint64_t ns);
+bool server_up(const struct sim_server *s);
+void mount_start(struct mount *m);
+void mount_kill(struct mount *m, uint64_t ns);
+/* Chunkservers that lost power since then. */
+uint32_t world_power_losses(void *world, uint64_t since_ns);
+
+/* faults.c: starts the stream of faults; heals everything and brings everybody up. */
+void faults_start(struct world *w);
+void faults_end(struct world *w);
+const char *fault_name(enum fault_kind kind);
+
+/* One-line trace of what the simulation does, with --trace. */
+void world_say(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif
