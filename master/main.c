@@ -88,8 +88,7 @@ static int serve(const struct daemon_args *args, const struct config_file *file,
     struct master *m = master_create(uv_env_base(env), &s->core);
     int err = master_start(m, &why);
     if (err == 0) {
-        uv_env_log(env, LOG_INFO, "gfs-master %s serves cluster %s on %s", GFS_VERSION,
-                   s->core.cluster, s->core.listen);
+        uv_env_log(env, LOG_INFO, "gfs-master %s started with %s", GFS_VERSION, file->path);
         daemon_serve(env);
         err = master_stop(m, &why);
     } else {
