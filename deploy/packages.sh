@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev liblmdb-dev"
-test="check fio dbench rsync sqlite3 strace attr clang libclang-rt-14-dev clang-format git iproute2 e2fsprogs util-linux procps"
+test="check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git iproute2 e2fsprogs util-linux procps"
 
 case "${1:-build}" in
 build) wanted=$build ;;
@@ -15,10 +15,14 @@ test) wanted="$build $test" ;;
     ;;
 esac
 
+# shellcheck disable=SC2086
+installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $wanted 2>/dev/null || true)"
 missing=
 for p in $wanted; do
-    state=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
-    [ "$state" = installed ] || missing="$missing $p"
+    case $installed in
+    *" installed:$p "*) ;;
+    *) missing="$missing $p" ;;
+    esac
 done
 [ -n "$missing" ] || exit 0
 
