@@ -1,0 +1,42 @@
+/* commit.h - making written data count: on all members, then its end and time in the master's log (extend).
+ *
+ * One extend of an inode is on its way at a time; commits that arrive meanwhile share the next one. Errors
+ * are left with the inode (inode_set_error): a commit itself just ends.
+ */
+#ifndef FUSE_CORE_COMMIT_H
+#define FUSE_CORE_COMMIT_H
+
+#include "fuse/core/write_back.h"
+
+struct commit {
+    struct list link; /* inode.commits */
+    void (*done)(struct commit *k);
+    /* private */
+    struct inode *inode; /* pinned; NULL = not running */
+    struct flush flush;
+    bool flushed;
+    bool riding; /* the extend on its way covers it */
+};
+
+/* False: nothing to commit. True: k->done will be called. */
+bool commit_start(struct inode *i, struct commit *k);
+void commit_cancel(struct commit *k); /* fine if it is not running */
+/* Data reached the replicas: [.., end) must be committed. */
+void commit_need(struct inode *i, uint64_t end, bool bind);
+/* Puts the inode among those to be committed by age. */
+void commit_age(struct inode *i);
+/* The inode has uncommitted bytes or size. */
+bool commit_due(const struct inode *i);
+/* Takes the inode off the list of dirty ones if it is not. */
+void commit_settle(struct inode *i);
+void commit_age_fired(struct env_timer *t);
+
+/* All inodes dirty now. */
+struct commit_all {
+    void (*done)(struct commit_all *a);
+    struct list parts;
+};
+bool commit_all_start(struct client *c, struct commit_all *a);
+void commit_all_cancel(struct commit_all *a);
+
+#endif

@@ -1,0 +1,189 @@
+/* fallocate.c - the call fallocate.
+ *
+ * Space is not reserved: mode 0 only makes the file as long as asked, KEEP_SIZE alone does nothing. Punching and
+ * zeroing write zeros as holes into the chunks that exist.
+ */
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include "fuse/core/client_impl.h"
+#include "fuse/core/commit.h"
+#include "fuse/core/fsync.h"
+#include "fuse/core/write_chunk.h"
+
+struct fallocate_op {
+    struct op op;
+    struct client_file *file; /* valid while the call is */
+    struct inode *inode;      /* pinned */
+    bool punch;
+    bool keep_size;
+    bool holding; /* pieces may not start */
+    uint64_t at;  /* punched up to here */
+    uint64_t end;
+    uint64_t punch_end; /* nothing to punch behind it */
+    struct commit commit;
+    struct master_call next;
+    struct chunk_write write;
+    struct env_timer again;
+};
+
+static void fallocate_drop(struct op *o)
+{
+    struct fallocate_op *a = container_of(o, struct fallocate_op, op);
+    env_timer_stop(o->client->env, &a->again);
+    commit_cancel(&a->commit);
+    master_call_cancel(&a->next);
+    chunk_write_cancel(&a->write);
+    if (a->holding && !o->client->freeing) {
+        write_back_release(a->inode);
+    }
+    inode_unpin(a->inode);
+    mem_free(a);
+}
+
+static void finish(struct fallocate_op *a, int status)
+{
+    op_end(&a->op, status == ERR_PROTOCOL ? -EIO : status);
+}
+
+static void size_committed(struct commit *k)
+{
+    struct fallocate_op *a = container_of(k, struct fallocate_op, commit);
+    finish(a, a->op.call != NULL ? file_take_error(a->file) : 0);
+}
+
+/* The data is as it should be: commit the time, and the size if it grew. */
+static void commit_size(struct fallocate_op *a)
+{
+    struct inode *i = a->inode;
+    if (a->holding) {
+        a->holding = false;
+        write_back_release(i);
+    }
+    uint64_t end = a->keep_size ? 0 : a->end;
+    if (a->punch || end > i->size) {
+        i->size = MAX(i->size, end);
+        i->changes++;
+        commit_need(i, end, false);
+    }
+    a->commit.done = size_committed;
+    if (!commit_start(i, &a->commit)) {
+        finish(a, 0);
+    }
+}
+
+static void find_next(struct fallocate_op *a);
+
+static void again_fired(struct env_timer *t)
+{
+    struct fallocate_op *a = container_of(t, struct fallocate_op, again);
+    struct client *c = a->op.client;
+    client_enter(c);
+    find_next(a);
+    client_leave(c);
+}
+
+static void punched(struct chunk_write *w)
+{
+    struct fallocate_op *a = w->owner;
+    if (w->status != 0) {
+        finish(a, w->status);
+        return;
+    }
+    fsync_touch(a->inode, w->number);
+    a->at += w->length;
+    env_timer_set(a->op.client->env, &a->again, 0);
+}
+
+static void next_known(struct master_call *m)
+{
+    struct fallocate_op *a = m->owner;
+    uint64_t chunk = a->op.client->master.chunk_bytes;
+    struct next_chunk_rep rep;
+    int err = MASTER_REPLY(next_chunk, m, &rep);
+    if (err == -ENXIO || (err == 0 && rep.number > (a->punch_end - 1) / chunk)) {
+        commit_size(a);
+        return;
+    }
+    if (err != 0) {
+        finish(a, err);
+        return;
+    }
+    a->at = MAX(a->at, rep.number * chunk);
+    a->write = (struct chunk_write){
+        .done = punched,
+        .owner = a,
+        .inode = a->inode,
+        .number = rep.number,
+        .kind = CHUNK_PUNCH,
+        .offset = (uint32_t)(a->at % chunk),
+        .length = (uint32_t)(MIN(a->punch_end, (rep.number + 1) * chunk) - a->at)};
+    chunk_write_start(&a->write);
+}
+
+static void find_next(struct fallocate_op *a)
+{
+    struct client *c = a->op.client;
+    if (a->at >= a->punch_end) {
+        commit_size(a);
+        return;
+    }
+    struct next_chunk_req req = {.ino = a->inode->ino, .number = a->at / c->master.chunk_bytes};
+    a->next = (struct master_call){.done = next_known, .owner = a};
+    master_call(&c->master, &a->next, OP_next_chunk, RPC_BODY(next_chunk_req, &req));
+}
+
+/* Everything written before is on the replicas and committed. */
+static void begin(struct fallocate_op *a)
+{
+    if (!a->punch) {
+        commit_size(a);
+        return;
+    }
+    a->punch_end = MIN(a->end, a->inode->size);
+    a->holding = true;
+    write_back_hold(a->inode);
+    find_next(a);
+}
+
+static void committed(struct commit *k)
+{
+    begin(container_of(k, struct fallocate_op, commit));
+}
+
+void client_fallocate(struct client *c, struct client_call *k, struct client_file *f, int mode,
+                      uint64_t offset, uint64_t length)
+{
+    const int keep = FALLOC_FL_KEEP_SIZE;
+    bool punch = mode == (FALLOC_FL_PUNCH_HOLE | keep) || mode == FALLOC_FL_ZERO_RANGE ||
+                 mode == (FALLOC_FL_ZERO_RANGE | keep);
+    api_begin(c);
+    call_begin(c, k);
+    int err = 0;
+    if (mode != 0 && mode != keep && !punch) {
+        err = -EOPNOTSUPP;
+    } else if (length == 0) {
+        err = -EINVAL;
+    } else if (offset > INT64_MAX || length > (uint64_t)INT64_MAX - offset) {
+        err = -EFBIG;
+    }
+    if (err != 0 || mode == keep) {
+        call_end(k, err);
+    } else {
+        struct fallocate_op *a = mem_new(struct fallocate_op);
+        op_begin(&a->op, c, k, fallocate_drop);
+        a->file = f;
+        a->inode = f->inode;
+        inode_pin(a->inode);
+        a->punch = punch;
+        a->keep_size = (mode & keep) != 0;
+        a->at = offset;
+        a->end = offset + length;
+        a->again.fire = again_fired;
+        a->commit.done = committed;
+        if (!commit_start(a->inode, &a->commit)) {
+            begin(a);
+        }
+    }
+    api_end(c);
+}
