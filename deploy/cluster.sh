@@ -41,13 +41,18 @@ mount_is_dead() {
     LC_ALL=C timeout 5 stat "$MNT" 2>&1 | grep -q "not connected"
 }
 
+# Mounting for everybody needs root; the daemons do not.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
 # unmount [lazy]
 unmount() {
-    if [ "$(id -u)" = 0 ]; then
-        timeout 10 umount ${1:+-l} "$MNT" 2>/dev/null
-    else
-        timeout 10 fusermount3 -u ${1:+-z} "$MNT" 2>/dev/null
-    fi
+    as_root timeout 10 umount ${1:+-l} "$MNT" 2>/dev/null
 }
 
 # wait_gone NAME SECONDS

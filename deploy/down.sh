@@ -20,7 +20,12 @@ clear_mount() {
 
 # signal SIGNAL NAME
 signal() {
-    pid=$(pid_of "$2") && kill "-$1" "$pid" 2>/dev/null || true
+    if pid=$(pid_of "$2"); then
+        case $2 in
+        fuse) as_root kill "-$1" "$pid" 2>/dev/null || true ;;
+        *) kill "-$1" "$pid" 2>/dev/null || true ;;
+        esac
+    fi
 }
 
 stop() { # stop NAME: it has been told to end

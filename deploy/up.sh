@@ -84,15 +84,15 @@ start_mount() {
         unmount || unmount lazy || died "the dead mount on $MNT cannot be cleared" fuse
         cleared=" (a dead mount was cleared)"
     fi
-    if ! mkdir -p "$MNT" 2>/dev/null; then
-        sudo install -d -o "$(id -u)" -g "$(id -g)" "$MNT"
-    fi
-    if [ ! -c /dev/fuse ]; then
-        modprobe fuse 2>/dev/null || sudo modprobe fuse 2>/dev/null || true
-    fi
+    [ -d "$MNT" ] || as_root mkdir -p "$MNT"
+    [ -c /dev/fuse ] || as_root modprobe fuse || true # gfs-fuse says what is missing
     rm -f "$RUN/fuse.pid"
-    setsid "$BINDIR/gfs-fuse" "$MASTERS:/" "$MNT" -o "host=h1,rack=r1,pidfile=$RUN/fuse.pid,log=$RUN/fuse.log" \
+    : >>"$RUN/fuse.log"
+    as_root setsid "$BINDIR/gfs-fuse" "$MASTERS:/" "$MNT" -o "host=h1,rack=r1,pidfile=$RUN/fuse.pid,log=$RUN/fuse.log" \
         </dev/null >>"$RUN/fuse.log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- || died "the mount on $MNT failed" fuse
+    if [ "$(id -u)" != 0 ] && [ "$(stat -c %u "$MNT")" = 0 ]; then
+        as_root chown "$(id -u):$(id -g)" "$MNT" # a new filesystem belongs to root
+    fi
     started="$started fuse"
 }
 
