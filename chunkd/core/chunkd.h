@@ -45,6 +45,8 @@ struct chunkd_replica_info {
 int chunkd_replica(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out);
 /* Replica with the lowest handle >= handle: 0 or -ENOENT. */
 int chunkd_replica_next(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out);
+/* Reads every block and checks it, blocking: 0, -ENOENT, ERR_CHECKSUM or a negative errno. */
+int chunkd_verify(struct chunkd *c, uint64_t handle);
 bool chunkd_settled(struct chunkd *c); /* no mutation, copy or flush is running */
 
 #endif

@@ -1,0 +1,425 @@
+/* chunkd.c - life of a chunkserver: start, stop, its label, its space. */
+#include "chunkd/core/chunkd.h"
+#include "chunkd/core/core.h"
+#include "chunkd/core/recover.h"
+#include "chunkd/core/replica_sync.h"
+#include "shared/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { REQUEST_TIMEOUT_MS = 2000, FLUSH_MS = 5000 };
+#define RESERVE_MAX (4ull << 30)
+#define RESERVE_MIN (1ull << 20)
+/* Below this much above the reserve, free space is asked before each write. */
+#define SPACE_NEAR (64ull << 20)
+
+static bool snapshot(void *owner)
+{
+    return table_snapshot(&((struct chunkd *)owner)->table);
+}
+
+static void written(void *owner, uint64_t ticket)
+{
+    (void)ticket;
+    table_meta_written(&((struct chunkd *)owner)->table);
+}
+
+static const struct meta_log_events meta_events = {snapshot, written};
+
+struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
+{
+    struct chunkd *c = mem_new(struct chunkd);
+    c->env = env;
+    c->cfg = *cfg;
+    c->cfg.flush_ms = cfg->flush_ms != 0 ? cfg->flush_ms : FLUSH_MS;
+    c->request_timeout_ms = REQUEST_TIMEOUT_MS;
+    c->boot = env_rand64(env);
+    list_init(&c->links);
+    list_init(&c->requests);
+    list_init(&c->label_waits);
+    list_init(&c->label_active);
+    list_init(&c->sync_runs);
+    meta_log_init(&c->meta, env, &meta_events, c);
+    table_init(&c->table, env, &c->meta, &c->ring);
+    peers_init(&c->peers, env, &c->label.cluster, c->label.name);
+    return c;
+}
+
+/* ---------------------------------------------------------------- start */
+
+struct found {
+    bool data; /* there is a data file */
+};
+
+static void each_entry(void *owner, const char *name)
+{
+    (void)name;
+    ((struct found *)owner)->data = true;
+}
+
+/* A directory without a label: new, or a format that did not come to its end. With data files in it, something is
+ * wrong that formatting would make worse. */
+static int format(struct chunkd *c, struct why *why)
+{
+    struct env *env = c->env;
+    struct found found = {false};
+    int err = env_make_dir(env, "chunks");
+    err = err == 0 ? env_make_dir(env, "meta") : err;
+    for (uint64_t low = 0; low < 256 && err == 0; low++) {
+        char dir[REPLICA_PATH_BYTES];
+        replica_dir(low, dir);
+        err = env_make_dir(env, dir);
+        err = err == 0 ? env_list_dir(env, dir, each_entry, &found) : err;
+    }
+    if (found.data) {
+        return why_set(why, ERR_CORRUPT,
+                       "label: missing, but there are chunks: not formatted over them");
+    }
+    err = err == 0 ? env_sync_dir(env, "chunks") : err;
+    err = err == 0 ? env_sync_dir(env, "") : err;
+    if (err != 0) {
+        return why_set(why, err, "cannot format the directory: %s", err_text(err));
+    }
+    err = meta_log_create(&c->meta, why);
+    if (err != 0) {
+        return err;
+    }
+    c->label.disk = env_rand64(env) | 1;
+    env_incarnation(env, c->label.incarnation);
+    memcpy(c->label.name, c->cfg.cluster, sizeof(c->label.name));
+    return label_create(env, &c->label, &c->label_file, why);
+}
+
+static enum last_end how_it_ended(struct chunkd *c)
+{
+    uint8_t now[16];
+    env_incarnation(c->env, now);
+    if (c->label.clean) {
+        return ENDED_CLEAN;
+    }
+    return memcmp(now, c->label.incarnation, sizeof(now)) == 0 ? ENDED_KILLED : ENDED_POWER_CUT;
+}
+
+static int check_cluster(const struct chunkd *c, struct why *why)
+{
+    const char *mine = c->label.name;
+    const char *wanted = c->cfg.cluster;
+    if (mine[0] != '\0' && wanted[0] != '\0' && strcmp(mine, wanted) != 0) {
+        return why_set(why, ERR_FOREIGN_CLUSTER,
+                       "the directory belongs to cluster \"%s\", not to \"%s\"", mine, wanted);
+    }
+    return 0;
+}
+
+/* From here on an unclean end is one of this incarnation. Both slots say so: an older one must not be believed. */
+static int take_over(struct chunkd *c, struct why *why)
+{
+    c->label.clean = false;
+    env_incarnation(c->env, c->label.incarnation);
+    int err = label_store(c->env, c->label_file, &c->label);
+    err = err == 0 ? label_store(c->env, c->label_file, &c->label) : err;
+    return err == 0 ? 0 : why_set(why, err, "label: cannot store it: %s", err_text(err));
+}
+
+static int open_disk(struct chunkd *c, struct why *why)
+{
+    int err = label_load(c->env, &c->label, &c->label_file, why);
+    if (err == -ENOENT) {
+        err = format(c, why);
+        if (err == 0 && intent_ring_open(&c->ring, c->env, c->label.disk) != 0) {
+            err = why_set(why, -EIO, "ring: cannot map it");
+        }
+        if (err == 0) {
+            intent_ring_clear(&c->ring);
+            err = take_over(c, why);
+        }
+        return err;
+    }
+    err = err == 0 ? check_cluster(c, why) : err;
+    if (err != 0) {
+        return err;
+    }
+    if (intent_ring_open(&c->ring, c->env, c->label.disk) != 0) {
+        return why_set(why, -EIO, "ring: cannot map it");
+    }
+    if (c->label.block_bytes != 0) {
+        table_set_geometry(&c->table, c->label.chunk_bytes, c->label.block_bytes);
+    }
+    enum last_end end = how_it_ended(c);
+    err = meta_log_open(&c->meta, end == ENDED_CLEAN, recover_record, why);
+    err = err == 0 ? recover_replicas(c, end, why) : err;
+    if (err == 0) {
+        intent_ring_clear(&c->ring);
+        err = take_over(c, why);
+    }
+    return err;
+}
+
+int chunkd_start(struct chunkd *c, struct why *why)
+{
+    int err = env_lock_dir(c->env);
+    if (err != 0) {
+        return err == -EBUSY ? why_set(why, err, "another chunkd is running on this directory")
+                             : why_set(why, err, "cannot lock the directory: %s", err_text(err));
+    }
+    err = master_link_init(&c->master, c, why);
+    err = err == 0 ? open_disk(c, why) : err;
+    if (err != 0) {
+        return err;
+    }
+    chunkd_ask_space(c);
+    err = env_listen(c->env, c->cfg.listen, links_accept, c);
+    if (err != 0) {
+        return why_set(why, err, "cannot listen on %s: %s", c->cfg.listen, err_text(err));
+    }
+    c->started = true;
+    flush_start(c);
+    master_link_start(&c->master);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- stop */
+
+int chunkd_stop(struct chunkd *c, struct why *why)
+{
+    if (!c->started) {
+        return 0;
+    }
+    c->started = false;
+    master_link_stop(&c->master);
+    env_timer_stop(c->env, &c->flush_timer);
+    if (!list_empty(&c->requests) || c->running > 0 || c->meta.busy ||
+        c->meta.compaction != META_IDLE || c->label_busy) {
+        /* What is in flight cannot be waited for here: the next start settles it from the ring. */
+        env_log(c->env, LOG_INFO, "stopped with requests in flight");
+        return 0;
+    }
+    int err = sync_all_now(c);
+    if (err == 0) {
+        c->label.clean = true;
+        err = label_store(c->env, c->label_file, &c->label);
+    }
+    return err == 0 ? 0 : why_set(why, err, "cannot sync: %s", err_text(err));
+}
+
+static void drop_label_waits(struct list *waits)
+{
+    for (struct list *e; (e = list_pop_front(waits)) != NULL;) {
+        struct label_wait *w = list_entry(e, struct label_wait, link);
+        w->done(w, ERR_DISCONNECTED);
+    }
+}
+
+void chunkd_destroy(struct chunkd *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    c->table.dying = true;
+    master_link_stop(&c->master);
+    links_close(c);
+    drop_label_waits(&c->label_waits);
+    drop_label_waits(&c->label_active);
+    flush_stop(c);
+    peers_close(&c->peers);
+    table_close(&c->table);
+    meta_log_close(&c->meta);
+    mem_free(c);
+}
+
+/* ---------------------------------------------------------------- questions */
+
+bool chunkd_is_registered(const struct chunkd *c)
+{
+    return c->label.cluster != 0 && c->table.block_bytes != 0;
+}
+
+bool chunkd_has_lease(const struct chunkd *c)
+{
+    return env_mono_ns(c->env) < c->master.lease_until_ns;
+}
+
+static void fill_info(const struct local_replica *r, struct chunkd_replica_info *out)
+{
+    struct replica shown = replica_report(r);
+    *out = (struct chunkd_replica_info){.handle = r->handle,
+                                        .ino = r->ino,
+                                        .number = r->number,
+                                        .version = r->version,
+                                        .digest = replica_digest(r),
+                                        .length = r->length,
+                                        .state = shown.state};
+}
+
+int chunkd_replica(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out)
+{
+    const struct local_replica *r = table_get(&c->table, handle);
+    if (r == NULL) {
+        return -ENOENT;
+    }
+    fill_info(r, out);
+    return 0;
+}
+
+int chunkd_replica_next(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out)
+{
+    const struct local_replica *best = NULL;
+    hmap_for_each (it, &c->table.replicas) {
+        const struct local_replica *r = container_of(it, struct local_replica, node);
+        if (!r->dropped && r->handle >= handle && (best == NULL || r->handle < best->handle)) {
+            best = r;
+        }
+    }
+    if (best == NULL) {
+        return -ENOENT;
+    }
+    fill_info(best, out);
+    return 0;
+}
+
+int chunkd_verify(struct chunkd *c, uint64_t handle)
+{
+    struct local_replica *r = table_get(&c->table, handle);
+    if (r == NULL) {
+        return -ENOENT;
+    }
+    if (r->length == 0) {
+        return 0;
+    }
+    replica_use(r);
+    int err = replica_open(r, false);
+    uint8_t *block = mem_alloc(c->table.block_bytes);
+    for (uint32_t b = 0; b < replica_blocks(r) && err == 0; b++) {
+        uint32_t n = block_extent(&c->table, r->length, b);
+        int64_t got = env_file_read(c->env, r->file, (uint64_t)b * c->table.block_bytes, block, n);
+        if (got < 0) {
+            err = (int)got;
+        } else if (got != (int64_t)n || block_sum(block, n) != r->sums[b]) {
+            err = ERR_CHECKSUM;
+        }
+    }
+    mem_free(block);
+    replica_unuse(r);
+    return err;
+}
+
+bool chunkd_settled(struct chunkd *c)
+{
+    table_log_all_sums(&c->table);
+    meta_log_kick(&c->meta);
+    return list_empty(&c->requests) && c->running == 0 && c->table.unlinking == 0 &&
+           meta_log_idle(&c->meta);
+}
+
+void chunkd_found_bad(struct chunkd *c, struct local_replica *r, uint32_t block)
+{
+    if (block == UINT32_MAX || replica_block_is_bad(r, block)) {
+        return;
+    }
+    env_log(c->env, LOG_ERROR,
+            "chunk %016llx block %u: bytes do not match their checksum (server %u, file %llu)",
+            (unsigned long long)r->handle, block, c->label.server, (unsigned long long)r->ino);
+    replica_mark_bad(r, block);
+    master_link_report_bad(&c->master, r, block);
+}
+
+/* ---------------------------------------------------------------- space */
+
+void chunkd_ask_space(struct chunkd *c)
+{
+    uint64_t total;
+    uint64_t avail;
+    if (env_space(c->env, &total, &avail) != 0) {
+        return; /* the last answer stands */
+    }
+    c->space_total = total;
+    c->space_free = avail;
+    c->space_written = 0;
+    c->reserve = c->cfg.reserve_bytes != 0 ? c->cfg.reserve_bytes
+                                           : MAX(MIN(total / 50, RESERVE_MAX), RESERVE_MIN);
+}
+
+uint64_t chunkd_space_avail(const struct chunkd *c)
+{
+    uint64_t used = c->reserve + c->space_written;
+    return c->space_free > used ? c->space_free - used : 0;
+}
+
+int chunkd_check_space(struct chunkd *c, uint32_t bytes, bool growth)
+{
+    if (chunkd_space_avail(c) < bytes + SPACE_NEAR) {
+        chunkd_ask_space(c);
+    }
+    /* Overwriting usually takes no space: half of the reserve is for the holes it may fill. */
+    uint64_t avail = chunkd_space_avail(c) + (growth ? 0 : c->reserve / 2);
+    if (avail < bytes) {
+        return -ENOSPC;
+    }
+    c->space_written += bytes;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- label */
+
+static void store_next(struct chunkd *c);
+
+static void label_stored(struct disk_op *op)
+{
+    struct chunkd *c = op->owner;
+    int status = op->result < 0 ? (int)op->result : 0;
+    struct list ended;
+    c->label_busy = false;
+    if (status == 0) {
+        uint64_t sequence = c->label_stored.sequence;
+        c->label = c->label_stored;
+        c->label_next.sequence = sequence;
+    }
+    list_init(&ended);
+    for (struct list *e; (e = list_pop_front(&c->label_active)) != NULL;) {
+        list_push_back(&ended, e);
+    }
+    if (!list_empty(&c->label_waits)) {
+        store_next(c);
+    }
+    for (struct list *e; (e = list_pop_front(&ended)) != NULL;) {
+        struct label_wait *w = list_entry(e, struct label_wait, link);
+        w->done(w, status);
+    }
+}
+
+static void store_next(struct chunkd *c)
+{
+    for (struct list *e; (e = list_pop_front(&c->label_waits)) != NULL;) {
+        list_push_back(&c->label_active, e);
+    }
+    c->label_busy = true;
+    c->label_stored = c->label_next;
+    c->label_stored.sequence = c->label.sequence + 1;
+    label_encode(&c->label_stored, c->label_bytes);
+    c->label_op = (struct disk_op){.kind = DISK_WRITE,
+                                   .file = c->label_file,
+                                   .off = label_slot_offset(c->label_stored.sequence),
+                                   .data = c->label_bytes,
+                                   .len = LABEL_SLOT_BYTES,
+                                   .sync = true,
+                                   .done = label_stored,
+                                   .owner = c};
+    env_disk_submit(c->env, &c->label_op);
+}
+
+struct label *chunkd_next_label(struct chunkd *c)
+{
+    if (!c->label_busy && list_empty(&c->label_waits)) {
+        c->label_next = c->label;
+    }
+    return &c->label_next;
+}
+
+void chunkd_store_label(struct chunkd *c, struct label_wait *w)
+{
+    list_push_back(&c->label_waits, &w->link);
+    if (!c->label_busy) {
+        store_next(c);
+    }
+}

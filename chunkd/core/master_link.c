@@ -1,0 +1,417 @@
+/* master_link.c - our connection to the master.
+ *
+ *   dial -> hello -> register -> report (all parts at once: one picture) -> heartbeats
+ *   any failure -> hang up, next address, backoff
+ */
+#include "chunkd/core/master_link.h"
+#include "chunkd/core/core.h"
+#include "shared/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BACKOFF_MIN_MS = 100,
+    BACKOFF_MAX_MS = 2000,
+    REFUSED_MS = 5000, /* a master that refuses us is asked again this late */
+    ANSWER_MS = 3000,  /* hello, register and heartbeats */
+    REPORT_REPLICAS = 4096,
+};
+
+/* A call whose answer nobody waits for. */
+struct note {
+    struct list link;
+    struct rpc_call call;
+};
+
+static void dial(struct master_link *m);
+
+/* ---------------------------------------------------------------- ends */
+
+static void timer_fired(struct env_timer *t)
+{
+    dial(container_of(t, struct master_link, timer));
+}
+
+static void drop_notes(struct master_link *m)
+{
+    for (struct list *e; (e = list_pop_front(&m->notes)) != NULL;) {
+        struct note *n = list_entry(e, struct note, link);
+        rpc_cancel(&n->call);
+        mem_free(n);
+    }
+}
+
+static void drop_link(struct master_link *m)
+{
+    rpc_cancel(&m->hello);
+    rpc_cancel(&m->reg);
+    rpc_cancel(&m->heartbeat);
+    drop_notes(m);
+    m->registered = false;
+    if (m->link != NULL) {
+        struct link *l = m->link;
+        m->link = NULL;
+        link_close(l);
+    }
+}
+
+/* Says why we have no master, once per reason. */
+static void say(struct master_link *m, int err, const char *what)
+{
+    char text[sizeof(m->said)];
+    snprintf(text, sizeof(text), "master %s: %s: %s", m->addrs[m->addr], what, err_text(err));
+    if (strcmp(text, m->said) != 0) {
+        memcpy(m->said, text, sizeof(text));
+        env_log(m->c->env, LOG_WARN, "%s", text);
+    }
+}
+
+static void try_next(struct master_link *m, int err, const char *what)
+{
+    say(m, err, what);
+    drop_link(m);
+    m->addr = (m->addr + 1) % m->addr_count;
+    m->failures = MIN(m->failures + 1, 16u);
+    uint64_t ms =
+        MIN((uint64_t)BACKOFF_MIN_MS << (m->failures / m->addr_count), (uint64_t)BACKOFF_MAX_MS);
+    if (err == ERR_FOREIGN_CLUSTER) {
+        ms = REFUSED_MS;
+    }
+    m->timer.fire = timer_fired;
+    env_timer_set(m->c->env, &m->timer, ms * NS_PER_MS);
+}
+
+/* The connection's end ended this call: on_close deals with it. */
+static bool ended_by_close(const struct rpc_call *call)
+{
+    return call->reply == NULL && call->status == ERR_DISCONNECTED;
+}
+
+/* ---------------------------------------------------------------- heartbeats */
+
+static void send_heartbeat(struct master_link *m);
+
+static void heartbeat_due(struct env_timer *t)
+{
+    send_heartbeat(container_of(t, struct master_link, timer));
+}
+
+static void heartbeat_answered(struct rpc_call *call)
+{
+    struct master_link *m = container_of(call, struct master_link, heartbeat);
+    if (ended_by_close(call)) {
+        return;
+    }
+    if (call->status != 0) {
+        try_next(m, call->status, "no answer to a heartbeat");
+        return;
+    }
+    m->lease_until_ns = m->heartbeat_sent_ns + m->lease_ms * NS_PER_MS / 100 * 99;
+    uint64_t next = m->heartbeat_sent_ns + m->heartbeat_ms * NS_PER_MS;
+    uint64_t now = env_mono_ns(m->c->env);
+    m->timer.fire = heartbeat_due;
+    env_timer_set(m->c->env, &m->timer, next > now ? next - now : 0);
+}
+
+static void send_heartbeat(struct master_link *m)
+{
+    struct chunkd *c = m->c;
+    chunkd_ask_space(c);
+    struct heartbeat_req req = {
+        .total = c->space_total, .avail = chunkd_space_avail(c), .chunks = c->table.count};
+    m->heartbeat_sent_ns = env_mono_ns(c->env);
+    m->heartbeat.done = heartbeat_answered;
+    rpc_call(&m->link->rpc, &m->heartbeat, &(struct frame_header){.op = OP_heartbeat},
+             RPC_BODY(heartbeat_req, &req), NULL, MAX(m->lease_ms, (uint32_t)ANSWER_MS));
+}
+
+/* ---------------------------------------------------------------- reports */
+
+static void note_answered(struct rpc_call *call)
+{
+    struct note *n = container_of(call, struct note, call);
+    struct master_link *m = call->owner;
+    if (call->status != 0 && call->reply != NULL) {
+        env_log(m->c->env, LOG_WARN, "the master refuses a report: %s", err_text(call->status));
+    }
+    list_remove(&n->link);
+    mem_free(n);
+}
+
+static void send_note(struct master_link *m, uint16_t op, struct slice body)
+{
+    struct note *n = mem_new(struct note);
+    n->call.done = note_answered;
+    n->call.owner = m;
+    list_push_back(&m->notes, &n->link);
+    rpc_call(&m->link->rpc, &n->call, &(struct frame_header){.op = op}, body, NULL, 0);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct local_replica *x = *(struct local_replica *const *)a;
+    const struct local_replica *y = *(struct local_replica *const *)b;
+    if (x->ino != y->ino) {
+        return x->ino < y->ino ? -1 : 1;
+    }
+    if (x->number != y->number) {
+        return x->number < y->number ? -1 : 1;
+    }
+    return x->handle < y->handle ? -1 : x->handle > y->handle;
+}
+
+static void send_report(struct master_link *m)
+{
+    struct table *t = &m->c->table;
+    uint64_t count;
+    uint64_t *handles = table_handles(t, &count);
+    struct local_replica **all = mem_alloc((count + 1) * sizeof(struct local_replica *));
+    for (uint64_t i = 0; i < count; i++) {
+        all[i] = table_get(t, handles[i]);
+    }
+    qsort(all, count, sizeof(struct local_replica *), by_place);
+    uint64_t at = 0;
+    do {
+        struct writer w;
+        writer_init(&w);
+        for (uint32_t n = 0; n < REPORT_REPLICAS && at < count; n++, at++) {
+            struct replica one = replica_report(all[at]);
+            enc_replica(&w, &one);
+        }
+        struct report_req req = {.replicas = writer_bytes(&w), .last = at == count};
+        send_note(m, OP_report, RPC_BODY(report_req, &req));
+        writer_free(&w);
+    } while (at < count);
+    mem_free(all);
+    mem_free(handles);
+}
+
+void master_link_report_bad(struct master_link *m, const struct local_replica *r, uint32_t block)
+{
+    if (!m->registered) {
+        return; /* the next report says it */
+    }
+    struct report_bad_req req = {.handle = r->handle,
+                                 .ino = r->ino,
+                                 .number = r->number,
+                                 .version = r->version,
+                                 .server = m->c->label.server,
+                                 .block = block};
+    send_note(m, OP_report_bad, RPC_BODY(report_bad_req, &req));
+}
+
+/* ---------------------------------------------------------------- introduction */
+
+/* The label as it will be with what the master said is on disk. */
+struct adoption {
+    struct label_wait wait;
+    struct master_link *m;
+    struct link *link; /* of then */
+};
+
+static void registered(struct master_link *m)
+{
+    struct chunkd *c = m->c;
+    if (c->table.block_bytes == 0) {
+        table_set_geometry(&c->table, c->label.chunk_bytes, c->label.block_bytes);
+    }
+    m->registered = true;
+    m->failures = 0;
+    m->said[0] = '\0';
+    env_log(c->env, LOG_INFO, "registered with master %s as server %u", m->addrs[m->addr],
+            c->label.server);
+    send_report(m);
+    send_heartbeat(m);
+}
+
+static void adopted(struct label_wait *w, int status)
+{
+    struct adoption *a = container_of(w, struct adoption, wait);
+    struct master_link *m = a->m;
+    bool current = m->link == a->link;
+    mem_free(a);
+    if (!current) {
+        return;
+    }
+    if (status != 0) {
+        try_next(m, status, "cannot store its answer in the label");
+        return;
+    }
+    registered(m);
+}
+
+static int check_registration(const struct chunkd *c, const struct register_rep *rep,
+                              uint32_t epoch)
+{
+    struct label probe = {.chunk_bytes = rep->chunk_bytes, .block_bytes = rep->block_bytes};
+    uint8_t bytes[LABEL_SLOT_BYTES];
+    label_encode(&probe, bytes);
+    if (rep->id == 0 || rep->cluster == 0 || rep->chunk_bytes == 0 || rep->heartbeat_ms == 0 ||
+        rep->lease_ms == 0 || label_decode(&probe, bytes) != 0) {
+        return ERR_PROTOCOL;
+    }
+    if (epoch < c->label.epoch) {
+        return ERR_STALE_EPOCH;
+    }
+    const struct label *l = &c->label;
+    if ((l->cluster != 0 && l->cluster != rep->cluster) ||
+        (l->server != 0 && l->server != rep->id)) {
+        return ERR_FOREIGN_CLUSTER;
+    }
+    bool same = l->chunk_bytes == rep->chunk_bytes && l->block_bytes == rep->block_bytes;
+    return l->chunk_bytes != 0 && !same ? -EINVAL : 0;
+}
+
+static void register_answered(struct rpc_call *call)
+{
+    struct master_link *m = container_of(call, struct master_link, reg);
+    struct chunkd *c = m->c;
+    struct register_rep rep;
+    if (ended_by_close(call)) {
+        return;
+    }
+    int err = RPC_REPLY(register, call, &rep);
+    uint32_t epoch = err == 0 ? call->reply->head.epoch : 0;
+    err = err == 0 ? check_registration(c, &rep, epoch) : err;
+    if (err != 0) {
+        try_next(m, err,
+                 err == -EINVAL ? "its chunk or block size is not that of this disk"
+                                : "cannot register");
+        return;
+    }
+    m->heartbeat_ms = rep.heartbeat_ms;
+    m->lease_ms = rep.lease_ms;
+    c->request_timeout_ms =
+        rep.request_timeout_ms != 0 ? rep.request_timeout_ms : c->request_timeout_ms;
+    const struct label *l = &c->label;
+    if (l->cluster == rep.cluster && l->server == rep.id && l->epoch == epoch &&
+        l->chunk_bytes != 0) {
+        registered(m);
+        return;
+    }
+    struct adoption *a = mem_new(struct adoption);
+    a->m = m;
+    a->link = m->link;
+    a->wait.done = adopted;
+    struct label *next = chunkd_next_label(c);
+    next->cluster = rep.cluster;
+    next->server = rep.id;
+    next->epoch = MAX(next->epoch, epoch);
+    next->chunk_bytes = rep.chunk_bytes;
+    next->block_bytes = rep.block_bytes;
+    if (next->name[0] == '\0') {
+        memcpy(next->name, c->cfg.cluster, sizeof(next->name));
+    }
+    chunkd_store_label(c, &a->wait);
+}
+
+static void hello_answered(struct rpc_call *call)
+{
+    struct master_link *m = container_of(call, struct master_link, hello);
+    struct chunkd *c = m->c;
+    struct hello_rep hello;
+    if (ended_by_close(call)) {
+        return;
+    }
+    int err = RPC_REPLY(hello, call, &hello);
+    if (err == 0 && c->label.cluster != 0 && hello.cluster != 0 &&
+        hello.cluster != c->label.cluster) {
+        err = ERR_FOREIGN_CLUSTER;
+    }
+    if (err != 0) {
+        try_next(m, err, "refused");
+        return;
+    }
+    const char *advertise = c->cfg.advertise[0] != '\0' ? c->cfg.advertise : c->cfg.listen;
+    struct register_req req = {.disk = c->label.disk,
+                               .self = {.id = c->label.server,
+                                        .addr = bytes_str(advertise),
+                                        .host = bytes_str(c->cfg.host),
+                                        .rack = bytes_str(c->cfg.rack)},
+                               .boot = c->boot};
+    m->reg.done = register_answered;
+    rpc_call(&m->link->rpc, &m->reg, &(struct frame_header){.op = OP_register},
+             RPC_BODY(register_req, &req), NULL, ANSWER_MS);
+}
+
+static void on_open(void *owner, struct rpc *r)
+{
+    struct link *l = owner;
+    struct master_link *m = &l->c->master;
+    struct hello_req req = {
+        .cluster = l->c->label.cluster, .name = bytes_str(l->c->cfg.cluster), .role = ROLE_CHUNKD};
+    m->hello.done = hello_answered;
+    rpc_call(r, &m->hello, &(struct frame_header){.op = OP_hello}, RPC_BODY(hello_req, &req), NULL,
+             ANSWER_MS);
+}
+
+static void on_request(void *owner, struct rpc *r, struct message *msg)
+{
+    struct link *l = owner;
+    (void)r;
+    if (!l->c->master.registered) {
+        link_refuse(l, msg, ERR_NOT_READY);
+        return;
+    }
+    master_request(l, msg);
+}
+
+static void on_close(void *owner, struct rpc *r, int err)
+{
+    struct link *l = owner;
+    struct master_link *m = &l->c->master;
+    (void)r;
+    if (m->link == l) {
+        try_next(m, err, "connection lost");
+    }
+}
+
+static const struct rpc_events master_events = {on_open, on_request, on_close};
+
+static void dial(struct master_link *m)
+{
+    ASSERT(m->link == NULL);
+    m->link = link_new(m->c);
+    link_dial(m->link, m->addrs[m->addr], &master_events);
+    m->timer.fire = timer_fired;
+}
+
+/* ---------------------------------------------------------------- life */
+
+int master_link_init(struct master_link *m, struct chunkd *c, struct why *why)
+{
+    *m = (struct master_link){.c = c};
+    list_init(&m->notes);
+    const char *p = c->cfg.masters;
+    while (*p != '\0') {
+        size_t n = strcspn(p, ",");
+        if (n > 0) {
+            if (n >= sizeof(m->addrs[0]) || m->addr_count == MASTERS_MAX) {
+                return why_set(why, -EINVAL, "masters: at most %d addresses of %d bytes",
+                               MASTERS_MAX, (int)sizeof(m->addrs[0]) - 1);
+            }
+            memcpy(m->addrs[m->addr_count++], p, n);
+        }
+        p += n + (p[n] == ',');
+    }
+    if (m->addr_count == 0) {
+        return why_set(why, -EINVAL, "masters: no address given");
+    }
+    return 0;
+}
+
+void master_link_start(struct master_link *m)
+{
+    dial(m);
+}
+
+void master_link_stop(struct master_link *m)
+{
+    if (m->c != NULL) {
+        env_timer_stop(m->c->env, &m->timer);
+        drop_link(m);
+        m->addr_count = 0;
+    }
+}

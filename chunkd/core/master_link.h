@@ -1,0 +1,39 @@
+/* master_link.h - our connection to the master: introduction, report, heartbeats, the lease, and its requests.
+ *
+ * The masters of the configuration are dialled in turn. The lease runs from the sending of the last answered heartbeat for 99 %
+ * of lease_ms; while it runs, replicas may be read and primaries here keep their role.
+ */
+#ifndef CHUNKD_CORE_MASTER_LINK_H
+#define CHUNKD_CORE_MASTER_LINK_H
+
+#include "shared/env/rpc.h"
+
+struct chunkd;
+struct link;
+struct local_replica;
+
+enum { MASTERS_MAX = 16 };
+
+struct master_link {
+    struct chunkd *c;
+    char addrs[MASTERS_MAX][256];
+    uint32_t addr_count;
+    uint32_t addr; /* in use */
+    struct link *link;
+    bool registered; /* on the present connection */
+    uint32_t failures;
+    uint32_t heartbeat_ms, lease_ms;
+    uint64_t heartbeat_sent_ns;
+    uint64_t lease_until_ns;
+    struct rpc_call hello, heartbeat, reg;
+    struct env_timer timer; /* redial or next heartbeat */
+    struct list notes;      /* calls nobody waits for: reports */
+    char said[160];         /* last complaint, so that it is not repeated */
+};
+
+MUST_CHECK int master_link_init(struct master_link *m, struct chunkd *c, struct why *why);
+void master_link_start(struct master_link *m);
+void master_link_stop(struct master_link *m);
+void master_link_report_bad(struct master_link *m, const struct local_replica *r, uint32_t block);
+
+#endif

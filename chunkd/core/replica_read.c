@@ -1,0 +1,375 @@
+/* replica_read.c - reads: nothing leaves that was not verified against its sum.
+ *
+ * A read takes its turn in the replica's queue, so no mutation of its blocks is in flight while it runs: a block that does
+ * not match its sum then is bad. It reads whole blocks, in pieces, two of them in flight: while one is hashed the
+ * next one's I/O goes on. The sums are in memory: a piece costs one read and nothing else.
+ */
+#include "chunkd/core/core.h"
+#include "shared/base/bytes.h"
+#include "shared/base/mem.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { PIECE_BYTES = 256 << 10, PIECES = 2 };
+
+struct read_request;
+
+struct read_piece {
+    struct disk_op op;
+    struct read_request *rq;
+    uint32_t off; /* in the chunk */
+};
+
+struct read_request {
+    struct request q;
+    struct replica_op op;
+    bool raw; /* for a copy */
+    uint64_t version;
+    uint32_t offset, end;    /* bytes wanted, cut at the length */
+    uint32_t from, to, next; /* whole blocks around them; next byte to ask for */
+    struct buf *buf;         /* [from, to) */
+    struct read_piece pieces[PIECES];
+    uint32_t in_flight;
+    int status;
+    uint32_t bad_block;
+    bool bad_found; /* bad_block was found by this read */
+};
+
+static void read_release(struct request *q)
+{
+    struct read_request *rq = (struct read_request *)q;
+    buf_unref(rq->buf);
+}
+
+static void answer_failure(struct read_request *rq)
+{
+    struct slice body = {0};
+    if (rq->status == ERR_CHECKSUM && !rq->raw) {
+        struct read_rep rep = {.block = rq->bad_block};
+        body = RPC_BODY(read_rep, &rep);
+    }
+    request_answer(&rq->q, rq->status, body, NULL);
+}
+
+static void answer_bytes(struct read_request *rq, const struct local_replica *r)
+{
+    const struct table *t = r->table;
+    uint8_t *sums = mem_alloc(4 * ((rq->end - rq->offset) / t->block_bytes + 2));
+    uint32_t n = 0;
+    uint32_t at = rq->offset;
+    while (at < rq->end) {
+        uint32_t b = at / t->block_bytes;
+        uint32_t start = b * t->block_bytes;
+        uint32_t stop = (uint32_t)MIN((uint64_t)start + t->block_bytes, rq->end);
+        bool whole = at == start && stop - start == block_extent(t, r->length, b);
+        uint32_t sum = whole ? r->sums[b] : block_sum(rq->buf->data + (at - rq->from), stop - at);
+        put_le(sums + 4 * n++, sum, 4);
+        at = stop;
+    }
+    struct slice payload = {0};
+    if (rq->end > rq->offset) {
+        payload = (struct slice){buf_ref(rq->buf), rq->offset - rq->from, rq->end - rq->offset};
+    }
+    struct slice body;
+    if (rq->raw) {
+        struct read_raw_rep rep = {.sums = bytes_of(sums, 4 * n)};
+        body = RPC_BODY(read_raw_rep, &rep);
+    } else {
+        struct read_rep rep = {.sums = bytes_of(sums, 4 * n)};
+        body = RPC_BODY(read_rep, &rep);
+    }
+    request_answer(&rq->q, 0, body, &payload);
+    mem_free(sums);
+}
+
+static void finish(struct read_request *rq)
+{
+    struct local_replica *r = rq->op.replica;
+    if (rq->bad_found && r->state == REPLICA_OK) {
+        chunkd_found_bad(rq->q.c, r, rq->bad_block);
+    }
+    /* Asked after the bytes were read: they were the newest at a moment when the lease ran. */
+    if (rq->status == 0 && !rq->raw && !chunkd_has_lease(rq->q.c)) {
+        rq->status = ERR_NO_LEASE;
+    }
+    if (rq->status == 0) {
+        answer_bytes(rq, r);
+    } else {
+        answer_failure(rq);
+    }
+    replica_op_end(&rq->op);
+    request_end(&rq->q);
+}
+
+static void found_bad(struct read_request *rq, uint32_t block, int status)
+{
+    if (rq->status == 0 || block < rq->bad_block) {
+        rq->bad_block = block;
+    }
+    rq->status = rq->status != 0 ? rq->status : status;
+    rq->bad_found = true;
+}
+
+static void verify_piece(struct read_request *rq, const struct read_piece *p)
+{
+    const struct local_replica *r = rq->op.replica;
+    const struct table *t = r->table;
+    for (uint32_t done = 0; done < p->op.len;) {
+        uint32_t b = (p->off + done) / t->block_bytes;
+        uint32_t n = block_extent(t, r->length, b);
+        if (replica_block_is_bad(r, b)) {
+            rq->status = ERR_CHECKSUM;
+            rq->bad_block = b;
+            return;
+        }
+        if (block_sum((const uint8_t *)p->op.data + done, n) != r->sums[b]) {
+            found_bad(rq, b, ERR_CHECKSUM);
+            return;
+        }
+        done += n;
+    }
+}
+
+static void submit_piece(struct read_request *rq, struct read_piece *p);
+
+static void piece_done(struct disk_op *op)
+{
+    struct read_piece *p = container_of(op, struct read_piece, op);
+    struct read_request *rq = p->rq;
+    rq->in_flight--;
+    if (op->result < 0) {
+        found_bad(rq, p->off / rq->op.replica->table->block_bytes, -EIO);
+    } else if (rq->status == 0) {
+        /* A file shorter than the chunk's length lost bytes: they read as zeros and fail their sum. */
+        memset((uint8_t *)op->data + op->result, 0, op->len - (uint32_t)op->result);
+        if (rq->next < rq->to && rq->in_flight == 0) {
+            struct read_piece *other = &rq->pieces[p == &rq->pieces[0]];
+            submit_piece(rq, other);
+        }
+        verify_piece(rq, p);
+        if (rq->status == 0 && rq->next < rq->to) {
+            submit_piece(rq, p);
+        }
+    }
+    if (rq->in_flight == 0) {
+        finish(rq);
+    }
+}
+
+static void submit_piece(struct read_request *rq, struct read_piece *p)
+{
+    struct local_replica *r = rq->op.replica;
+    uint32_t piece = MAX((uint32_t)PIECE_BYTES, r->table->block_bytes);
+    uint32_t len = MIN(rq->to - rq->next, piece);
+    p->rq = rq;
+    p->off = rq->next;
+    p->op = (struct disk_op){.kind = DISK_READ,
+                             .file = r->file,
+                             .off = p->off,
+                             .data = rq->buf->data + (p->off - rq->from),
+                             .len = len,
+                             .done = piece_done};
+    rq->next += len;
+    rq->in_flight++;
+    env_disk_submit(r->table->env, &p->op);
+}
+
+/* May this replica give bytes under `version`? */
+static int check_readable(const struct read_request *rq, const struct local_replica *r)
+{
+    if (r->version != rq->version) {
+        return ERR_WRONG_VERSION;
+    }
+    if (r->failed) {
+        return -EIO;
+    }
+    if (rq->raw) {
+        return 0;
+    }
+    if (!r->active || r->state == REPLICA_CLONING) {
+        return ERR_NO_LEASE; /* the version is not known to be committed yet */
+    }
+    if (r->state != REPLICA_OK) {
+        return ERR_SUSPECT;
+    }
+    return chunkd_has_lease(rq->q.c) ? 0 : ERR_NO_LEASE;
+}
+
+static void read_start(struct replica_op *op)
+{
+    struct read_request *rq = container_of(op, struct read_request, op);
+    struct local_replica *r = op->replica;
+    const struct table *t = r->table;
+    rq->status = check_readable(rq, r);
+    rq->end = MIN(rq->end, r->length);
+    rq->offset = MIN(rq->offset, rq->end);
+    if (rq->status == 0 && rq->offset < rq->end) {
+        rq->status = replica_open(r, false);
+        if (rq->status == -ENOENT) {
+            replica_mark_failed(r, -ENOENT);
+        }
+        rq->status = rq->status != 0 ? -EIO : 0;
+    }
+    if (rq->status != 0 || rq->offset == rq->end) {
+        finish(rq);
+        return;
+    }
+    rq->from = rq->next = rq->offset / t->block_bytes * t->block_bytes;
+    uint64_t to = ((uint64_t)rq->end + t->block_bytes - 1) / t->block_bytes * t->block_bytes;
+    rq->to = (uint32_t)MIN(to, r->length);
+    rq->buf = buf_new(rq->to - rq->from);
+    submit_piece(rq, &rq->pieces[0]);
+    if (rq->next < rq->to) {
+        submit_piece(rq, &rq->pieces[1]);
+    }
+}
+
+static void begin_read(struct link *l, struct message *m, bool raw, uint64_t handle,
+                       uint64_t version, uint32_t offset, uint32_t length)
+{
+    struct chunkd *c = l->c;
+    const struct table *t = &c->table;
+    if (length == 0 || length > IO_MAX || offset >= t->chunk_bytes ||
+        length > t->chunk_bytes - offset) {
+        link_refuse(l, m, ERR_PROTOCOL);
+        return;
+    }
+    struct local_replica *r = table_get(t, handle);
+    if (r == NULL) {
+        link_refuse(l, m, ERR_NO_REPLICA);
+        return;
+    }
+    struct read_request *rq = request_begin(l, m, sizeof(*rq));
+    rq->q.release = read_release;
+    rq->q.charged += length;
+    c->request_bytes += length;
+    rq->raw = raw;
+    rq->version = version;
+    rq->offset = offset;
+    rq->end = offset + length;
+    rq->op.start = read_start;
+    rq->op.first = offset / t->block_bytes;
+    rq->op.end = (uint32_t)(((uint64_t)rq->end + t->block_bytes - 1) / t->block_bytes);
+    replica_op_begin(r, &rq->op);
+}
+
+void read_handle(struct link *l, struct message *m)
+{
+    struct read_req req;
+    if (read_req_decode(slice_bytes(&m->body), &req) != 0) {
+        link_refuse(l, m, ERR_PROTOCOL);
+        return;
+    }
+    begin_read(l, m, false, req.handle, req.version, req.offset, req.length);
+}
+
+void read_raw_handle(struct link *l, struct message *m)
+{
+    struct read_raw_req req;
+    if (read_raw_req_decode(slice_bytes(&m->body), &req) != 0) {
+        link_refuse(l, m, ERR_PROTOCOL);
+        return;
+    }
+    begin_read(l, m, true, req.handle, req.version, req.offset, req.length);
+}
+
+void vector_handle(struct link *l, struct message *m)
+{
+    struct vector_req req;
+    if (vector_req_decode(slice_bytes(&m->body), &req) != 0) {
+        link_refuse(l, m, ERR_PROTOCOL);
+        return;
+    }
+    struct local_replica *r = table_get(&l->c->table, req.handle);
+    if (r == NULL || r->version != req.version || r->failed) {
+        link_refuse(l, m, r == NULL ? ERR_NO_REPLICA : r->failed ? -EIO : ERR_WRONG_VERSION);
+        return;
+    }
+    uint32_t blocks = replica_blocks(r);
+    struct slice payload = {0};
+    if (blocks > 0) {
+        payload = (struct slice){buf_new(4 * blocks), 0, 4 * blocks};
+        for (uint32_t b = 0; b < blocks; b++) {
+            put_le(payload.buf->data + 4 * b, r->sums[b], 4);
+        }
+    }
+    struct vector_rep rep = {.length = r->length};
+    rpc_answer(&l->rpc, &m->head, 0, 0, 0, RPC_BODY(vector_rep, &rep), &payload);
+}
+
+/* ---------------------------------------------------------------- seek */
+
+struct seek_request {
+    struct request q;
+    struct replica_op op;
+    struct seek_req req;
+    struct disk_op disk;
+};
+
+static void seek_finish(struct seek_request *s, int64_t found)
+{
+    struct slice body = {0};
+    if (found >= 0) {
+        struct seek_rep rep = {.offset = (uint32_t)found};
+        body = RPC_BODY(seek_rep, &rep);
+    }
+    request_answer(&s->q, found < 0 ? (int)found : 0, body, NULL);
+    replica_op_end(&s->op);
+    request_end(&s->q);
+}
+
+static void seek_done(struct disk_op *op)
+{
+    struct seek_request *s = container_of(op, struct seek_request, disk);
+    uint32_t length = s->op.replica->length;
+    int64_t found = op->result;
+    if (s->req.hole) {
+        found = found < 0 && found != -ENXIO ? found
+                : found < 0                  ? length
+                                             : MIN(found, (int64_t)length);
+    } else if (found >= (int64_t)length) {
+        found = -ENXIO;
+    }
+    seek_finish(s, found);
+}
+
+static void seek_start(struct replica_op *op)
+{
+    struct seek_request *s = container_of(op, struct seek_request, op);
+    struct local_replica *r = op->replica;
+    struct read_request as_read = {.q = {.c = s->q.c}, .version = s->req.version};
+    int err = check_readable(&as_read, r);
+    if (err == 0 && s->req.offset < r->length) {
+        err = replica_open(r, false);
+    }
+    if (err != 0 || s->req.offset >= r->length) {
+        seek_finish(s, err != 0 ? err : s->req.hole ? (int64_t)s->req.offset : -ENXIO);
+        return;
+    }
+    s->disk = (struct disk_op){.kind = DISK_SEEK,
+                               .file = r->file,
+                               .off = s->req.offset,
+                               .len = s->req.hole ? SEEK_HOLE : SEEK_DATA,
+                               .done = seek_done};
+    env_disk_submit(r->table->env, &s->disk);
+}
+
+void seek_handle(struct link *l, struct message *m)
+{
+    struct seek_req req;
+    if (seek_req_decode(slice_bytes(&m->body), &req) != 0 || req.offset > l->c->table.chunk_bytes) {
+        link_refuse(l, m, ERR_PROTOCOL);
+        return;
+    }
+    struct local_replica *r = table_get(&l->c->table, req.handle);
+    if (r == NULL) {
+        link_refuse(l, m, ERR_NO_REPLICA);
+        return;
+    }
+    struct seek_request *s = request_begin(l, m, sizeof(*s));
+    s->req = req;
+    s->op.start = seek_start;
+    s->op.end = UINT32_MAX;
+    replica_op_begin(r, &s->op);
+}
