@@ -16,7 +16,7 @@ MASTERS=127.0.0.1:$PORT
 # mark NAME: what the command line of that process contains.
 mark() {
     case $1 in
-    fuse) echo "pidfile=$RUN/fuse.pid" ;;
+    fuse) echo "$RUN/fuse.pid" ;;
     *) echo "$RUN/$1.conf" ;;
     esac
 }
