@@ -4,7 +4,7 @@
 #include "master/core/service.h"
 #include "shared/base/mem.h"
 
-#include <stdio.h>
+#include <string.h>
 
 /* ---------------------------------------------------------------- sending */
 
@@ -18,6 +18,14 @@ static void send_reply(void *to, const struct frame_header *request, int status,
 void master_answer(struct peer *p, const struct frame_header *request, int status, uint64_t index,
                    struct slice body)
 {
+    if (status == 0 && body.buf == NULL) { /* an answer without fields is still an answer */
+        union op_any rep;
+        memset(&rep, 0, sizeof(rep));
+        struct writer w;
+        writer_init(&w);
+        op_info_of(request->op)->rep_encode(&w, &rep);
+        body = writer_take(&w);
+    }
     replies_put(p->m->replies, &p->held, p, request, status, index, committed_index(p->m), body);
 }
 

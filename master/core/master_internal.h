@@ -71,7 +71,8 @@ struct master {
     struct env_timer slice; /* armed while a report is merged or a scan runs */
 };
 
-/* Answers `request`, once `index` is committed. Takes the reference of body. */
+/* Answers `request`, once `index` is committed. Takes the reference of body; without one, status 0 answers with
+ * fields that are all zero. */
 void master_answer(struct peer *p, const struct frame_header *request, int status, uint64_t index,
                    struct slice body);
 

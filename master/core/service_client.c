@@ -164,7 +164,10 @@ static void after_mutation(struct peer *p, const struct frame_header *head, cons
     } else if (head->op == OP_session_end && p->session != NULL) {
         session_gone(m, p->session);
     } else if (head->op == OP_create && rep->create_rep.attr.ino != 0 && p->session != NULL) {
-        (void)session_open(&m->sessions, p->session, rep->create_rep.attr.ino, true);
+        if (session_open(&m->sessions, p->session, rep->create_rep.attr.ino, true) != 0) {
+            env_log(m->env, LOG_WARN, "session %llu has too many files open",
+                    (unsigned long long)p->session->id);
+        }
     }
 }
 

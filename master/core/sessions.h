@@ -11,7 +11,7 @@
 #include "shared/base/list.h"
 #include "shared/proto/codec.h"
 
-enum { SESSION_OPENS_MAX = 1 << 20 };
+enum { SESSION_OPENS_MAX = 1 << 18 };
 
 struct peer;
 

@@ -113,6 +113,7 @@ Suite *suite_sessions(void)
 {
     Suite *s = suite_create("sessions");
     TCase *t = tcase_create("opens");
+    tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, unattached_sessions_may_hold_anything);
     tcase_add_test(t, closing_forgets);

@@ -1,0 +1,88 @@
+/* master_fixture.h - a master in the simulator, with chunkservers that only keep books and a mount that
+ * only sends requests.
+ */
+#ifndef TESTS_UNIT_MASTER_FIXTURE_H
+#define TESTS_UNIT_MASTER_FIXTURE_H
+
+#include "master/core/master_internal.h"
+#include "tests/sim/sim_env.h"
+
+enum { FAKES_MAX = 4, FAKE_REPLICAS_MAX = 16 };
+
+struct fake_replica {
+    struct replica r;
+    bool active;
+};
+
+/* A chunkserver that answers the master's requests from a table. */
+struct fake {
+    struct fixture *f;
+    struct sim_process *p;
+    struct rpc rpc;
+    struct rpc_call call; /* hello, register, report, in this order */
+    struct rpc_call beat;
+    struct env_timer timer;
+    uint64_t disk, boot;
+    char host[16];
+    uint32_t id; /* 0 = not registered */
+    struct fake_replica replicas[FAKE_REPLICAS_MAX];
+    uint32_t count;
+    uint64_t avail;
+    bool up;
+    bool mute;           /* prepares are not answered */
+    int prepare_status;  /* answered to prepares, unless 0 */
+    uint32_t primary_of; /* activates that named it primary */
+    uint32_t prepares, pulls, activates, drops;
+    uint32_t last_make;
+    int register_status;
+};
+
+struct fixture {
+    struct sim *sim;
+    struct sim_process *mp;
+    struct master_config cfg;
+    struct master *m;
+    struct fake fakes[FAKES_MAX];
+    struct sim_process *cp;
+    struct rpc rpc; /* the mount's */
+    uint64_t session, sequence;
+    /* Of the last answer. */
+    struct message answer;
+    int status;
+    bool answered;
+};
+
+struct fixture *fixture_new(uint32_t servers);
+void fixture_free(struct fixture *f);
+void fixture_run_ms(struct fixture *f, uint64_t ms);
+
+void fixture_start_master(struct fixture *f);
+void fixture_kill_master(struct fixture *f);
+void fake_start(struct fake *k);
+void fake_stop(struct fake *k); /* its connection breaks; its table stays */
+struct fake_replica *fake_find(struct fake *k, uint64_t handle);
+/* Gives it a replica as a write would have made it. */
+struct fake_replica *fake_put(struct fake *k, const struct chunk *c, uint64_t mutation,
+                              uint64_t digest);
+
+/* Connects the mount: hello. */
+void fixture_connect(struct fixture *f);
+/* session_open and session_attach. */
+void fixture_open_session(struct fixture *f);
+void fixture_attach(struct fixture *f);
+/* Sends a request and waits up to `ms` for the answer; the answer stays in f->answer. -EAGAIN: none came. */
+int fixture_call(struct fixture *f, enum op_code op, struct slice body, uint64_t sequence,
+                 uint64_t ms);
+/* Waits for the answer of a request sent before. */
+int fixture_wait(struct fixture *f, uint64_t ms);
+
+#define FIXTURE_CALL(f, name, req, rep, sequence)                                                  \
+    ({                                                                                             \
+        int status_ = fixture_call(f, OP_##name, RPC_BODY(name##_req, req), sequence, 20000);      \
+        if (status_ == 0) {                                                                        \
+            ck_assert_int_eq(name##_rep_decode(slice_bytes(&(f)->answer.body), rep), 0);           \
+        }                                                                                          \
+        status_;                                                                                   \
+    })
+
+#endif

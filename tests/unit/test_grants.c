@@ -1,0 +1,454 @@
+/* test_grants.c - new versions of chunks: failures, reconciliation, repair, with chunkservers that only keep
+ * books. */
+#include "tests/unit/master_fixture.h"
+
+#include <check.h>
+#include <stdio.h>
+
+static struct fixture *f;
+static struct chunk c; /* chunk 0 of the file, as granted last; its members are not kept */
+static uint64_t sequence;
+
+static void setup_servers(uint32_t servers)
+{
+    f = fixture_new(servers);
+    sequence = 0;
+    fixture_open_session(f);
+    struct create_req req = {.parent = ROOT_INO, .name = bytes_str("f"), .mode = 0644};
+    struct create_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++sequence), 0);
+    c = rep.chunk;
+}
+
+static void setup(void)
+{
+    setup_servers(3);
+}
+
+static void setup_four(void)
+{
+    setup_servers(4);
+}
+
+static void setup_one(void)
+{
+    setup_servers(1);
+}
+
+static void teardown(void)
+{
+    fixture_free(f);
+}
+
+static int grant(uint64_t failed_version, uint32_t failed_server, int64_t failed_status)
+{
+    struct grant_req req = {.ino = c.ino,
+                            .failed_version = failed_version,
+                            .failed_server = failed_server,
+                            .failed_status = failed_status};
+    struct grant_rep rep;
+    int status = FIXTURE_CALL(f, grant, &req, &rep, 0);
+    if (status == 0) {
+        c = rep.chunk;
+    }
+    return status;
+}
+
+static struct ns_chunk row(void)
+{
+    struct ns_chunk k;
+    ck_assert_int_eq(ns_chunk_get(f->m->ns, c.ino, 0, &k), 0);
+    return k;
+}
+
+static bool is_member(uint32_t id)
+{
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < k.member_count; i++) {
+        if (k.members[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct fake *fake_of(uint32_t id)
+{
+    for (int i = 0; i < FAKES_MAX; i++) {
+        if (f->fakes[i].id == id) {
+            return &f->fakes[i];
+        }
+    }
+    ck_abort_msg("no server %u", id);
+    return NULL;
+}
+
+/* Every member has the data of mutation `m`, and the size is committed. */
+static void write_all(uint64_t m)
+{
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < k.member_count; i++) {
+        fake_put(fake_of(k.members[i]), &c, m, 100 + m);
+    }
+    struct extend_req req = {.ino = c.ino, .end = 100};
+    struct extend_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &req, &rep, ++sequence), 0);
+    ck_assert(row().bound);
+}
+
+static void all_equal_and_active(void)
+{
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < k.member_count; i++) {
+        struct fake_replica *r = fake_find(fake_of(k.members[i]), c.handle);
+        ck_assert_ptr_nonnull(r);
+        ck_assert_uint_eq(r->r.version, k.version);
+        ck_assert(r->active);
+        ck_assert_uint_eq(r->r.digest, fake_find(fake_of(k.members[0]), c.handle)->r.digest);
+    }
+}
+
+/* A version that can be written is answered without asking anybody. */
+START_TEST(live_version_is_answered_at_once)
+{
+    uint64_t version = c.version;
+    write_all(1);
+    ck_assert_int_eq(grant(0, 0, 0), 0);
+    ck_assert_uint_eq(c.version, version);
+    ck_assert_uint_eq(f->fakes[0].prepares, 0);
+}
+END_TEST
+
+/* A primary that lost its role gets a new version with the same members. */
+START_TEST(lost_role_makes_a_version_of_the_same_members)
+{
+    uint64_t version = c.version;
+    write_all(1);
+    ck_assert_int_eq(grant(version, c.primary, ERR_NOT_PRIMARY), 0);
+    ck_assert_uint_gt(c.version, version);
+    ck_assert(!c.fresh);
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert_uint_eq(fake_of(c.primary)->primary_of, 1);
+    all_equal_and_active();
+}
+END_TEST
+
+/* Replicas that got different unanswered writes are made equal to the one that has most. */
+START_TEST(different_replicas_copy_from_the_newest)
+{
+    write_all(1);
+    uint32_t ahead = row().members[1];
+    fake_put(fake_of(ahead), &c, 2, 102);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(ahead), c.handle)->r.digest, 102);
+    ck_assert_uint_eq(fake_of(ahead)->pulls, 0);
+}
+END_TEST
+
+/* The first write of a provisional chunk reached only some: the others are made. */
+START_TEST(provisional_replicas_are_made)
+{
+    fake_put(fake_of(c.primary), &c, 1, 101);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(c.primary), c.handle)->r.digest, 101);
+}
+END_TEST
+
+/* A member that fails is left out although it answers the master; it is filled and taken in again later. */
+START_TEST(failed_member_leaves_and_returns)
+{
+    write_all(1);
+    uint32_t bad = row().members[2];
+    ck_assert_int_eq(grant(c.version, bad, -EIO), 0);
+    ck_assert_uint_eq(row().member_count, 2);
+    ck_assert(!is_member(bad));
+    ck_assert_uint_lt(fake_find(fake_of(bad), c.handle)->r.version, c.version);
+    fixture_run_ms(f, 5000);
+    ck_assert(is_member(bad));
+    all_equal_and_active();
+    ck_assert(master_settled(f->m));
+    ck_assert_uint_eq(f->m->repair.under_replicated, 0);
+}
+END_TEST
+
+/* A member that is away is left out only when its lease has certainly ended. */
+START_TEST(away_member_is_waited_for)
+{
+    write_all(1);
+    uint32_t away = row().members[0];
+    fake_stop(fake_of(away));
+    fixture_run_ms(f, 50);
+    uint64_t before = f->sim->now_ns;
+    ck_assert_int_eq(grant(c.version, away, ERR_DISCONNECTED), 0);
+    ck_assert_uint_ge(f->sim->now_ns - before, 700 * NS_PER_MS);
+    ck_assert_uint_eq(row().member_count, 2);
+    ck_assert(!is_member(away));
+    ck_assert_uint_ne(c.primary, away);
+    all_equal_and_active();
+    /* It comes back with its stale replica, which is refreshed. */
+    fake_start(fake_of(away));
+    fixture_run_ms(f, 6000);
+    ck_assert(is_member(away));
+    all_equal_and_active();
+}
+END_TEST
+
+/* A server that does not answer is cut off until its lease has ended. */
+START_TEST(mute_member_is_cut_off)
+{
+    write_all(1);
+    uint32_t mute = row().members[1];
+    fake_of(mute)->mute = true;
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    ck_assert(!is_member(mute));
+    all_equal_and_active();
+}
+END_TEST
+
+/* One replica alone is not written while a second one could come back. */
+START_TEST(one_replica_of_three_waits)
+{
+    write_all(1);
+    uint32_t a = row().members[1], b = row().members[2];
+    fake_stop(fake_of(a));
+    fake_stop(fake_of(b));
+    struct grant_req req = {.ino = c.ino, .failed_version = c.version};
+    ck_assert_int_eq(fixture_call(f, OP_grant, RPC_BODY(grant_req, &req), 0, 5000), -EAGAIN);
+    fake_start(fake_of(b));
+    ck_assert_int_eq(fixture_wait(f, 5000), 0);
+    ck_assert_uint_eq(row().member_count, 2);
+    ck_assert(is_member(b));
+    all_equal_and_active();
+}
+END_TEST
+
+/* A full member is replaced as long as there is room elsewhere; then the client is told. */
+START_TEST(full_disks_end_in_enospc)
+{
+    write_all(1);
+    uint32_t full = row().members[1];
+    for (int i = 0; i < 3; i++) {
+        f->fakes[i].avail = 0;
+    }
+    fixture_run_ms(f, 300);
+    ck_assert_int_eq(grant(c.version, full, -ENOSPC), 0);
+    ck_assert_uint_eq(row().member_count, 2);
+    ck_assert_int_eq(grant(c.version, row().members[1], -ENOSPC), -ENOSPC);
+    ck_assert_uint_eq(row().member_count, 2);
+    struct create_req req = {.parent = ROOT_INO, .name = bytes_str("g"), .mode = 0644};
+    struct create_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++sequence), 0);
+    ck_assert_uint_eq(rep.chunk.handle, 0); /* an empty file needs no room */
+    c.ino = rep.attr.ino;
+    ck_assert_int_eq(grant(0, 0, 0), -ENOSPC);
+}
+END_TEST
+
+/* A replica that a report shows as suspect is compared with its peers; one that is gone is filled again. */
+START_TEST(reports_lead_to_repair)
+{
+    write_all(1);
+    uint32_t a = row().members[1], b = row().members[2];
+    fake_stop(fake_of(a));
+    fake_stop(fake_of(b));
+    fake_find(fake_of(a), c.handle)->r.state = REPLICA_SUSPECT;
+    fake_of(b)->count = 0;
+    fake_start(fake_of(a));
+    fake_start(fake_of(b));
+    fixture_run_ms(f, 8000);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(a), c.handle)->r.state, REPLICA_OK);
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
+/* After a power cut of all, when only suspect replicas are left, the best of them is accepted. */
+START_TEST(only_suspect_replicas)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < 3; i++) {
+        struct fake *s = fake_of(k.members[i]);
+        fake_stop(s);
+        fake_find(s, c.handle)->r.state = REPLICA_SUSPECT;
+        fake_find(s, c.handle)->r.mutation = 10 + i;
+        fake_find(s, c.handle)->r.digest = 50 + i;
+        fake_start(s);
+    }
+    fixture_run_ms(f, 8000);
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert_uint_gt(row().version, k.version);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(k.members[0]), c.handle)->r.digest, 52);
+}
+END_TEST
+
+/* Replicas prepared by a master that died before it logged the version are still good. */
+START_TEST(prepared_but_never_logged)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < 3; i++) {
+        struct fake_replica *r = fake_find(fake_of(k.members[i]), c.handle);
+        r->r.previous = k.version;
+        r->r.version = k.version + 5;
+        r->active = false;
+    }
+    fixture_kill_master(f);
+    fixture_start_master(f);
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert_uint_gt(row().version, k.version + 5);
+    all_equal_and_active();
+}
+END_TEST
+
+/* A version that was logged, and whose activation was lost with the master, is activated by the next one. */
+START_TEST(activation_is_repeated)
+{
+    write_all(1);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_find(fake_of(k.members[i]), c.handle)->active = false;
+    }
+    fixture_kill_master(f);
+    fixture_start_master(f);
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(row().version, k.version);
+    all_equal_and_active();
+}
+END_TEST
+
+/* With one server, one replica is enough. */
+START_TEST(one_server_is_enough)
+{
+    ck_assert_uint_eq(row().member_count, 1);
+    write_all(1);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    ck_assert_uint_eq(row().member_count, 1);
+    all_equal_and_active();
+}
+END_TEST
+
+/* A member away for long is replaced by another server; when it returns, its extra replica is removed. */
+START_TEST(long_absence_is_repaired_elsewhere)
+{
+    write_all(1);
+    uint32_t away = row().members[1];
+    fake_stop(fake_of(away));
+    fixture_run_ms(f, 15000);
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert(!is_member(away));
+    all_equal_and_active();
+    fake_start(fake_of(away));
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert(!is_member(away));
+    ck_assert_ptr_null(fake_find(fake_of(away), c.handle));
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
+/* No member holds the chunk any more: the client is told, it does not wait for ever. */
+START_TEST(lost_chunk_is_an_error)
+{
+    write_all(1);
+    for (int i = 0; i < 3; i++) {
+        f->fakes[i].count = 0;
+    }
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NO_REPLICA), -EIO);
+}
+END_TEST
+
+/* The same disk from two live processes: the second one is refused. */
+START_TEST(second_process_of_a_disk_is_refused)
+{
+    struct fake *twin = &f->fakes[3];
+    twin->f = f;
+    twin->p = sim_process_create(f->sim, "twin");
+    twin->disk = f->fakes[0].disk;
+    twin->boot = 99;
+    snprintf(twin->host, sizeof(twin->host), "twin");
+    fake_start(twin);
+    fixture_run_ms(f, 1000);
+    ck_assert_int_eq(twin->register_status, -EBUSY);
+    ck_assert_uint_eq(twin->id, 0);
+    ck_assert_ptr_nonnull(servers_get(&f->m->servers, f->fakes[0].id)->peer);
+}
+END_TEST
+
+/* Readers are kept away from replicas known to be bad, as long as there is another. */
+START_TEST(locate_leaves_out_bad_replicas)
+{
+    write_all(1);
+    struct report_bad_req bad = {.handle = c.handle,
+                                 .ino = c.ino,
+                                 .version = c.version,
+                                 .server = row().members[0],
+                                 .block = 3};
+    struct report_bad_rep done;
+    ck_assert_int_eq(FIXTURE_CALL(f, report_bad, &bad, &done, 0), 0);
+    struct locate_req req = {.ino = c.ino, .count = 4};
+    struct locate_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, locate, &req, &rep, 0), 0);
+    ck_assert_uint_eq(rep.size, 100);
+    struct reader r = reader_of(rep.chunks);
+    struct chunk k;
+    dec_chunk(&r, &k);
+    ck_assert(reader_done(&r) && r.err == 0);
+    struct reader m = reader_of(k.members);
+    int n = 0;
+    while (!reader_done(&m)) {
+        struct server s;
+        dec_server(&m, &s);
+        ck_assert_uint_ne(s.id, bad.server);
+        n++;
+    }
+    ck_assert_int_eq(n, 2);
+}
+END_TEST
+
+static void add(Suite *s, const char *name, void (*before)(void), const TTest *const *tests)
+{
+    TCase *t = tcase_create(name);
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, before, teardown);
+    for (; *tests != NULL; tests++) {
+        tcase_add_test(t, *tests);
+    }
+    suite_add_tcase(s, t);
+}
+
+Suite *suite_grants(void);
+Suite *suite_grants(void)
+{
+    const TTest *const three[] = {live_version_is_answered_at_once,
+                                  lost_role_makes_a_version_of_the_same_members,
+                                  different_replicas_copy_from_the_newest,
+                                  provisional_replicas_are_made,
+                                  failed_member_leaves_and_returns,
+                                  away_member_is_waited_for,
+                                  mute_member_is_cut_off,
+                                  one_replica_of_three_waits,
+                                  full_disks_end_in_enospc,
+                                  reports_lead_to_repair,
+                                  only_suspect_replicas,
+                                  prepared_but_never_logged,
+                                  activation_is_repeated,
+                                  lost_chunk_is_an_error,
+                                  second_process_of_a_disk_is_refused,
+                                  locate_leaves_out_bad_replicas,
+                                  NULL};
+    const TTest *const four[] = {long_absence_is_repaired_elsewhere, NULL};
+    const TTest *const one[] = {one_server_is_enough, NULL};
+    Suite *s = suite_create("grants");
+    add(s, "three", setup, three);
+    add(s, "four", setup_four, four);
+    add(s, "one", setup_one, one);
+    return s;
+}

@@ -1,0 +1,252 @@
+/* test_master.c - the serving master over the simulator: sessions, mutations, retries, restarts. */
+#include "tests/unit/master_fixture.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static struct fixture *f;
+
+static void setup(void)
+{
+    f = fixture_new(3);
+}
+
+static void teardown(void)
+{
+    fixture_free(f);
+}
+
+static int make_dir(const char *name, uint64_t sequence, struct mkdir_rep *rep)
+{
+    struct mkdir_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0755};
+    return FIXTURE_CALL(f, mkdir, &req, rep, sequence);
+}
+
+static int look(const char *name, struct lookup_rep *rep)
+{
+    struct lookup_req req = {.parent = ROOT_INO, .name = bytes_str(name)};
+    return FIXTURE_CALL(f, lookup, &req, rep, 0);
+}
+
+static int create_file(const char *name, uint64_t sequence, struct create_rep *rep)
+{
+    struct create_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0644};
+    return FIXTURE_CALL(f, create, &req, rep, sequence);
+}
+
+static uint32_t members(struct bytes list)
+{
+    struct reader r = reader_of(list);
+    uint32_t n = 0;
+    while (!reader_done(&r)) {
+        struct server s;
+        dec_server(&r, &s);
+        ck_assert_int_eq(r.err, 0);
+        n++;
+    }
+    return n;
+}
+
+/* Nothing is served before hello. */
+START_TEST(hello_comes_first)
+{
+    struct status_req req;
+    rpc_close(&f->rpc);
+    fixture_connect(f);
+    f->session = 0;
+    struct status_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, status, &req, &rep, 0), 0);
+    ck_assert_uint_eq(rep.files, 1);
+    ck_assert_uint_eq(rep.epoch, 1);
+}
+END_TEST
+
+/* A mutation needs the session of its connection. */
+START_TEST(mutation_needs_a_session)
+{
+    struct mkdir_rep rep;
+    f->session = 5;
+    ck_assert_int_eq(make_dir("d", 1, &rep), ERR_NO_SESSION);
+    f->session = 0;
+    fixture_open_session(f);
+    ck_assert_int_eq(make_dir("d", 1, &rep), 0);
+    fixture_connect(f); /* not attached */
+    ck_assert_int_eq(make_dir("e", 2, &rep), ERR_PROTOCOL);
+}
+END_TEST
+
+/* A repeated mutation is answered as the first time, also after a kill of the master, and applied once. */
+START_TEST(retries_are_applied_once)
+{
+    struct mkdir_rep first, again;
+    struct create_rep file, file_again;
+    struct lookup_rep found;
+    fixture_open_session(f);
+    ck_assert_int_eq(make_dir("d", 1, &first), 0);
+    ck_assert(S_ISDIR(first.attr.mode));
+    ck_assert_int_eq(make_dir("d", 1, &again), 0);
+    ck_assert_uint_eq(first.attr.ino, again.attr.ino);
+    ck_assert_int_eq(create_file("f", 2, &file), 0);
+    ck_assert_uint_ne(file.chunk.handle, 0);
+    ck_assert_uint_eq(members(file.chunk.members), 3);
+    ck_assert_uint_ne(file.chunk.primary, 0);
+    ck_assert(file.chunk.fresh);
+    uint64_t handle = file.chunk.handle;
+
+    fixture_kill_master(f);
+    fixture_start_master(f);
+    fixture_connect(f);
+    fixture_attach(f);
+    ck_assert_int_eq(make_dir("d", 1, &again), 0);
+    ck_assert_uint_eq(first.attr.ino, again.attr.ino);
+    ck_assert_int_eq(create_file("f", 2, &file_again), 0);
+    ck_assert_uint_eq(file_again.chunk.handle, handle);
+    ck_assert_uint_eq(members(file_again.chunk.members), 3);
+    ck_assert_int_eq(make_dir("d", 3, &again), -EEXIST);
+    ck_assert_int_eq(look("d", &found), 0);
+    ck_assert_uint_eq(found.attr.ino, first.attr.ino);
+    ck_assert_int_eq(look("none", &found), -ENOENT);
+    struct why why;
+    ck_assert_msg(master_audit(f->m, &why) == 0, "%s", why.text);
+}
+END_TEST
+
+/* Everything answered is there after a power cut; the state is the same. */
+START_TEST(power_cut_keeps_what_was_answered)
+{
+    struct mkdir_rep rep;
+    struct lookup_rep found;
+    char name[16];
+    fixture_open_session(f);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "d%d", i);
+        ck_assert_int_eq(make_dir(name, (uint64_t)i + 1, &rep), 0);
+    }
+    sim_process_power_cut(f->mp);
+    master_destroy(f->m);
+    fixture_start_master(f);
+    fixture_connect(f);
+    fixture_attach(f);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "d%d", i);
+        ck_assert_int_eq(look(name, &found), 0);
+    }
+    struct why why;
+    ck_assert_msg(master_audit(f->m, &why) == 0, "%s", why.text);
+}
+END_TEST
+
+/* A clean stop, then a start without replay. */
+START_TEST(clean_stop_and_start)
+{
+    struct mkdir_rep rep;
+    struct lookup_rep found;
+    struct why why;
+    fixture_open_session(f);
+    ck_assert_int_eq(make_dir("d", 1, &rep), 0);
+    fixture_run_ms(f, 300);
+    ck_assert_msg(master_stop(f->m, &why) == 0, "%s", why.text);
+    uint64_t hash = master_state_hash(f->m);
+    fixture_kill_master(f);
+    fixture_start_master(f);
+    ck_assert_uint_eq(master_state_hash(f->m), hash);
+    fixture_connect(f);
+    fixture_attach(f);
+    ck_assert_int_eq(look("d", &found), 0);
+}
+END_TEST
+
+/* A silent session ends; its unlinked open file goes with it. */
+START_TEST(silent_sessions_end)
+{
+    struct create_rep file;
+    fixture_open_session(f);
+    ck_assert_int_eq(create_file("f", 1, &file), 0);
+    uint64_t ino = file.attr.ino;
+    struct unlink_req req = {.parent = ROOT_INO, .name = bytes_str("f")};
+    struct unlink_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, unlink, &req, &rep, 2), 0);
+    struct attr attr;
+    ck_assert_int_eq(ns_attr(f->m->ns, ino, &attr), 0);
+    ck_assert_uint_eq(attr.nlink, 0);
+    fixture_run_ms(f, f->cfg.geometry.session_ms + 1000);
+    ck_assert_int_eq(ns_attr(f->m->ns, ino, &attr), -ENOENT);
+    ck_assert(!ns_session_exists(f->m->ns, f->session));
+    struct mkdir_rep made;
+    ck_assert_int_eq(make_dir("d", 3, &made), ERR_NO_SESSION);
+}
+END_TEST
+
+/* close_files frees what only this session held. */
+START_TEST(closing_an_unlinked_file_frees_it)
+{
+    struct create_rep file;
+    fixture_open_session(f);
+    ck_assert_int_eq(create_file("f", 1, &file), 0);
+    uint64_t ino = file.attr.ino;
+    struct unlink_req req = {.parent = ROOT_INO, .name = bytes_str("f")};
+    struct unlink_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, unlink, &req, &rep, 2), 0);
+    struct writer w;
+    writer_init(&w);
+    enc_u64(&w, &ino);
+    struct close_files_req close = {.inodes = writer_bytes(&w)};
+    struct close_files_rep closed;
+    ck_assert_int_eq(FIXTURE_CALL(f, close_files, &close, &closed, 0), 0);
+    writer_free(&w);
+    struct attr attr;
+    ck_assert_int_eq(ns_attr(f->m->ns, ino, &attr), -ENOENT);
+    fixture_run_ms(f, 3000); /* its replicas never were; the servers confirm that they are gone */
+    ck_assert_uint_eq(ns_counts(f->m->ns).garbage, 0);
+    ck_assert_uint_gt(f->fakes[0].drops, 0);
+}
+END_TEST
+
+/* More records than a quiet point's bound, with state hashes between them, and a checkpoint. */
+START_TEST(many_mutations_and_a_checkpoint)
+{
+    struct mkdir_rep rep;
+    char name[16];
+    fixture_open_session(f);
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof(name), "d%d", i);
+        ck_assert_int_eq(make_dir(name, (uint64_t)i + 1, &rep), 0);
+    }
+    rpc_close(&f->rpc);
+    rpc_init(&f->rpc, &f->cp->env, f->rpc.events, f);
+    rpc_dial(&f->rpc, "master:1");
+    struct hello_req hello = {.role = ROLE_ADMIN};
+    struct hello_rep welcome;
+    ck_assert_int_eq(FIXTURE_CALL(f, hello, &hello, &welcome, 0), 0);
+    struct checkpoint_now_req req;
+    struct checkpoint_now_rep done;
+    ck_assert_int_eq(FIXTURE_CALL(f, checkpoint_now, &req, &done, 0), 0);
+    ck_assert_uint_gt(done.index, 1500);
+    sim_process_power_cut(f->mp);
+    master_destroy(f->m);
+    fixture_start_master(f);
+    struct why why;
+    ck_assert_msg(master_audit(f->m, &why) == 0, "%s", why.text);
+    ck_assert_uint_eq(ns_counts(f->m->ns).inodes, 1501);
+}
+END_TEST
+
+Suite *suite_master(void);
+Suite *suite_master(void)
+{
+    Suite *s = suite_create("master");
+    TCase *t = tcase_create("loopback");
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, hello_comes_first);
+    tcase_add_test(t, mutation_needs_a_session);
+    tcase_add_test(t, retries_are_applied_once);
+    tcase_add_test(t, power_cut_keeps_what_was_answered);
+    tcase_add_test(t, clean_stop_and_start);
+    tcase_add_test(t, silent_sessions_end);
+    tcase_add_test(t, closing_an_unlinked_file_frees_it);
+    tcase_add_test(t, many_mutations_and_a_checkpoint);
+    suite_add_tcase(s, t);
+    return s;
+}
