@@ -27,6 +27,7 @@
 #endif
 
 struct env_file {
+    struct list link; /* env->files */
     int fd;
 };
 
@@ -64,6 +65,9 @@ int disk_init(struct uv_env *e, const struct uv_env_config *cfg, struct why *why
 
 void disk_close(struct uv_env *e)
 {
+    while (!list_empty(&e->files)) { /* a core that is destroyed leaves its files to us */
+        uv_op_file_close(&e->base, list_entry(e->files.next, struct env_file, link));
+    }
     for (struct ring_map *r = e->rings, *next; r != NULL; r = next) {
         next = r->next;
         munmap(r->at, r->size);
@@ -168,14 +172,17 @@ int uv_op_file_open(struct env *env, const char *path, unsigned flags, struct en
     if (fd < 0) {
         return -errno;
     }
-    *out = mem_new(struct env_file);
-    (*out)->fd = fd;
+    struct env_file *file = mem_new(struct env_file);
+    file->fd = fd;
+    list_push_back(&ENV_OF(env)->files, &file->link);
+    *out = file;
     return 0;
 }
 
 void uv_op_file_close(struct env *env, struct env_file *f)
 {
     (void)env;
+    list_remove(&f->link);
     close(f->fd);
     mem_free(f);
 }

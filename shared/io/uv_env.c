@@ -325,6 +325,7 @@ struct uv_env *uv_env_create(const struct uv_env_config *cfg, struct why *why)
     list_init(&u->outcomes);
     list_init(&u->dead);
     list_init(&u->listeners);
+    list_init(&u->files);
     timer_heap_init(&u->timers);
     if (cfg->log_path != NULL) {
         u->log_fd = open(cfg->log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);

@@ -108,6 +108,7 @@ struct uv_env {
     int lock_fd;
     bool memory_files; /* the directory is on tmpfs: reading never waits for a device */
     struct ring_map *rings;
+    struct list files; /* open ones */
 
     int log_fd;
     enum log_level log_level;
