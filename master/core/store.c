@@ -551,9 +551,6 @@ int store_copy_end(struct store_copy *c, struct store_position *out_at, struct w
     }
     *out_at = c->at;
     mdb_txn_abort(c->snapshot);
-    if (err != 0) {
-        (void)env_unlink(c->store->env, c->name);
-    }
     mem_free(c->row.data);
     mem_free(c);
     return err;

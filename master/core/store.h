@@ -91,7 +91,7 @@ struct store_copy;
 struct store_copy *store_copy_begin(struct store *s, const char *name);
 void store_copy_run(struct store_copy *c);
 /* 0; ERR_CORRUPT if the recomputed hash is not the committed one; or a negative errno. *out_at is
- * the position of the snapshot. */
+ * the position of the snapshot. After a failure the file is the caller's to remove. */
 int store_copy_end(struct store_copy *c, struct store_position *out_at, struct why *why);
 
 /* Builds the file `name` from the checkpoint file `from`. */
