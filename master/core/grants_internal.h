@@ -60,6 +60,7 @@ struct grant {
     uint32_t part_count;
     uint32_t asked;  /* answers due */
     uint32_t source; /* part the others copy from */
+    bool accepted;   /* the source was suspect and is the primary now */
     struct list waiters;
     bool repair;         /* counted in grants.repairs */
     uint32_t complained; /* member to leave out, 0 = none */

@@ -28,6 +28,18 @@ static bool provisional(const struct grant *g)
     return g->row.fresh && !g->row.bound;
 }
 
+/* An answer that says: what was to be prepared is not here, or not to be believed. It serves nothing. */
+static bool replica_is_lost(int status)
+{
+    return status == ERR_NO_REPLICA || status == ERR_WRONG_VERSION || status == -EIO;
+}
+
+/* The server does not do what it should, as opposed to not being able to now. */
+static bool deserves_fence(int status)
+{
+    return status != ERR_DISCONNECTED && status != ERR_NOT_READY && status != ERR_BUSY;
+}
+
 /* Members without which no version is made. */
 static uint32_t needed(const struct grant *g)
 {
@@ -242,6 +254,9 @@ static uint32_t ready(const struct grant *g)
  * another is wanted. */
 static uint32_t choose_primary(const struct grant *g)
 {
+    if (g->accepted) {
+        return g->source; /* it was activated already, as the primary */
+    }
     uint64_t now = env_mono_ns(g->m->env);
     uint32_t first = UINT32_MAX, second = UINT32_MAX, any = 0;
     for (uint32_t i = g->part_count; i-- > 0;) {
@@ -363,6 +378,9 @@ static void accepted(struct rpc_call *c)
         retry(g);
         return;
     }
+    /* Should this attempt fail, it is active under a version that was never logged. */
+    notes_set(&g->m->notes, g->handle, p->server, g->row.version, NOTE_AHEAD);
+    g->accepted = true;
     p->replica.state = REPLICA_OK;
     p->replica.digest = 0; /* blocks may have got new sums: the others compare */
     reconcile(g);
@@ -417,7 +435,7 @@ static bool none_holds(const struct grant *g)
 {
     for (uint32_t i = 0; i < g->row.member_count; i++) {
         const struct part *p = &g->parts[i];
-        if (p->status != ERR_NO_REPLICA && p->status != ERR_WRONG_VERSION) {
+        if (!replica_is_lost(p->status)) {
             return false;
         }
     }
@@ -435,8 +453,7 @@ static void try_otherwise(struct grant *g)
     g->add = 0;
     for (uint32_t i = 0; i < g->row.member_count; i++) {
         const struct part *p = &g->parts[i];
-        if (p->state == PART_OUT && !p->added &&
-            (p->status == ERR_NO_REPLICA || p->status == ERR_WRONG_VERSION)) {
+        if (p->state == PART_OUT && !p->added && replica_is_lost(p->status)) {
             g->add = p->server; /* a member that lost its replica is filled anew */
             return;
         }
@@ -472,7 +489,8 @@ static void all_prepared(struct grant *g)
             "chunk %016llx: only suspect replicas are left, that of server %u is accepted",
             (unsigned long long)g->handle, source->server);
     g->phase = GRANT_ACCEPT;
-    struct activate_req req = {.handle = g->handle, .version = g->version, .accept_torn = true};
+    struct activate_req req = {
+        .handle = g->handle, .version = g->version, .primary = source->server, .accept_torn = true};
     ask(source, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, accepted);
 }
 
@@ -486,11 +504,11 @@ static void prepared(struct rpc_call *c)
     if (p->status == 0) {
         p->replica = rep.replica;
         p->state = p->leave ? PART_OUT : PART_READY;
-    } else if (p->added || p->status == ERR_NO_REPLICA || p->status == ERR_WRONG_VERSION) {
+    } else if (p->added || replica_is_lost(p->status)) {
         p->state = PART_OUT;
     } else {
         p->state = PART_LOST;
-        if (p->status != ERR_DISCONNECTED && s != NULL) {
+        if (s != NULL && deserves_fence(p->status)) {
             master_fence_server(g->m, s, err_text(p->status));
         }
     }
@@ -506,15 +524,19 @@ static void prepare(struct grant *g)
     g->version = master_new_version(g->m, leaving);
     g->phase = GRANT_PREPARE;
     g->stopped = true;
+    g->accepted = false;
     for (uint32_t i = 0; i < g->part_count; i++) {
         struct part *p = &g->parts[i];
         if (p->state != PART_NONE) {
             continue;
         }
+        /* A replica ahead of the row is known to come from the row's version. */
+        bool any =
+            p->added || notes_get(&g->m->notes, g->handle, p->server, g->row.version) == NOTE_AHEAD;
         struct prepare_req req = {.handle = g->handle,
                                   .ino = g->ino,
                                   .number = g->number,
-                                  .old = p->added ? 0 : g->row.version,
+                                  .old = any ? 0 : g->row.version,
                                   .version = p->leave ? leaving : g->version,
                                   .make = provisional(g) && !p->leave ? 2 : p->added};
         ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);

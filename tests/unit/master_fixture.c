@@ -55,7 +55,7 @@ static void fake_prepare(struct fake *k, struct message *msg)
     if (status == 0 && r == NULL && req.make == 0) {
         status = ERR_NO_REPLICA;
     } else if (status == 0 && r != NULL && req.old != 0 && r->r.version != req.old &&
-               r->r.previous != req.old) {
+               (r->active || r->r.previous != req.old)) {
         status = ERR_WRONG_VERSION;
     }
     if (status != 0) {
@@ -73,6 +73,7 @@ static void fake_prepare(struct fake *k, struct message *msg)
     }
     r->r.version = req.version;
     r->active = false;
+    r->primary = false;
     rep.replica.version = req.version;
     rep.replica.previous = r->r.previous;
     rpc_answer(&k->rpc, &msg->head, 0, 0, 0, RPC_BODY(prepare_rep, &rep), NULL);
@@ -113,11 +114,15 @@ static void fake_activate(struct fake *k, struct message *msg)
         rpc_answer_status(&k->rpc, &msg->head, ERR_WRONG_VERSION);
         return;
     }
-    r->active = true;
-    r->r.mutation = 0;
-    r->r.state = r->r.state == REPLICA_BAD ? REPLICA_BAD : REPLICA_OK;
-    k->primary_of += req.primary == k->id;
-    rpc_answer_status(&k->rpc, &msg->head, 0);
+    if (!r->active || r->r.state != REPLICA_OK) { /* else repeated: the role stands as it is */
+        r->active = true;
+        r->r.mutation = 0;
+        r->r.state = r->r.state == REPLICA_BAD ? REPLICA_BAD : REPLICA_OK;
+        r->primary = req.primary == k->id;
+        k->primary_of += r->primary;
+    }
+    rpc_answer(&k->rpc, &msg->head, 0, 0, 0, RPC_BODY(activate_rep, &(struct activate_rep){}),
+               NULL);
 }
 
 static void fake_drop(struct fake *k, struct message *msg)

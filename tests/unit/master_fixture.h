@@ -11,7 +11,7 @@ enum { FAKES_MAX = 4, FAKE_REPLICAS_MAX = 16 };
 
 struct fake_replica {
     struct replica r;
-    bool active;
+    bool active, primary;
 };
 
 /* A chunkserver that answers the master's requests from a table. */

@@ -8,6 +8,7 @@
 static struct fixture *f;
 static struct chunk c; /* chunk 0 of the file, as granted last; its members are not kept */
 static uint64_t sequence;
+static uint64_t first_version; /* under which the primary takes its role by the first write */
 
 static void setup_servers(uint32_t servers)
 {
@@ -18,6 +19,7 @@ static void setup_servers(uint32_t servers)
     struct create_rep rep;
     ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++sequence), 0);
     c = rep.chunk;
+    first_version = c.version;
 }
 
 static void setup(void)
@@ -104,6 +106,7 @@ static void all_equal_and_active(void)
         ck_assert_ptr_nonnull(r);
         ck_assert_uint_eq(r->r.version, k.version);
         ck_assert(r->active);
+        ck_assert(k.version == first_version || r->primary == (i == 0));
         ck_assert_uint_eq(r->r.digest, fake_find(fake_of(k.members[0]), c.handle)->r.digest);
     }
 }
@@ -314,7 +317,8 @@ START_TEST(activation_is_repeated)
     ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
     struct ns_chunk k = row();
     for (uint32_t i = 0; i < 3; i++) {
-        fake_find(fake_of(k.members[i]), c.handle)->active = false;
+        struct fake_replica *r = fake_find(fake_of(k.members[i]), c.handle);
+        r->active = r->primary = false;
     }
     fixture_kill_master(f);
     fixture_start_master(f);
