@@ -3,11 +3,6 @@
 # three: EIO, never wrong bytes.
 . "$(dirname "$0")/lib.sh"
 cluster_up
-remount() { # so that no page of the kernel answers
-    umount "$MNT"
-    wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $(pid_of fuse) 2>/dev/null"
-    cluster_up
-}
 flip() { # flip FILE OFFSET
     b=$(dd if="$1" bs=1 skip="$2" count=1 status=none | od -An -tu1 | tr -d ' ')
     # shellcheck disable=SC2059

@@ -34,9 +34,7 @@ while [ $i -lt 60 ]; do
     i=$((i + 1))
 done
 cluster_up
-umount "$MNT"
-wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $(pid_of fuse) 2>/dev/null"
-cluster_up
+remount
 expect "no stale byte is read" diff -r "$WORK/src" "$MNT/d"
 wait_for "three copies of everything" 60 fully_replicated
 

@@ -68,6 +68,12 @@ wait_for() {
         sleep 0.1
     done
 }
+remount() { # so that nothing cached by the kernel or the mount answers
+    p=$(pid_of fuse)
+    umount "$MNT"
+    wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
+    cluster_up
+}
 status_field() { "$BIN/gfsctl" status --json | tr -d ' \n' | sed -E "s/.*\"$1\":([0-9]+).*/\1/"; }
 fully_replicated() { [ "$(status_field under_replicated)" = 0 ]; }
 chunk_files() { find "$RUN"/chunkd-*/chunks -type f | sort; } # every replica on every chunkserver

@@ -35,10 +35,7 @@ for mode in DELETE WAL; do
 done
 
 say "unmount, mount again"
-p=$(pid_of fuse)
-umount "$MNT"
-wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
-cluster_up
+remount
 same "no difference after a remount" "$(compare_files)" ""
 
 say "make down, make up"
