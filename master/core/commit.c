@@ -196,7 +196,7 @@ static void checkpoint_begin(struct master *m)
 
 /* ---------------------------------------------------------------- quiet points */
 
-bool commit_settle(struct master *m)
+bool commit_quiet_point(struct master *m)
 {
     struct commit *c = &m->commit;
     if (committed_index(m) != c->applied) {
@@ -222,7 +222,7 @@ bool commit_settle(struct master *m)
 /* A quiet point: what waits for one happens, then the mutations go on. */
 static void quiet(struct master *m)
 {
-    if (!commit_settle(m)) {
+    if (!commit_quiet_point(m)) {
         return;
     }
     if (!m->commit.stopped) {

@@ -70,7 +70,7 @@ void commit_advanced(void *owner, uint64_t index);
 /* Periodic: reach a quiet point if one is due. */
 void commit_tick(struct master *m);
 /* Commits LMDB if the log has caught up; true if all that was applied is in LMDB now. */
-bool commit_settle(struct master *m);
+bool commit_quiet_point(struct master *m);
 
 /* Answers `request` when a checkpoint made from now on is durable. */
 void commit_checkpoint_ask(struct master *m, struct peer *p, const struct frame_header *request);

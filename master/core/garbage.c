@@ -41,7 +41,7 @@ void garbage_flush(struct master *m, struct chunkserver *s)
     struct drop_replicas_req req = {.handles = writer_bytes(&w)};
     s->drop_call.done = dropped;
     s->drop_call.owner = m;
-    master_call(m, s->id, &s->drop_call, OP_drop_replicas, RPC_BODY(drop_replicas_req, &req),
+    server_call(m, s->id, &s->drop_call, OP_drop_replicas, RPC_BODY(drop_replicas_req, &req),
                 DROP_TIMEOUT_MS);
     writer_free(&w);
 }

@@ -90,7 +90,7 @@ static void ask(struct part *p, enum op_code op, struct slice body, uint32_t tim
     p->call.done = done;
     p->call.owner = p;
     g->asked++;
-    master_call(g->m, p->server, &p->call, op, body,
+    server_call(g->m, p->server, &p->call, op, body,
                 timeouts * g->m->cfg.geometry.request_timeout_ms);
 }
 

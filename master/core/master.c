@@ -29,7 +29,7 @@ void master_answer(struct peer *p, const struct frame_header *request, int statu
     replies_put(p->m->replies, &p->held, p, request, status, index, committed_index(p->m), body);
 }
 
-void master_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
+void server_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
                  struct slice body, uint32_t timeout_ms)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
@@ -346,7 +346,7 @@ int master_stop(struct master *m, struct why *why)
     service_free_peers(m);
     grants_close(m);
     commit_close(m);
-    (void)commit_settle(m);
+    (void)commit_quiet_point(m);
     int err = store_sync(m->store);
     if (err != 0) {
         return why_set(why, err, "the state cannot be synced: %s", err_text(err));

@@ -77,7 +77,7 @@ void master_answer(struct peer *p, const struct frame_header *request, int statu
                    struct slice body);
 
 /* A request of ours to a server; fails with ERR_DISCONNECTED if it is away. Takes the reference of body. */
-void master_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
+void server_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
                  struct slice body, uint32_t timeout_ms);
 
 /* A version above `old` and above every version prepared in this epoch. */

@@ -160,7 +160,7 @@ static void remind(struct master *m, struct chunkserver *s, const struct ns_chun
     r->call.done = reminded;
     struct activate_req req = {
         .handle = row->handle, .version = row->version, .primary = row->members[0]};
-    master_call(m, s->id, &r->call, OP_activate, RPC_BODY(activate_req, &req),
+    server_call(m, s->id, &r->call, OP_activate, RPC_BODY(activate_req, &req),
                 m->cfg.geometry.request_timeout_ms);
 }
 
