@@ -64,6 +64,17 @@ void grant_fill_done(struct grant *g)
     }
 }
 
+static void set_note(struct grant *g, uint32_t server, uint64_t version, enum note_kind kind)
+{
+    struct note n = {.handle = g->handle,
+                     .ino = g->ino,
+                     .number = g->number,
+                     .version = version,
+                     .server = server,
+                     .kind = kind};
+    notes_set(&g->m->notes, &n);
+}
+
 static void wait_ms(struct grant *g, uint64_t ms)
 {
     g->phase = GRANT_WAIT;
@@ -178,7 +189,6 @@ static int choose_parts(struct grant *g)
 
 static void clear_notes(struct grant *g)
 {
-    struct master *m = g->m;
     for (uint32_t i = 0; i < g->part_count; i++) {
         const struct part *p = &g->parts[i];
         enum note_kind kind = NOTE_NONE;
@@ -189,7 +199,7 @@ static void clear_notes(struct grant *g)
         } else if (p->state != PART_READY && p->status != ERR_NO_REPLICA) {
             kind = NOTE_EXTRA;
         }
-        notes_set(&m->notes, g->handle, p->server, g->version, kind);
+        set_note(g, p->server, g->version, kind);
     }
 }
 
@@ -379,7 +389,7 @@ static void accepted(struct rpc_call *c)
         return;
     }
     /* Should this attempt fail, it is active under a version that was never logged. */
-    notes_set(&g->m->notes, g->handle, p->server, g->row.version, NOTE_AHEAD);
+    set_note(g, p->server, g->row.version, NOTE_AHEAD);
     g->accepted = true;
     p->replica.state = REPLICA_OK;
     p->replica.digest = 0; /* blocks may have got new sums: the others compare */
@@ -530,6 +540,9 @@ static void prepare(struct grant *g)
         if (p->state != PART_NONE) {
             continue;
         }
+        if (p->added) { /* it may be left with a replica */
+            set_note(g, p->server, g->row.version, NOTE_EXTRA);
+        }
         /* A replica ahead of the row is known to come from the row's version. */
         bool any =
             p->added || notes_get(&g->m->notes, g->handle, p->server, g->row.version) == NOTE_AHEAD;
@@ -569,6 +582,7 @@ static void fill(struct grant *g)
     g->phase = GRANT_FILL;
     g->part_count = 0;
     part_add(g, g->add, true);
+    set_note(g, g->add, g->row.version, NOTE_EXTRA);
     ask(&g->parts[0], OP_pull, pull_body(g, g->fill_from, 0), PULL_TIMEOUTS, filled);
 }
 

@@ -124,8 +124,8 @@ static void decide_members(void *owner, const uint32_t *ids, uint32_t count, str
 static bool unusable(const struct master *m, const struct ns_chunk *row, uint32_t id, uint64_t now)
 {
     const struct chunkserver *s = servers_get(&m->servers, id);
-    return s == NULL || !server_alive(s, now) ||
-           notes_get(&m->notes, row->handle, id, row->version) != NOTE_NONE;
+    enum note_kind kind = notes_get(&m->notes, row->handle, id, row->version);
+    return s == NULL || !server_alive(s, now) || (kind != NOTE_NONE && kind != NOTE_EXTRA);
 }
 
 void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, struct writer *w,

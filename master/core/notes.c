@@ -55,14 +55,19 @@ static struct note *find(const struct notes *ns, uint64_t handle, uint32_t serve
     return n;
 }
 
-void notes_set(struct notes *ns, uint64_t handle, uint32_t server, uint64_t version,
-               enum note_kind kind)
+void notes_clear(struct notes *ns, uint64_t handle, uint32_t server)
 {
     struct note *n = find(ns, handle, server);
-    if (kind == NOTE_NONE) {
-        if (n != NULL) {
-            drop(ns, n);
-        }
+    if (n != NULL) {
+        drop(ns, n);
+    }
+}
+
+void notes_set(struct notes *ns, const struct note *what)
+{
+    struct note *n = find(ns, what->handle, what->server);
+    if (what->kind == NOTE_NONE) {
+        notes_clear(ns, what->handle, what->server);
         return;
     }
     if (n == NULL) {
@@ -70,12 +75,11 @@ void notes_set(struct notes *ns, uint64_t handle, uint32_t server, uint64_t vers
             return;
         }
         n = mem_new(struct note);
-        n->handle = handle;
-        n->server = server;
-        hmap_add(&ns->map, &n->node, hmap_hash_u64(handle));
+        hmap_add(&ns->map, &n->node, hmap_hash_u64(what->handle));
     }
-    n->version = version;
-    n->kind = kind;
+    struct hmap_node node = n->node;
+    *n = *what;
+    n->node = node;
     n->round = 0;
 }
 
@@ -95,13 +99,14 @@ void notes_clear_server(struct notes *ns, uint32_t server)
     }
 }
 
-void notes_sweep(struct notes *ns, uint32_t round)
+void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, const struct note *n),
+                 void *owner)
 {
     hmap_for_each (it, &ns->map) {
         struct note *n = container_of(it, struct note, node);
         if (n->round == 0) {
-            n->round = round; /* younger than the scan that ends */
-        } else if (n->round + 1 < round) {
+            n->round = round; /* younger than the scan that ends, perhaps */
+        } else if (n->round < round && each(owner, n)) {
             drop(ns, n);
         }
     }

@@ -24,13 +24,14 @@ enum note_kind {
     NOTE_BAD,     /* a block failed its checksum */
     NOTE_CLONING, /* it was being filled */
     NOTE_AHEAD,   /* it was prepared for a version that was never committed */
-    NOTE_EXTRA,   /* its server has one but is no member of the chunk */
+    NOTE_EXTRA, /* its server has one, or may have, but is no member of the chunk; or the chunk is gone */
 };
 
 struct note {
     struct hmap_node node;
     uint64_t handle;
-    uint64_t version; /* of the chunk, when it was noted */
+    uint64_t ino, number; /* where the chunk stands, or stood */
+    uint64_t version;     /* of the chunk, when it was noted */
     uint32_t server;
     enum note_kind kind;
     uint32_t round; /* last repair scan that looked at it */
@@ -42,9 +43,10 @@ struct notes {
 
 void notes_init(struct notes *ns);
 void notes_close(struct notes *ns);
-/* Replaces an older note of the same replica; NOTE_NONE removes it. */
-void notes_set(struct notes *ns, uint64_t handle, uint32_t server, uint64_t version,
-               enum note_kind kind);
+/* Replaces an older note of the same replica; kind NOTE_NONE removes it. Of *what, handle, server, ino, number, version
+ * and kind are used. */
+void notes_set(struct notes *ns, const struct note *what);
+void notes_clear(struct notes *ns, uint64_t handle, uint32_t server);
 /* Kind noted for the replica at this version. */
 enum note_kind notes_get(const struct notes *ns, uint64_t handle, uint32_t server,
                          uint64_t version);
@@ -53,7 +55,9 @@ struct note *notes_first(const struct notes *ns, uint64_t handle);
 struct note *notes_next(const struct note *n);
 /* A server will report anew. */
 void notes_clear_server(struct notes *ns, uint32_t server);
-/* Drops notes that no scan looked at in `round` or the one before: their chunks are gone. */
-void notes_sweep(struct notes *ns, uint32_t round);
+/* Calls each(owner, note) for notes that the scan of `round` did not look at although they are older: their chunks
+ * are gone. True drops the note. */
+void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, const struct note *n),
+                 void *owner);
 
 #endif

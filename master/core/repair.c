@@ -144,7 +144,7 @@ static void look_at_notes(struct master *m, const struct ns_chunk *row, const st
                        garbage_drop_extra(m, s, row->handle);
         m->repair.acted |= enough && s != NULL && server_alive(s, env_mono_ns(m->env));
         if (dropped || is_member(row, n->server)) {
-            notes_set(&m->notes, row->handle, n->server, 0, NOTE_NONE);
+            notes_clear(&m->notes, row->handle, n->server);
         }
     }
 }
@@ -186,16 +186,40 @@ static void pass_begin(struct master *m)
     r->begin_ns = env_mono_ns(m->env);
 }
 
+/* A note whose chunk the scan did not meet. A replica of a chunk that committed records removed goes, unless its
+ * server holds suspiciously many of them. */
+static bool look_at_orphan(void *owner, const struct note *n)
+{
+    struct master *m = owner;
+    struct ns_chunk row;
+    if (ns_chunk_get(m->ns, n->ino, n->number, &row) == 0 && row.handle == n->handle) {
+        return false;
+    }
+    struct chunkserver *s = servers_get(&m->servers, n->server);
+    if (n->kind != NOTE_EXTRA || s == NULL || s->peer == NULL) {
+        return true;
+    }
+    if (n->handle >= ns_next_handle(m->ns) || grants_running(m, n->handle) ||
+        ns_changed_at(m->ns, n->ino) > committed_index(m)) {
+        return false;
+    }
+    if (s->orphans > ORPHANS_FREE && s->orphans > ns_counts(m->ns).chunks / ORPHANS_SHARE) {
+        return false;
+    }
+    m->repair.acted = true;
+    return garbage_drop_extra(m, s, n->handle);
+}
+
 static void pass_end(struct master *m)
 {
     struct repair *r = &m->repair;
     uint64_t now = env_mono_ns(m->env);
     r->running = false;
+    notes_sweep(&m->notes, r->round, look_at_orphan, m);
     r->under_replicated = r->under;
     r->chunks_lost = r->lost;
     r->clean = !r->acted && !r->dirty;
     r->next_ns = now + MAX(PASS_PAUSE_MS * NS_PER_MS, (now - r->begin_ns) * 4);
-    notes_sweep(&m->notes, r->round);
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL) {

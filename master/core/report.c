@@ -24,7 +24,6 @@ struct report {
     uint64_t handle_limit;  /* chunks from here on are younger than the report */
     struct replica replica; /* the next one, if have_replica */
     bool have_replica;
-    uint64_t unknown; /* replicas of no row */
 };
 
 static void part_free(struct report *r, struct report_part *part)
@@ -54,6 +53,7 @@ void report_begin(struct master *m, struct chunkserver *s)
     report_end(m, s);
     notes_clear_server(&m->notes, s->id);
     s->reported = false;
+    s->orphans = 0;
     s->report = mem_new(struct report);
     s->report->handle_limit = ns_next_handle(m->ns);
     list_init(&s->report->parts);
@@ -101,6 +101,23 @@ static bool is_member(const struct ns_chunk *row, uint32_t server)
     return false;
 }
 
+static struct note note_of(const struct ns_chunk *row, uint32_t server, enum note_kind kind)
+{
+    return (struct note){.handle = row->handle,
+                         .ino = row->ino,
+                         .number = row->number,
+                         .version = row->version,
+                         .server = server,
+                         .kind = kind};
+}
+
+static void set_note(struct master *m, const struct ns_chunk *row, uint32_t server,
+                     enum note_kind kind)
+{
+    struct note n = note_of(row, server, kind);
+    notes_set(&m->notes, &n);
+}
+
 static enum note_kind judge(struct master *m, const struct chunkserver *s,
                             const struct ns_chunk *row, const struct replica *r)
 {
@@ -136,15 +153,14 @@ static enum note_kind judge(struct master *m, const struct chunkserver *s,
 struct reminder {
     struct rpc_call call;
     struct master *m;
-    uint64_t handle, version;
-    uint32_t server;
+    struct note note; /* to be made if it fails */
 };
 
 static void reminded(struct rpc_call *c)
 {
     struct reminder *r = container_of(c, struct reminder, call);
     if (c->status != 0 && c->status != ERR_DISCONNECTED) {
-        notes_set(&r->m->notes, r->handle, r->server, r->version, NOTE_SUSPECT);
+        notes_set(&r->m->notes, &r->note);
         repair_touch(r->m);
     }
     mem_free(r);
@@ -154,9 +170,7 @@ static void remind(struct master *m, struct chunkserver *s, const struct ns_chun
 {
     struct reminder *r = mem_new(struct reminder);
     r->m = m;
-    r->handle = row->handle;
-    r->version = row->version;
-    r->server = s->id;
+    r->note = note_of(row, s->id, NOTE_SUSPECT);
     r->call.done = reminded;
     struct activate_req req = {
         .handle = row->handle, .version = row->version, .primary = row->members[0]};
@@ -171,7 +185,7 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
         return;
     }
     enum note_kind kind = judge(m, s, row, r);
-    notes_set(&m->notes, row->handle, s->id, row->version, kind);
+    set_note(m, row, s->id, kind);
     if (kind == NOTE_NONE && r->mutation == 0 && r->previous != 0) {
         remind(m, s, row); /* nothing was written under it yet: it may still wait to be activated */
     }
@@ -182,7 +196,7 @@ static void missing(struct master *m, struct chunkserver *s, const struct ns_chu
     bool empty = row->fresh && !row->bound;
     if (is_member(row, s->id) && !empty && row->handle < s->report->handle_limit &&
         !grants_running(m, row->handle)) {
-        notes_set(&m->notes, row->handle, s->id, row->version, NOTE_MISSING);
+        set_note(m, row, s->id, NOTE_MISSING);
     }
 }
 
@@ -193,7 +207,7 @@ void report_bad(struct master *m, const struct report_bad_req *req, const char *
             (unsigned long long)req->handle, req->block, req->server, from);
     if (ns_chunk_get(m->ns, req->ino, req->number, &row) == 0 && row.handle == req->handle &&
         row.version == req->version && is_member(&row, req->server)) {
-        notes_set(&m->notes, row.handle, req->server, row.version, NOTE_BAD);
+        set_note(m, &row, req->server, NOTE_BAD);
         repair_touch(m);
     }
 }
@@ -214,10 +228,17 @@ static int compare(uint64_t a_ino, uint64_t a_number, uint64_t b_ino, uint64_t b
     return a_number == b_number ? 0 : a_number < b_number ? -1 : 1;
 }
 
-static void unknown(struct report *r)
+static void unknown(struct master *m, struct chunkserver *s)
 {
-    r->unknown++;
-    r->have_replica = false;
+    const struct replica *r = &s->report->replica;
+    struct note n = {.handle = r->handle,
+                     .ino = r->ino,
+                     .number = r->number,
+                     .server = s->id,
+                     .kind = NOTE_EXTRA};
+    notes_set(&m->notes, &n);
+    s->orphans++;
+    s->report->have_replica = false;
 }
 
 /* One step with the replica at hand and the row at the cursor. */
@@ -227,7 +248,7 @@ static void merge(struct master *m, struct chunkserver *s)
     const struct replica *rep = &r->replica;
     struct ns_chunk row;
     if (ns_chunk_next(m->ns, r->ino, r->number, &row) != 0) {
-        unknown(r);
+        unknown(m, s);
         return;
     }
     int order = compare(row.ino, row.number, rep->ino, rep->number);
@@ -236,7 +257,7 @@ static void merge(struct master *m, struct chunkserver *s)
         r->have_replica = false;
         pass_row(r, &row);
     } else if (order > 0 || (order == 0 && rep->handle < row.handle)) {
-        unknown(r);
+        unknown(m, s);
     } else {
         missing(m, s, &row);
         pass_row(r, &row);
@@ -245,9 +266,9 @@ static void merge(struct master *m, struct chunkserver *s)
 
 static void finished(struct master *m, struct chunkserver *s)
 {
-    if (s->report->unknown > 0) {
-        env_log(m->env, LOG_INFO, "chunkserver %u holds %llu replicas of no file", s->id,
-                (unsigned long long)s->report->unknown);
+    if (s->orphans > 0) {
+        env_log(m->env, LOG_INFO, "chunkserver %u holds %llu replicas of no chunk", s->id,
+                (unsigned long long)s->orphans);
     }
     report_end(m, s);
     s->reported = true;

@@ -37,6 +37,7 @@ struct chunkserver {
     bool fenced;             /* cut off: may register again once its lease ended */
     bool full;               /* a write failed for space since its last heartbeat */
     uint32_t copies;         /* copies between replicas that run from or to it */
+    uint64_t orphans;        /* replicas of no chunk in its last report */
     struct report *report;   /* being merged, or NULL */
 
     /* Removal of replicas: one request at a time. */
