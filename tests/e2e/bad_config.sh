@@ -42,11 +42,9 @@ refused chunkd "cluster" "cluster = other
 masters = 127.0.0.1:$PORT
 listen = 127.0.0.1:$((PORT + 9))
 dir = $WORK/foreign"
-label=$(ls "$WORK"/foreign/label* | head -1)
-for l in "$WORK"/foreign/label*; do
-    printf '\377\377' | dd of="$l" bs=1 seek=4 conv=notrunc status=none
+for slot in 4 4100; do
+    printf '\377\377' | dd of="$WORK/foreign/label" bs=1 seek=$slot conv=notrunc status=none
 done
 refused chunkd "format|label" "masters = 127.0.0.1:$PORT
 listen = 127.0.0.1:$((PORT + 9))
 dir = $WORK/foreign"
-: "$label"

@@ -28,7 +28,7 @@ rm -f "$MNT/sparse" "$WORK/sparse"
 
 say "dbench -t 20 4"
 dbench -D "$MNT" -t 20 4 >"$WORK/dbench.log" 2>&1 || fail "dbench: $(tail -5 "$WORK/dbench.log")"
-if grep -iE 'error|failed' "$WORK/dbench.log" >/dev/null; then
-    fail "dbench reports errors: $(grep -iE 'error|failed' "$WORK/dbench.log" | head -3)"
+if grep -iE 'error|failed' "$WORK/dbench.log" | grep -v 'barrier semaphore' >"$WORK/errors"; then # no SysV semaphores: it starts without a barrier
+    fail "dbench reports errors: $(head -3 "$WORK/errors")"
 fi
 grep '^Throughput' "$WORK/dbench.log"

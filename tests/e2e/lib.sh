@@ -2,7 +2,7 @@
 #
 # A test is `tests/e2e/NAME.sh`: it sources this file, calls cluster_up (or nothing), and checks with `expect` and
 # `same`. It runs from the top of the checkout. Everything it starts lives under build/e2e/NAME and is stopped when
-# it ends, however it ends. E2E_BIN chooses the programs (default build/bin), for the sanitizer build.
+# it ends, however it ends (E2E_KEEP=1 leaves what a failed test made). E2E_BIN chooses the programs (default build/bin), for the sanitizer build.
 set -eu
 
 NAME=$(basename "$0" .sh)
@@ -81,6 +81,7 @@ chunk_files() { find "$RUN"/chunkd-*/chunks -type f | sort; } # every replica on
 cleanup() {
     code=$?
     trap - EXIT INT TERM
+    [ $code = 0 ] || [ -z "${E2E_KEEP:-}" ] || exit $code # leave the cluster of a failed test for a look
     if [ -d "$RUN" ]; then
         make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="$BIN" SKIP_BUILD=1 >/dev/null 2>&1 || true
     fi
