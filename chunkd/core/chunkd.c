@@ -173,7 +173,7 @@ int chunkd_start(struct chunkd *c, struct why *why)
     if (err != 0) {
         return why_set(why, err, "cannot listen on %s: %s", c->cfg.listen, err_text(err));
     }
-    c->started = true;
+    c->started = c->meta.serving = true;
     flush_start(c);
     master_link_start(&c->master);
     return 0;
@@ -195,6 +195,7 @@ int chunkd_stop(struct chunkd *c, struct why *why)
         env_log(c->env, LOG_INFO, "stopped with requests in flight");
         return 0;
     }
+    c->meta.serving = false;
     int err = sync_all_now(c);
     if (err == 0) {
         c->label.clean = true;

@@ -142,7 +142,8 @@ static void batch_done(struct disk_op *op)
 
 static void pump(struct meta_log *log)
 {
-    if (log->busy || log->compaction == META_DRAINING || log->compaction == META_SWITCHING) {
+    if (!log->serving || log->busy || log->compaction == META_DRAINING ||
+        log->compaction == META_SWITCHING) {
         return;
     }
     bool wanted = log->now.pending.len >= KICK_BYTES || log->kicked;

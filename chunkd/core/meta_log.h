@@ -81,6 +81,7 @@ struct meta_log {
     struct env_timer retry;
     struct env_timer turn; /* ends waits that were met when they began */
     bool kicked;
+    bool serving;        /* batches may be started; else only meta_log_sync_now writes */
     struct disk_op step; /* of the compaction */
     uint64_t step_ticket;
     char path[32];

@@ -198,6 +198,17 @@ static struct meta_record head_record(const struct local_replica *r)
                                          (r->failed ? META_FAILED : 0u)};
 }
 
+/* Sums on record mean good blocks: those of the range that are not must be named again after it. */
+static void log_bad_blocks(const struct local_replica *r, uint32_t first, uint32_t end)
+{
+    for (uint32_t b = first; r->bad_count > 0 && b < end; b++) {
+        if (replica_block_is_bad(r, b)) {
+            struct meta_record rec = {.type = META_BAD, .handle = r->handle, .block = b};
+            meta_log_append(r->table->meta, &rec, in_next_log(r));
+        }
+    }
+}
+
 void replica_log_sums(struct local_replica *r)
 {
     if (list_empty(&r->unlogged_link)) {
@@ -206,6 +217,7 @@ void replica_log_sums(struct local_replica *r)
     list_remove(&r->unlogged_link);
     struct meta_record rec = sums_record(r, r->unlogged_first, r->unlogged_end);
     meta_log_append(r->table->meta, &rec, in_next_log(r));
+    log_bad_blocks(r, rec.first, rec.first + rec.count);
 }
 
 void replica_log_head(struct local_replica *r)

@@ -1,0 +1,323 @@
+/* test_chunkd_restart.c - what a chunkserver finds after a clean stop, a kill and a power cut, at every moment
+ * of a mutation. */
+#include "shared/base/hash.h"
+#include "tests/unit/chunkd_fixture.h"
+
+#include <check.h>
+#include <string.h>
+
+Suite *suite_chunkd_restart(void);
+
+enum { H = 0x77, BS = FX_BLOCK };
+
+static uint8_t data[FX_CHUNK];
+static uint8_t got[FX_CHUNK];
+
+static struct fx *three(uint64_t seed)
+{
+    struct fx *f = fx_new(seed);
+    fx_start_all(f);
+    fx_fill(data, sizeof(data), seed);
+    return f;
+}
+
+START_TEST(clean_stop_keeps_everything_ok)
+{
+    struct fx *f = three(1);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, 10), 0);
+    ck_assert_int_eq(fx_stop(f, 2), 0);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report_count, 2);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_OK);
+    ck_assert_uint_eq(f->servers[2].report[0].handle, H);
+    ck_assert_uint_eq(f->servers[2].report[0].ino, H + 1000);
+    ck_assert_uint_eq(f->servers[2].report[0].mutation, 1);
+    fx_expect_equal(f, 123, H);
+    fx_expect_equal(f, 123, H + 1);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 5 * BS + 9, got), 5 * BS + 9);
+    ck_assert_mem_eq(got, data, 5 * BS + 9);
+    fx_free(f);
+}
+END_TEST
+
+/* A clean stop survives even the power: everything was durable. */
+START_TEST(power_cut_after_clean_stop_keeps_everything_ok)
+{
+    struct fx *f = three(2);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_stop(f, 2), 0);
+    sim_process_start(f->servers[2].process);
+    sim_process_power_cut(f->servers[2].process);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_OK);
+    fx_expect_equal(f, 123, H);
+    fx_free(f);
+}
+END_TEST
+
+START_TEST(kill_keeps_acknowledged_writes)
+{
+    struct fx *f = three(3);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 100, data + 500, 3 * BS), 0);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, 4 * BS + 1, 0), 0);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_PUNCH, 10, BS), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 9 * BS, data, 77), 0);
+    for (uint32_t id = 1; id <= 3; id++) {
+        fx_kill(f, id);
+        ck_assert_int_eq(fx_start(f, id), 0);
+        ck_assert_uint_eq(f->servers[id].report_count, 1);
+        ck_assert_uint_eq(f->servers[id].report[0].state, REPLICA_OK);
+        ck_assert_uint_eq(f->servers[id].report[0].mutation, 5);
+    }
+    fx_expect_equal(f, 123, H);
+    fx_free(f);
+}
+END_TEST
+
+START_TEST(power_cut_makes_dirty_replicas_suspect)
+{
+    struct fx *f = three(4 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, BS, data, 2 * BS), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report_count, 1);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_SUSPECT);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 10, got), ERR_SUSPECT);
+    fx_free(f);
+}
+END_TEST
+
+START_TEST(power_cut_spares_clean_replicas)
+{
+    struct fx *f = three(5 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    fx_run_ms(f, 5000); /* synced and clean */
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report_count, 1);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_OK);
+    fx_expect_equal(f, 123, H);
+    /* The first write after that is preceded by a durable mark. */
+    ck_assert_int_eq(fx_prepare(f, 2, H, FX_V1, FX_V1 + 1, 0, NULL), 0);
+    ck_assert_int_eq(fx_activate(f, 2, H, FX_V1 + 1, 2, false), 0);
+    ck_assert_int_eq(fx_write(f, 2, H, FX_V1 + 1, 0, data + 9, 100), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_SUSPECT);
+    fx_free(f);
+}
+END_TEST
+
+START_TEST(synced_bytes_survive_a_power_cut)
+{
+    struct fx *f = three(20 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+    ck_assert_uint_eq(fx_info(f, 2, H).digest, fx_info(f, 1, H).digest);
+    fx_free(f);
+}
+END_TEST
+
+static int asked;
+
+static void answered(struct rpc_call *call)
+{
+    asked = call->status;
+}
+
+/* Starts a forward to server 2 and ends it at some event after; then what is there is old or new, block by
+ * block, and honest about it. */
+static void end_in_mid_write(uint64_t seed, bool power_cut)
+{
+    struct fx *f = three(seed);
+    ck_assert_int_eq(fx_forward(f, 2, H, FX_V1, 1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_forward(f, 2, H, FX_V1, 2, 5, data + 7, BS), 0);
+    struct chunkd_replica_info before = fx_info(f, 2, H);
+    static uint8_t old[FX_CHUNK];
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 5 * BS + 9, old), 5 * BS + 9);
+
+    uint8_t sums[4 * 8];
+    uint32_t offset = 2 * BS + 100, len = 4 * BS, n = 0;
+    for (uint32_t at = 0; at < len; n++) {
+        uint32_t piece = MIN(BS - (offset + at) % BS, len - at);
+        put_le(sums + 4 * n, block_sum(data + at, piece), 4);
+        at += piece;
+    }
+    struct forward_req req = {.handle = H,
+                              .version = FX_V1,
+                              .offset = offset,
+                              .length = len,
+                              .sums = bytes_of(sums, 4 * n),
+                              .mutation = 3};
+    struct rpc_call call = {.done = answered};
+    struct slice p = {buf_new(len), 0, len};
+    memcpy(p.buf->data, data, len);
+    asked = 1;
+    rpc_call(&f->servers[2].client, &call, &(struct frame_header){.op = OP_forward},
+             RPC_BODY(forward_req, &req), &p, 20000);
+    for (uint64_t i = 0; i < seed % 40 && asked == 1; i++) {
+        sim_step(f->sim);
+    }
+    bool acked = asked == 0;
+    rpc_cancel(&call);
+    if (power_cut) {
+        fx_power_cut(f, 2);
+    } else {
+        fx_kill(f, 2);
+    }
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_le(f->servers[2].report_count, 1);
+    if (f->servers[2].report_count == 0) {
+        ck_assert(power_cut && !acked); /* its record was never durable: nothing was synced */
+        fx_free(f);
+        return;
+    }
+    uint32_t state = f->servers[2].report[0].state;
+    if (power_cut) {
+        ck_assert(state == REPLICA_SUSPECT || state == REPLICA_BAD);
+        fx_free(f);
+        return;
+    }
+    ck_assert(state == REPLICA_OK || state == REPLICA_SUSPECT);
+    struct chunkd_replica_info after = fx_info(f, 2, H);
+    ck_assert_uint_ge(f->servers[2].report[0].mutation, acked ? 3 : 2);
+    if (state == REPLICA_OK) {
+        ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+        ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, after.length, got), (int)after.length);
+        if (f->servers[2].report[0].mutation == 3) {
+            ck_assert_mem_eq(got, old, offset);
+            ck_assert_mem_eq(got + offset, data, len);
+        } else {
+            ck_assert_uint_eq(after.length, before.length);
+        }
+    } else {
+        ck_assert(!acked);
+    }
+    fx_free(f);
+}
+
+START_TEST(kill_in_mid_write_is_settled)
+{
+    end_in_mid_write(1000 + (uint64_t)_i, false);
+}
+END_TEST
+
+START_TEST(power_cut_in_mid_write_is_suspect)
+{
+    end_in_mid_write(2000 + (uint64_t)_i, true);
+}
+END_TEST
+
+START_TEST(second_daemon_on_the_directory_is_refused)
+{
+    struct fx *f = three(6);
+    struct chunkd_config cfg = {.masters = "master:1", .listen = "x:1"};
+    struct why why = {""};
+    struct chunkd *c = chunkd_create(&f->servers[1].process->env, &cfg);
+    ck_assert_int_eq(chunkd_start(c, &why), -EBUSY);
+    ck_assert_ptr_nonnull(strstr(why.text, "another chunkd"));
+    chunkd_destroy(c);
+    fx_free(f);
+}
+END_TEST
+
+static void scribble(struct fx *f, uint32_t id, const char *path, uint64_t offset,
+                     const void *bytes, uint32_t n)
+{
+    struct env *e = &f->servers[id].process->env;
+    struct env_file *file;
+    sim_process_start(f->servers[id].process);
+    ck_assert_int_eq(env_file_open(e, path, 0, &file), 0);
+    ck_assert_int_eq(env_file_write(e, file, offset, bytes, n), n);
+    ck_assert_int_eq(env_file_sync(e, file), 0);
+    env_file_close(e, file);
+    sim_process_kill(f->servers[id].process);
+}
+
+START_TEST(damaged_meta_log_is_named_with_its_offset)
+{
+    struct fx *f = three(7);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_stop(f, 2), 0);
+    scribble(f, 2, "meta/0000000000000001", 60, "x", 1);
+    ck_assert_int_eq(fx_start(f, 2), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(f->log, "meta/0000000000000001: damaged at offset 32"));
+    fx_free(f);
+}
+END_TEST
+
+/* The same after a kill: the record was synced, so this is no torn tail. */
+START_TEST(damaged_synced_record_is_no_torn_tail)
+{
+    struct fx *f = three(8);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H + 1, FX_V1), 0);
+    fx_kill(f, 2);
+    scribble(f, 2, "meta/0000000000000001", 60, "x", 1);
+    ck_assert_int_eq(fx_start(f, 2), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(f->log, "offset 32"));
+    fx_free(f);
+}
+END_TEST
+
+START_TEST(damaged_label_is_refused)
+{
+    struct fx *f = three(9);
+    ck_assert_int_eq(fx_stop(f, 2), 0);
+    scribble(f, 2, "label", 20, "xyz", 3);
+    ck_assert_int_eq(fx_start(f, 2), 0); /* the other slot is good */
+    ck_assert_int_eq(fx_stop(f, 2), 0);
+    scribble(f, 2, "label", 20, "xyz", 3);
+    scribble(f, 2, "label", 4096 + 20, "xyz", 3);
+    ck_assert_int_eq(fx_start(f, 2), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(f->log, "label"));
+    fx_free(f);
+}
+END_TEST
+
+START_TEST(foreign_master_is_not_obeyed)
+{
+    struct fx *f = three(10);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 100), 0);
+    fx_kill(f, 2);
+    f->cluster = 999;
+    f->servers[2].reported = false;
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert(!f->servers[2].reported);
+    f->cluster = FX_CLUSTER;
+    fx_run_ms(f, 12000);
+    ck_assert(f->servers[2].reported);
+    fx_free(f);
+}
+END_TEST
+
+Suite *suite_chunkd_restart(void)
+{
+    Suite *s = suite_create("chunkd_restart");
+    TCase *t = tcase_create("restart");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, clean_stop_keeps_everything_ok);
+    tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
+    tcase_add_test(t, kill_keeps_acknowledged_writes);
+    tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
+    tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
+    tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
+    tcase_add_loop_test(t, kill_in_mid_write_is_settled, 0, 80);
+    tcase_add_loop_test(t, power_cut_in_mid_write_is_suspect, 0, 80);
+    tcase_add_test(t, second_daemon_on_the_directory_is_refused);
+    tcase_add_test(t, damaged_meta_log_is_named_with_its_offset);
+    tcase_add_test(t, damaged_synced_record_is_no_torn_tail);
+    tcase_add_test(t, damaged_label_is_refused);
+    tcase_add_test(t, foreign_master_is_not_obeyed);
+    suite_add_tcase(s, t);
+    return s;
+}
