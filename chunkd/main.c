@@ -65,7 +65,7 @@ static int serve(const struct daemon_args *args, const struct config_file *file,
     struct chunkd *c = chunkd_create(uv_env_base(env), &s->core);
     int err = chunkd_start(c, &why);
     if (err == 0) {
-        uv_env_log(env, LOG_INFO, "chunkd %s serves %s on %s", GFS_VERSION, s->dir, s->core.listen);
+        uv_env_log(env, LOG_INFO, "chunkd %s started with %s", GFS_VERSION, file->path);
         daemon_serve(env);
         err = chunkd_stop(c, &why);
     } else {
