@@ -284,15 +284,15 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
     struct client *c = m->op.client;
     struct inode *i = inode_get(c, rep.attr.ino);
     set_inode(m, i);
+    if (call->sends > 1) {
+        return then_open(m, rep.attr.ino); /* a new master made the file from the log: not opened */
+    }
+    struct client_file *f = file_new(i, &rep.attr, m->flags, i->changes);
     if (rep.chunk.handle != 0 && rep.chunk.ino == i->ino && rep.chunk.number == 0) {
         struct location *l = location_get(i, 0);
         location_learn(l, &rep.chunk);
         location_unpin(l);
     }
-    if (call->sends > 1) {
-        return then_open(m, rep.attr.ino); /* a new master made the file from the log: not opened */
-    }
-    struct client_file *f = file_new(i, &rep.attr, m->flags, i->changes);
     if (k == NULL) {
         client_release(c, f);
         return 0;

@@ -37,10 +37,10 @@ static struct inode *inode_new(struct client *c, uint64_t ino)
     struct inode *i = mem_new(struct inode);
     i->client = c;
     i->ino = ino;
-    struct list *lists[] = {&i->idle,    &i->close_due, &i->locations,  &i->pieces,
-                            &i->flushes, &i->stalled,   &i->dirty,      &i->aging,
-                            &i->commits, &i->touched,   &i->sync_queue, &i->sync_riders,
-                            &i->syncing};
+    struct list *lists[] = {&i->files,       &i->idle,    &i->close_due, &i->locations,
+                            &i->pieces,      &i->flushes, &i->stalled,   &i->dirty,
+                            &i->aging,       &i->commits, &i->touched,   &i->sync_queue,
+                            &i->sync_riders, &i->syncing};
     for (size_t n = 0; n < COUNT_OF(lists); n++) {
         list_init(lists[n]);
     }
@@ -106,6 +106,9 @@ void files_close(struct client *c)
     env_timer_stop(c->env, &c->close_timer);
     hmap_for_each (n, &c->inodes) {
         struct inode *i = container_of(n, struct inode, node);
+        for (struct list *e; (e = list_pop_front(&i->files)) != NULL;) {
+            mem_free(list_entry(e, struct client_file, link));
+        }
         write_back_drop(i);
         master_call_cancel(&i->extend);
         if (i->first != NULL) {
@@ -174,6 +177,7 @@ struct client_file *file_new(struct inode *i, const struct attr *a, int flags, u
     struct client_file *f = mem_new(struct client_file);
     f->inode = i;
     inode_pin(i);
+    list_push_back(&i->files, &f->link);
     i->open_count++;
     if (!list_empty(&i->close_due)) {
         list_remove(&i->close_due);
@@ -325,6 +329,7 @@ void client_release(struct client *c, struct client_file *f)
 {
     api_begin(c);
     struct inode *i = f->inode;
+    list_remove(&f->link);
     mem_free(f);
     if (--i->open_count == 0) {
         if (commit_due(i)) {

@@ -25,7 +25,8 @@ struct inode {
     struct client *client;
     uint64_t ino;
     uint32_t pins;       /* requests and structures that use it */
-    uint32_t open_count; /* client_files */
+    struct list files;   /* struct client_file */
+    uint32_t open_count; /* of these */
     uint32_t opening;    /* open requests not yet answered */
     struct list idle;    /* client.idle */
     struct list close_due;
@@ -75,6 +76,7 @@ struct inode {
 };
 
 struct client_file {
+    struct list link; /* inode.files */
     struct inode *inode;
     int flags; /* of open(2) */
     uint64_t error_seen;
