@@ -146,8 +146,8 @@ static void pump(struct meta_log *log)
         log->compaction == META_SWITCHING) {
         return;
     }
-    bool wanted = log->now.pending.len >= KICK_BYTES || log->kicked;
-    bool sync = false;
+    bool sync = log->kicked_sync && log->durable < log->tickets;
+    bool wanted = log->now.pending.len >= KICK_BYTES || log->kicked || sync;
     list_for_each (it, &log->waits) {
         const struct meta_wait *w = list_entry(it, struct meta_wait, link);
         if (!is_met(log, w)) {
@@ -158,7 +158,7 @@ static void pump(struct meta_log *log)
     if (!wanted) {
         return;
     }
-    log->kicked = false;
+    log->kicked = log->kicked_sync = false;
     swap_out(&log->now);
     log->busy = true;
     log->batch_ticket = log->tickets;
@@ -201,6 +201,12 @@ void meta_log_cancel(struct meta_wait *w)
 void meta_log_kick(struct meta_log *log)
 {
     log->kicked = log->kicked || log->now.pending.len > 0;
+    pump(log);
+}
+
+void meta_log_kick_sync(struct meta_log *log)
+{
+    log->kicked_sync = true;
     pump(log);
 }
 

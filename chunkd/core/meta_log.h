@@ -80,7 +80,7 @@ struct meta_log {
     struct disk_op batch;
     struct env_timer retry;
     struct env_timer turn; /* ends waits that were met when they began */
-    bool kicked;
+    bool kicked, kicked_sync;
     bool serving;        /* batches may be started; else only meta_log_sync_now writes */
     struct disk_op step; /* of the compaction */
     uint64_t step_ticket;
@@ -105,8 +105,9 @@ void meta_log_append(struct meta_log *log, const struct meta_record *r, bool in_
 void meta_log_append_next(struct meta_log *log, const struct meta_record *r);
 uint64_t meta_log_next_number(const struct meta_log *log); /* 0 = no compaction runs */
 void meta_log_wait(struct meta_log *log, struct meta_wait *w, bool durable);
-void meta_log_cancel(struct meta_wait *w); /* done will not run */
-void meta_log_kick(struct meta_log *log);  /* write what is pending, nobody waits */
+void meta_log_cancel(struct meta_wait *w);     /* done will not run */
+void meta_log_kick(struct meta_log *log);      /* write what is pending, nobody waits */
+void meta_log_kick_sync(struct meta_log *log); /* and sync what is not durable yet */
 /* Starts a compaction if the log is large against live_bytes. */
 void meta_log_consider_compaction(struct meta_log *log, uint64_t live_bytes);
 bool meta_log_idle(const struct meta_log *log);

@@ -80,6 +80,7 @@ void replica_mark_bad(struct local_replica *r, uint32_t b)
     if (replica_block_is_bad(r, b)) {
         return;
     }
+    replica_log_sums(r); /* the mark is about bytes of this length */
     replica_set_bad(r, b);
     struct meta_record rec = {.type = META_BAD, .handle = r->handle, .block = b};
     meta_log_append(r->table->meta, &rec, in_next_log(r));

@@ -175,7 +175,7 @@ static void flush_fired(struct env_timer *t)
     c->flush_round++;
     flush_more(c);
     table_log_all_sums(&c->table);
-    meta_log_kick(&c->meta);
+    meta_log_kick_sync(&c->meta);
     meta_log_consider_compaction(&c->meta, table_live_bytes(&c->table));
     flush_start(c);
 }
