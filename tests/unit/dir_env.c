@@ -252,10 +252,19 @@ static void PRINTF_LIKE(3, 0)
     }
 }
 
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
+/* The test ends here: it cannot clean up. */
 static void __attribute__((noreturn)) die(struct env *e, const char *reason)
 {
-    (void)e;
     fprintf(stderr, "died: %s\n", reason);
+    nftw(self(e)->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     abort();
 }
 
@@ -297,14 +306,6 @@ struct dir_env *dir_env_new(void)
     snprintf(d->root, sizeof(d->root), "%s/gfs-unit-XXXXXX", tmp != NULL ? tmp : "/tmp");
     ASSERT(mkdtemp(d->root) != NULL);
     return d;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    return remove(path);
 }
 
 void dir_env_free(struct dir_env *d)
