@@ -163,7 +163,7 @@ int chunkd_start(struct chunkd *c, struct why *why)
         return err == -EBUSY ? why_set(why, err, "another chunkd is running on this directory")
                              : why_set(why, err, "cannot lock the directory: %s", err_text(err));
     }
-    err = master_link_init(&c->master, c, why);
+    err = registration_init(&c->master, c, why);
     err = err == 0 ? open_disk(c, why) : err;
     if (err != 0) {
         return err;
@@ -174,8 +174,8 @@ int chunkd_start(struct chunkd *c, struct why *why)
         return why_set(why, err, "cannot listen on %s: %s", c->cfg.listen, err_text(err));
     }
     c->started = c->meta.serving = true;
-    flush_start(c);
-    master_link_start(&c->master);
+    background_flush_start(c);
+    registration_start(&c->master);
     return 0;
 }
 
@@ -187,7 +187,7 @@ int chunkd_stop(struct chunkd *c, struct why *why)
         return 0;
     }
     c->started = false;
-    master_link_stop(&c->master);
+    registration_stop(&c->master);
     env_timer_stop(c->env, &c->flush_timer);
     if (!list_empty(&c->requests) || c->running > 0 || c->meta.busy ||
         c->meta.compaction != META_IDLE || c->label_busy) {
@@ -218,11 +218,11 @@ void chunkd_destroy(struct chunkd *c)
         return;
     }
     c->table.dying = true;
-    master_link_stop(&c->master);
+    registration_stop(&c->master);
     links_close(c);
     drop_label_waits(&c->label_waits);
     drop_label_waits(&c->label_active);
-    flush_stop(c);
+    background_flush_stop(c);
     peers_close(&c->peers);
     table_close(&c->table);
     meta_log_close(&c->meta);
@@ -322,7 +322,7 @@ void chunkd_found_bad(struct chunkd *c, struct local_replica *r, uint32_t block)
             "chunk %016llx block %u: bytes do not match their checksum (server %u, file %llu)",
             (unsigned long long)r->handle, block, c->label.server, (unsigned long long)r->ino);
     replica_mark_bad(r, block);
-    master_link_report_bad(&c->master, r, block);
+    registration_report_bad(&c->master, r, block);
 }
 
 /* ---------------------------------------------------------------- space */

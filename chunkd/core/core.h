@@ -8,8 +8,8 @@
 
 #include "chunkd/core/chunkd.h"
 #include "chunkd/core/label.h"
-#include "chunkd/core/master_link.h"
 #include "chunkd/core/peers.h"
+#include "chunkd/core/registration.h"
 #include "chunkd/core/replica_table.h"
 #include "shared/env/rpc.h"
 
@@ -41,7 +41,7 @@ struct chunkd {
     struct meta_log meta;
     struct intent_ring ring;
     struct peers peers;
-    struct master_link master;
+    struct registration master;
     uint64_t boot; /* random, of this process */
     uint32_t request_timeout_ms;
     struct list links;

@@ -177,16 +177,16 @@ static void flush_fired(struct env_timer *t)
     table_log_all_sums(&c->table);
     meta_log_kick_sync(&c->meta);
     meta_log_consider_compaction(&c->meta, table_live_bytes(&c->table));
-    flush_start(c);
+    background_flush_start(c);
 }
 
-void flush_start(struct chunkd *c)
+void background_flush_start(struct chunkd *c)
 {
     c->flush_timer.fire = flush_fired;
     env_timer_set(c->env, &c->flush_timer, flush_ns(c));
 }
 
-void flush_stop(struct chunkd *c)
+void background_flush_stop(struct chunkd *c)
 {
     env_timer_stop(c->env, &c->flush_timer);
     while (!list_empty(&c->sync_runs)) {

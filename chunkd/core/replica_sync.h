@@ -18,8 +18,8 @@ struct sync_wait {
 void replica_sync(struct chunkd *c, struct local_replica *r, struct sync_wait *w);
 void replica_sync_cancel(struct sync_wait *w);
 /* Starts the timer that syncs dirty replicas in the background. */
-void flush_start(struct chunkd *c);
-void flush_stop(struct chunkd *c);
+void background_flush_start(struct chunkd *c);
+void background_flush_stop(struct chunkd *c);
 /* Everything durable and marked clean now; blocks. Replicas with operations in flight stay dirty. */
 MUST_CHECK int sync_all_now(struct chunkd *c);
 

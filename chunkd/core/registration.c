@@ -1,9 +1,9 @@
-/* master_link.c - our connection to the master.
+/* registration.c - our connection to the master.
  *
  *   dial -> hello -> register -> report (all parts at once: one picture) -> heartbeats
  *   any failure -> hang up, next address, backoff
  */
-#include "chunkd/core/master_link.h"
+#include "chunkd/core/registration.h"
 #include "chunkd/core/core.h"
 #include "shared/base/mem.h"
 
@@ -25,16 +25,16 @@ struct note {
     struct rpc_call call;
 };
 
-static void dial(struct master_link *m);
+static void dial(struct registration *m);
 
 /* ---------------------------------------------------------------- ends */
 
 static void timer_fired(struct env_timer *t)
 {
-    dial(container_of(t, struct master_link, timer));
+    dial(container_of(t, struct registration, timer));
 }
 
-static void drop_notes(struct master_link *m)
+static void drop_notes(struct registration *m)
 {
     for (struct list *e; (e = list_pop_front(&m->notes)) != NULL;) {
         struct note *n = list_entry(e, struct note, link);
@@ -43,7 +43,7 @@ static void drop_notes(struct master_link *m)
     }
 }
 
-static void drop_link(struct master_link *m)
+static void drop_link(struct registration *m)
 {
     rpc_cancel(&m->hello);
     rpc_cancel(&m->reg);
@@ -58,7 +58,7 @@ static void drop_link(struct master_link *m)
 }
 
 /* Says why we have no master, once per reason. */
-static void say(struct master_link *m, int err, const char *what)
+static void say(struct registration *m, int err, const char *what)
 {
     char text[sizeof(m->said)];
     snprintf(text, sizeof(text), "master %s: %s: %s", m->addrs[m->addr], what, err_text(err));
@@ -68,7 +68,7 @@ static void say(struct master_link *m, int err, const char *what)
     }
 }
 
-static void try_next(struct master_link *m, int err, const char *what)
+static void try_next(struct registration *m, int err, const char *what)
 {
     say(m, err, what);
     drop_link(m);
@@ -91,16 +91,16 @@ static bool ended_by_close(const struct rpc_call *call)
 
 /* ---------------------------------------------------------------- heartbeats */
 
-static void send_heartbeat(struct master_link *m);
+static void send_heartbeat(struct registration *m);
 
 static void heartbeat_due(struct env_timer *t)
 {
-    send_heartbeat(container_of(t, struct master_link, timer));
+    send_heartbeat(container_of(t, struct registration, timer));
 }
 
 static void heartbeat_answered(struct rpc_call *call)
 {
-    struct master_link *m = container_of(call, struct master_link, heartbeat);
+    struct registration *m = container_of(call, struct registration, heartbeat);
     if (ended_by_close(call)) {
         return;
     }
@@ -115,7 +115,7 @@ static void heartbeat_answered(struct rpc_call *call)
     env_timer_set(m->c->env, &m->timer, next > now ? next - now : 0);
 }
 
-static void send_heartbeat(struct master_link *m)
+static void send_heartbeat(struct registration *m)
 {
     struct chunkd *c = m->c;
     chunkd_ask_space(c);
@@ -132,7 +132,7 @@ static void send_heartbeat(struct master_link *m)
 static void note_answered(struct rpc_call *call)
 {
     struct note *n = container_of(call, struct note, call);
-    struct master_link *m = call->owner;
+    struct registration *m = call->owner;
     if (call->status != 0 && call->reply != NULL) {
         env_log(m->c->env, LOG_WARN, "the master refuses a report: %s", err_text(call->status));
     }
@@ -140,7 +140,7 @@ static void note_answered(struct rpc_call *call)
     mem_free(n);
 }
 
-static void send_note(struct master_link *m, uint16_t op, struct slice body)
+static void send_note(struct registration *m, uint16_t op, struct slice body)
 {
     struct note *n = mem_new(struct note);
     n->call.done = note_answered;
@@ -162,7 +162,7 @@ static int by_place(const void *a, const void *b)
     return x->handle < y->handle ? -1 : x->handle > y->handle;
 }
 
-static void send_report(struct master_link *m)
+static void send_report(struct registration *m)
 {
     struct table *t = &m->c->table;
     uint64_t count;
@@ -188,7 +188,7 @@ static void send_report(struct master_link *m)
     mem_free(handles);
 }
 
-void master_link_report_bad(struct master_link *m, const struct local_replica *r, uint32_t block)
+void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t block)
 {
     if (!m->registered) {
         return; /* the next report says it */
@@ -207,11 +207,11 @@ void master_link_report_bad(struct master_link *m, const struct local_replica *r
 /* The label as it will be with what the master said is on disk. */
 struct adoption {
     struct label_wait wait;
-    struct master_link *m;
+    struct registration *m;
     struct link *link; /* of then */
 };
 
-static void registered(struct master_link *m)
+static void registered(struct registration *m)
 {
     struct chunkd *c = m->c;
     if (c->table.block_bytes == 0) {
@@ -229,7 +229,7 @@ static void registered(struct master_link *m)
 static void adopted(struct label_wait *w, int status)
 {
     struct adoption *a = container_of(w, struct adoption, wait);
-    struct master_link *m = a->m;
+    struct registration *m = a->m;
     bool current = m->link == a->link;
     mem_free(a);
     if (!current) {
@@ -266,7 +266,7 @@ static int check_registration(const struct chunkd *c, const struct register_rep 
 
 static void register_answered(struct rpc_call *call)
 {
-    struct master_link *m = container_of(call, struct master_link, reg);
+    struct registration *m = container_of(call, struct registration, reg);
     struct chunkd *c = m->c;
     struct register_rep rep;
     if (ended_by_close(call)) {
@@ -309,7 +309,7 @@ static void register_answered(struct rpc_call *call)
 
 static void hello_answered(struct rpc_call *call)
 {
-    struct master_link *m = container_of(call, struct master_link, hello);
+    struct registration *m = container_of(call, struct registration, hello);
     struct chunkd *c = m->c;
     struct hello_rep hello;
     if (ended_by_close(call)) {
@@ -339,7 +339,7 @@ static void hello_answered(struct rpc_call *call)
 static void on_open(void *owner, struct rpc *r)
 {
     struct link *l = owner;
-    struct master_link *m = &l->c->master;
+    struct registration *m = &l->c->master;
     struct hello_req req = {
         .cluster = l->c->label.cluster, .name = bytes_str(l->c->cfg.cluster), .role = ROLE_CHUNKD};
     m->hello.done = hello_answered;
@@ -361,7 +361,7 @@ static void on_request(void *owner, struct rpc *r, struct message *msg)
 static void on_close(void *owner, struct rpc *r, int err)
 {
     struct link *l = owner;
-    struct master_link *m = &l->c->master;
+    struct registration *m = &l->c->master;
     (void)r;
     if (m->link == l) {
         try_next(m, err, "connection lost");
@@ -370,7 +370,7 @@ static void on_close(void *owner, struct rpc *r, int err)
 
 static const struct rpc_events master_events = {on_open, on_request, on_close};
 
-static void dial(struct master_link *m)
+static void dial(struct registration *m)
 {
     ASSERT(m->link == NULL);
     m->link = link_new(m->c);
@@ -380,9 +380,9 @@ static void dial(struct master_link *m)
 
 /* ---------------------------------------------------------------- life */
 
-int master_link_init(struct master_link *m, struct chunkd *c, struct why *why)
+int registration_init(struct registration *m, struct chunkd *c, struct why *why)
 {
-    *m = (struct master_link){.c = c};
+    *m = (struct registration){.c = c};
     list_init(&m->notes);
     const char *p = c->cfg.masters;
     while (*p != '\0') {
@@ -402,12 +402,12 @@ int master_link_init(struct master_link *m, struct chunkd *c, struct why *why)
     return 0;
 }
 
-void master_link_start(struct master_link *m)
+void registration_start(struct registration *m)
 {
     dial(m);
 }
 
-void master_link_stop(struct master_link *m)
+void registration_stop(struct registration *m)
 {
     if (m->c != NULL) {
         env_timer_stop(m->c->env, &m->timer);

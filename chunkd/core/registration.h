@@ -1,10 +1,10 @@
-/* master_link.h - our connection to the master: introduction, report, heartbeats, the lease, and its requests.
+/* registration.h - our connection to the master: introduction, report, heartbeats, the lease, and its requests.
  *
  * The masters of the configuration are dialled in turn. The lease runs from the sending of the last answered heartbeat for 99 %
  * of lease_ms; while it runs, replicas may be read and primaries here keep their role.
  */
-#ifndef CHUNKD_CORE_MASTER_LINK_H
-#define CHUNKD_CORE_MASTER_LINK_H
+#ifndef CHUNKD_CORE_REGISTRATION_H
+#define CHUNKD_CORE_REGISTRATION_H
 
 #include "shared/env/rpc.h"
 
@@ -14,7 +14,7 @@ struct local_replica;
 
 enum { MASTERS_MAX = 16 };
 
-struct master_link {
+struct registration {
     struct chunkd *c;
     char addrs[MASTERS_MAX][256];
     uint32_t addr_count;
@@ -31,9 +31,9 @@ struct master_link {
     char said[160];         /* last complaint, so that it is not repeated */
 };
 
-MUST_CHECK int master_link_init(struct master_link *m, struct chunkd *c, struct why *why);
-void master_link_start(struct master_link *m);
-void master_link_stop(struct master_link *m);
-void master_link_report_bad(struct master_link *m, const struct local_replica *r, uint32_t block);
+MUST_CHECK int registration_init(struct registration *m, struct chunkd *c, struct why *why);
+void registration_start(struct registration *m);
+void registration_stop(struct registration *m);
+void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t block);
 
 #endif
