@@ -4,21 +4,22 @@
 #include <linux/falloc.h>
 #include <string.h>
 
-#include "tests/unit/fake_cluster.h"
+#include "tests/unit/script_cluster.h"
 
 Suite *suite_client_read(void);
 
 enum { MIB = 1 << 20 };
 
 /* Statuses the chunkservers answer reads with; 1 = damaged bytes, 2 = no answer. */
-static int read_status[FAKE_SERVERS + 1];
+static int read_status[SCRIPT_SERVERS + 1];
 
-static enum fake_verdict fail_reads(struct fake_cluster *f, struct fake_link *l, struct message *m)
+static enum script_verdict fail_reads(struct script_cluster *f, struct script_link *l,
+                                      struct message *m)
 {
     (void)f;
     int status = l->server->id > 0 ? read_status[l->server->id] : 0;
     if (m->head.op != OP_read || status == 0) {
-        return FAKE_GO_ON;
+        return SCRIPT_GO_ON;
     }
     if (status == 1) {
         struct slice bad = {buf_new(1000), 0, 1000};
@@ -30,14 +31,14 @@ static enum fake_verdict fail_reads(struct fake_cluster *f, struct fake_link *l,
         struct read_rep rep = {.block = 0};
         rpc_answer(&l->rpc, &m->head, status, 0, 0, RPC_BODY(read_rep, &rep), NULL);
     }
-    return FAKE_DONE;
+    return SCRIPT_DONE;
 }
 
-static struct fake_cluster *start_with_file(struct client_file **out_file, uint32_t size)
+static struct script_cluster *start_with_file(struct client_file **out_file, uint32_t size)
 {
     struct client_config cfg = {.host = "host2"};
-    struct fake_cluster *f = fake_start(&cfg);
-    *out_file = fake_open(f, fake_make(f, "x", size, 6), O_RDWR);
+    struct script_cluster *f = script_start(&cfg);
+    *out_file = script_open(f, script_make(f, "x", size, 6), O_RDWR);
     f->hook = fail_reads;
     memset(read_status, 0, sizeof(read_status));
     return f;
@@ -47,10 +48,10 @@ static struct fake_cluster *start_with_file(struct client_file **out_file, uint3
 START_TEST(nearest_replica_first)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 1000);
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 6), 1000);
-    ck_assert_uint_eq(fake_request(f, OP_read, 0)->server, 2);
-    fake_end(f);
+    struct script_cluster *f = start_with_file(&file, 1000);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), 1000);
+    ck_assert_uint_eq(script_request(f, OP_read, 0)->server, 2);
+    script_end(f);
 }
 END_TEST
 
@@ -68,15 +69,15 @@ START_TEST(failed_replica_is_passed_over)
                  {ERR_SUSPECT, false},
                  {2, false}};
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 1000);
+    struct script_cluster *f = start_with_file(&file, 1000);
     read_status[2] = cases[_i].status;
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 6), 1000);
-    fake_run(f, 100);
-    ck_assert_uint_eq(fake_count(f, OP_report_bad), cases[_i].reported);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), 1000);
+    script_run(f, 100);
+    ck_assert_uint_eq(script_count(f, OP_report_bad), cases[_i].reported);
     if (cases[_i].reported) {
-        ck_assert_uint_eq(fake_request(f, OP_report_bad, 0)->length, 2);
+        ck_assert_uint_eq(script_request(f, OP_report_bad, 0)->length, 2);
     }
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
@@ -84,14 +85,14 @@ END_TEST
 START_TEST(eio_when_no_replica_is_good)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 1000);
+    struct script_cluster *f = start_with_file(&file, 1000);
     read_status[1] = ERR_CHECKSUM;
     read_status[2] = -EIO;
     read_status[3] = 1;
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 6), -EIO);
-    ck_assert_uint_eq(fake_count(f, OP_report_bad), 3);
-    ck_assert_uint_eq(fake_count(f, OP_locate), 2);
-    fake_end(f);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), -EIO);
+    ck_assert_uint_eq(script_count(f, OP_report_bad), 3);
+    ck_assert_uint_eq(script_count(f, OP_locate), 2);
+    script_end(f);
 }
 END_TEST
 
@@ -99,20 +100,20 @@ END_TEST
 START_TEST(unreachable_replica_is_waited_for)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 1000);
+    struct script_cluster *f = start_with_file(&file, 1000);
     read_status[1] = ERR_CHECKSUM;
     read_status[2] = 2;
     read_status[3] = ERR_CHECKSUM;
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_read(f->client, &c.k, file, 0, 1000);
-    fake_run(f, 20000);
+    script_run(f, 20000);
     ck_assert(!c.over);
     read_status[2] = 0;
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     ck_assert_uint_eq(c.data.len, 1000);
-    fake_call_drop(&c);
-    fake_end(f);
+    script_call_drop(&c);
+    script_end(f);
 }
 END_TEST
 
@@ -120,15 +121,15 @@ END_TEST
 START_TEST(new_version_is_located)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 1000);
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 6), 1000);
+    struct script_cluster *f = start_with_file(&file, 1000);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), 1000);
     f->files[0].chunks[0].version += 5;
     uint64_t before = f->sim->now_ns;
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 6), 1000);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), 1000);
     ck_assert_uint_lt(f->sim->now_ns - before, 50 * NS_PER_MS);
-    ck_assert_uint_eq(fake_count(f, OP_locate), 2);
-    ck_assert_uint_eq(fake_count(f, OP_report_bad), 0);
-    fake_end(f);
+    ck_assert_uint_eq(script_count(f, OP_locate), 2);
+    ck_assert_uint_eq(script_count(f, OP_report_bad), 0);
+    script_end(f);
 }
 END_TEST
 
@@ -136,12 +137,12 @@ END_TEST
 START_TEST(reads_end_with_the_file)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 3 * MIB);
-    ck_assert_int_eq(fake_read(f, file, 3 * MIB, 10, 6), 0);
-    ck_assert_int_eq(fake_read(f, file, UINT64_MAX - 5, 10, 6), 0);
-    ck_assert_int_eq(fake_read(f, file, 3 * MIB - 10, 100, 6), 10);
-    ck_assert_int_eq(fake_read(f, file, 2 * MIB - 500, 1000, 6), 1000); /* over two chunks */
-    fake_end(f);
+    struct script_cluster *f = start_with_file(&file, 3 * MIB);
+    ck_assert_int_eq(script_read(f, file, 3 * MIB, 10, 6), 0);
+    ck_assert_int_eq(script_read(f, file, UINT64_MAX - 5, 10, 6), 0);
+    ck_assert_int_eq(script_read(f, file, 3 * MIB - 10, 100, 6), 10);
+    ck_assert_int_eq(script_read(f, file, 2 * MIB - 500, 1000, 6), 1000); /* over two chunks */
+    script_end(f);
 }
 END_TEST
 
@@ -149,61 +150,61 @@ END_TEST
 START_TEST(cancelled_read_ends)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 1000);
+    struct script_cluster *f = start_with_file(&file, 1000);
     read_status[1] = read_status[2] = read_status[3] = 2;
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_read(f->client, &c.k, file, 0, 1000);
-    fake_run(f, 10000);
+    script_run(f, 10000);
     client_cancel(f->client, &c.k);
-    ck_assert_int_eq(fake_wait(f, &c), -EINTR);
+    ck_assert_int_eq(script_wait(f, &c), -EINTR);
     ck_assert(client_settled(f->client));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static int64_t seek(struct fake_cluster *f, struct client_file *file, uint64_t offset, bool hole)
+static int64_t seek(struct script_cluster *f, struct client_file *file, uint64_t offset, bool hole)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_lseek(f->client, &c.k, file, offset, hole);
-    int status = fake_wait(f, &c);
+    int status = script_wait(f, &c);
     return status != 0 ? status : (int64_t)c.k.offset;
 }
 
 /* lseek finds data and holes over and inside chunks. */
 START_TEST(lseek_finds_data_and_holes)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, FAKE_BLOCK, 1), 0);
-    ck_assert_int_eq(fake_write(f, file, 7 * MIB, FAKE_BLOCK, 1), 0); /* chunk 3 */
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, SCRIPT_BLOCK, 1), 0);
+    ck_assert_int_eq(script_write(f, file, 7 * MIB, SCRIPT_BLOCK, 1), 0); /* chunk 3 */
     ck_assert_int_eq(seek(f, file, 0, false), 0);
-    ck_assert_int_eq(seek(f, file, 0, true), FAKE_BLOCK);
+    ck_assert_int_eq(seek(f, file, 0, true), SCRIPT_BLOCK);
     ck_assert_int_eq(seek(f, file, 100000, true), 100000);
     ck_assert_int_eq(seek(f, file, 100000, false), 7 * MIB);
-    ck_assert_int_eq(seek(f, file, 7 * MIB + 5, true), 7 * MIB + FAKE_BLOCK);
-    ck_assert_int_eq(seek(f, file, 7 * MIB + FAKE_BLOCK, false), -ENXIO);
-    ck_assert_int_eq(seek(f, file, 7 * MIB + FAKE_BLOCK, true), -ENXIO);
+    ck_assert_int_eq(seek(f, file, 7 * MIB + 5, true), 7 * MIB + SCRIPT_BLOCK);
+    ck_assert_int_eq(seek(f, file, 7 * MIB + SCRIPT_BLOCK, false), -ENXIO);
+    ck_assert_int_eq(seek(f, file, 7 * MIB + SCRIPT_BLOCK, true), -ENXIO);
     ck_assert_int_eq(seek(f, file, 3 * MIB, true), 3 * MIB);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static int allocate(struct fake_cluster *f, struct client_file *file, int mode, uint64_t offset,
+static int allocate(struct script_cluster *f, struct client_file *file, int mode, uint64_t offset,
                     uint64_t length)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_fallocate(f->client, &c.k, file, mode, offset, length);
-    return fake_wait(f, &c);
+    return script_wait(f, &c);
 }
 
 /* fallocate: longer, punched, zeroed; holes stay holes. */
 START_TEST(fallocate_modes)
 {
     struct client_file *file;
-    struct fake_cluster *f = start_with_file(&file, 3 * MIB);
+    struct script_cluster *f = start_with_file(&file, 3 * MIB);
     const int keep = FALLOC_FL_KEEP_SIZE;
     ck_assert_int_eq(allocate(f, file, 0, 0, MIB), 0);
     ck_assert_uint_eq(f->files[0].size, 3 * MIB);
@@ -212,17 +213,17 @@ START_TEST(fallocate_modes)
     ck_assert_int_eq(allocate(f, file, keep, 0, 100 * MIB), 0);
     ck_assert_uint_eq(f->files[0].size, 8 * MIB);
     ck_assert_int_eq(allocate(f, file, FALLOC_FL_PUNCH_HOLE | keep, MIB, 6 * MIB), 0);
-    ck_assert_int_eq(fake_read(f, file, 0, MIB, 6), MIB);
-    ck_assert_int_eq(fake_read(f, file, MIB, MIB, 0), MIB);
-    ck_assert_int_eq(fake_read(f, file, 2 * MIB, MIB, 0), MIB);
+    ck_assert_int_eq(script_read(f, file, 0, MIB, 6), MIB);
+    ck_assert_int_eq(script_read(f, file, MIB, MIB, 0), MIB);
+    ck_assert_int_eq(script_read(f, file, 2 * MIB, MIB, 0), MIB);
     ck_assert_uint_eq(f->files[0].chunks[2].handle, 0); /* no chunk was made for it */
     ck_assert_int_eq(allocate(f, file, FALLOC_FL_ZERO_RANGE, 0, 9 * MIB), 0);
     ck_assert_uint_eq(f->files[0].size, 9 * MIB);
-    ck_assert_int_eq(fake_read(f, file, 0, MIB, 0), MIB);
+    ck_assert_int_eq(script_read(f, file, 0, MIB, 0), MIB);
     ck_assert_int_eq(allocate(f, file, FALLOC_FL_COLLAPSE_RANGE, 0, MIB), -EOPNOTSUPP);
     ck_assert_int_eq(allocate(f, file, 0, INT64_MAX, MIB), -EFBIG);
     ck_assert_int_eq(allocate(f, file, 0, 0, 0), -EINVAL);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 

@@ -3,305 +3,307 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "tests/unit/fake_cluster.h"
+#include "tests/unit/script_cluster.h"
 
 Suite *suite_client_session(void);
 
-static void start_mkdir(struct fake_cluster *f, struct fake_call *c)
+static void start_mkdir(struct script_cluster *f, struct script_call *c)
 {
-    fake_call_init(c);
+    script_call_init(c);
     client_mkdir(f->client, &c->k, ROOT_INO, bytes_str("d"), 0755, 0, 0);
 }
 
 /* Leaves the first request of an operation unanswered and breaks the connection. */
-static enum fake_verdict cut_first_mkdir(struct fake_cluster *f, struct fake_link *l,
-                                         struct message *m)
+static enum script_verdict cut_first_mkdir(struct script_cluster *f, struct script_link *l,
+                                           struct message *m)
 {
     (void)l;
     if (m->head.op != OP_mkdir || f->hook_count++ > 0) {
-        return FAKE_GO_ON;
+        return SCRIPT_GO_ON;
     }
-    return FAKE_DONE;
+    return SCRIPT_DONE;
 }
 
 /* A mutation whose answer was lost with the connection is sent again under its number. */
 START_TEST(lost_answer_keeps_sequence)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c;
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c;
     f->hook = cut_first_mkdir;
     start_mkdir(f, &c);
-    fake_run(f, 100);
+    script_run(f, 100);
     ck_assert(!c.over);
-    fake_cut(f, 0);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_eq(fake_count(f, OP_mkdir), 2);
-    const struct fake_request *a = fake_request(f, OP_mkdir, 0), *b = fake_request(f, OP_mkdir, 1);
+    script_cut(f, 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_eq(script_count(f, OP_mkdir), 2);
+    const struct script_request *a = script_request(f, OP_mkdir, 0),
+                                *b = script_request(f, OP_mkdir, 1);
     ck_assert_uint_eq(a->sequence, 1);
     ck_assert_uint_eq(b->sequence, 1);
     ck_assert_uint_eq(a->session, b->session);
     ck_assert_uint_eq(c.k.attr.ino, 7);
     ck_assert_uint_eq(c.k.index, f->index);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* acked names the highest number below which everything is answered. */
 START_TEST(acked_follows_answers)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c[3];
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c[3];
     f->hook = cut_first_mkdir;
     for (int n = 0; n < 3; n++) {
         start_mkdir(f, &c[n]);
     }
-    ck_assert_int_eq(fake_wait(f, &c[2]), 0);
+    ck_assert_int_eq(script_wait(f, &c[2]), 0);
     ck_assert(!c[0].over);
-    struct fake_call d;
+    struct script_call d;
     start_mkdir(f, &d);
-    ck_assert_int_eq(fake_wait(f, &d), 0);
-    ck_assert_uint_eq(fake_request(f, OP_mkdir, 3)->sequence, 4);
-    ck_assert_uint_eq(fake_request(f, OP_mkdir, 3)->acked, 0);
-    fake_cut(f, 0);
-    ck_assert_int_eq(fake_wait(f, &c[0]), 0);
+    ck_assert_int_eq(script_wait(f, &d), 0);
+    ck_assert_uint_eq(script_request(f, OP_mkdir, 3)->sequence, 4);
+    ck_assert_uint_eq(script_request(f, OP_mkdir, 3)->acked, 0);
+    script_cut(f, 0);
+    ck_assert_int_eq(script_wait(f, &c[0]), 0);
     start_mkdir(f, &d);
-    ck_assert_int_eq(fake_wait(f, &d), 0);
-    ck_assert_uint_eq(fake_request(f, OP_mkdir, 5)->acked, 4);
-    fake_end(f);
+    ck_assert_int_eq(script_wait(f, &d), 0);
+    ck_assert_uint_eq(script_request(f, OP_mkdir, 5)->acked, 4);
+    script_end(f);
 }
 END_TEST
 
 /* A new connection is told what is open, and only that. */
 START_TEST(reconnect_attaches_opens)
 {
-    struct fake_cluster *f = fake_start(NULL);
+    struct script_cluster *f = script_start(NULL);
     uint64_t ino[3];
     struct client_file *file[3];
     for (int n = 0; n < 3; n++) {
         char name[2] = {(char)('a' + n), 0};
-        ino[n] = fake_make(f, name, 100, 1);
-        file[n] = fake_open(f, ino[n], O_RDONLY);
+        ino[n] = script_make(f, name, 100, 1);
+        file[n] = script_open(f, ino[n], O_RDONLY);
     }
     client_release(f->client, file[1]);
-    fake_cut(f, 0);
-    fake_run(f, 3000);
+    script_cut(f, 0);
+    script_run(f, 3000);
     ck_assert_uint_eq(f->open_count, 2);
     ck_assert(f->opens[0] + f->opens[1] == ino[0] + ino[2]);
     client_release(f->client, file[0]);
     client_release(f->client, file[2]);
-    fake_run(f, 3000);
+    script_run(f, 3000);
     ck_assert_uint_eq(f->open_count, 0);
     ck_assert(client_settled(f->client));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static enum fake_verdict refuse_mkdir(struct fake_cluster *f, struct fake_link *l,
-                                      struct message *m)
+static enum script_verdict refuse_mkdir(struct script_cluster *f, struct script_link *l,
+                                        struct message *m)
 {
     if (m->head.op != OP_mkdir || f->hook_count == 0) {
-        return FAKE_GO_ON;
+        return SCRIPT_GO_ON;
     }
     f->hook_count--;
-    fake_answer(l, m, f->hook_status);
-    return FAKE_DONE;
+    script_answer(l, m, f->hook_status);
+    return SCRIPT_DONE;
 }
 
 /* A master that is starting, or busy, is asked again under the same number. */
 START_TEST(not_ready_is_asked_again)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c;
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c;
     f->hook = refuse_mkdir;
     f->hook_count = 4;
     f->hook_status = _i == 0 ? ERR_NOT_READY : ERR_BUSY;
     start_mkdir(f, &c);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_eq(fake_count(f, OP_mkdir), 5);
-    ck_assert_uint_eq(fake_request(f, OP_mkdir, 4)->sequence, 1);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_eq(script_count(f, OP_mkdir), 5);
+    ck_assert_uint_eq(script_request(f, OP_mkdir, 4)->sequence, 1);
     uint64_t ms =
-        (fake_request(f, OP_mkdir, 4)->at_ns - fake_request(f, OP_mkdir, 0)->at_ns) / NS_PER_MS;
+        (script_request(f, OP_mkdir, 4)->at_ns - script_request(f, OP_mkdir, 0)->at_ns) / NS_PER_MS;
     ck_assert(ms >= 700 && ms < 1500); /* 50 + 100 + 200 + 400 */
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* The session ended at the master: a refused mutation goes on in a new one, opens are told again. */
 START_TEST(ended_session_is_replaced)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "a", 100, 1);
-    fake_open(f, ino, O_RDONLY);
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "a", 100, 1);
+    script_open(f, ino, O_RDONLY);
     f->session = 5; /* the mount's is unknown from now on */
-    struct fake_call c;
+    struct script_call c;
     start_mkdir(f, &c);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_eq(fake_count(f, OP_session_open), 2);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_eq(script_count(f, OP_session_open), 2);
     ck_assert_uint_eq(f->open_count, 1);
     ck_assert_uint_eq(f->opens[0], ino);
-    ck_assert_uint_eq(fake_request(f, OP_mkdir, 1)->session, f->session);
-    ck_assert_uint_eq(fake_request(f, OP_mkdir, 1)->sequence, 1);
-    fake_end(f);
+    ck_assert_uint_eq(script_request(f, OP_mkdir, 1)->session, f->session);
+    ck_assert_uint_eq(script_request(f, OP_mkdir, 1)->sequence, 1);
+    script_end(f);
 }
 END_TEST
 
 /* A mutation that may have happened under the ended session fails; a query does not. */
 START_TEST(doubtful_mutation_fails_with_session)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c, q;
-    uint64_t ino = fake_make(f, "a", 100, 1);
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c, q;
+    uint64_t ino = script_make(f, "a", 100, 1);
     f->hook = cut_first_mkdir;
     start_mkdir(f, &c);
-    fake_run(f, 100);
+    script_run(f, 100);
     f->session = 5;
-    fake_call_init(&q);
+    script_call_init(&q);
     client_getattr(f->client, &q.k, ino);
-    fake_cut(f, 0);
-    ck_assert_int_eq(fake_wait(f, &q), 0);
-    ck_assert_int_eq(fake_wait(f, &c), -EIO);
-    fake_end(f);
+    script_cut(f, 0);
+    ck_assert_int_eq(script_wait(f, &q), 0);
+    ck_assert_int_eq(script_wait(f, &c), -EIO);
+    script_end(f);
 }
 END_TEST
 
 /* The session is kept alive by renewals. */
 START_TEST(session_is_renewed)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    fake_run(f, 20000);
-    uint32_t n = fake_count(f, OP_session_renew);
+    struct script_cluster *f = script_start(NULL);
+    script_run(f, 20000);
+    uint32_t n = script_count(f, OP_session_renew);
     ck_assert(n >= 9 && n <= 14); /* every third of 6 s */
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static enum fake_verdict swallow_mkdir_and_renew(struct fake_cluster *f, struct fake_link *l,
-                                                 struct message *m)
+static enum script_verdict swallow_mkdir_and_renew(struct script_cluster *f, struct script_link *l,
+                                                   struct message *m)
 {
     (void)l;
     bool swallow = m->head.op == OP_mkdir || m->head.op == OP_session_renew;
-    return swallow && f->hook_count == 0 ? FAKE_DONE : FAKE_GO_ON;
+    return swallow && f->hook_count == 0 ? SCRIPT_DONE : SCRIPT_GO_ON;
 }
 
 /* A master that has gone silent on an open connection is dialled anew. */
 START_TEST(silent_connection_is_replaced)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c;
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c;
     f->hook = swallow_mkdir_and_renew;
     start_mkdir(f, &c);
-    fake_run(f, 2500);
+    script_run(f, 2500);
     ck_assert(client_waiting(f->client));
     f->hook_count = 1;
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_ge(fake_count(f, OP_session_attach), 2);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_ge(script_count(f, OP_session_attach), 2);
     ck_assert(!client_waiting(f->client));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* An answer of a master older than the newest seen does not count. */
 START_TEST(old_epoch_is_not_believed)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c;
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c;
     f->epoch = 2;
     start_mkdir(f, &c);
-    fake_run(f, 3000);
+    script_run(f, 3000);
     ck_assert(!c.over);
     f->epoch = 4;
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    fake_end(f);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    script_end(f);
 }
 END_TEST
 
 /* Cancelling ends a waiting call, whatever it waits for, and never twice. */
 START_TEST(cancelled_call_ends)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c, g;
-    uint64_t ino = fake_make(f, "a", 100, 1);
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c, g;
+    uint64_t ino = script_make(f, "a", 100, 1);
     sim_process_kill(f->servers[0].process);
-    fake_run(f, 100);
+    script_run(f, 100);
     start_mkdir(f, &c);
-    fake_call_init(&g);
+    script_call_init(&g);
     client_getattr(f->client, &g.k, ino);
-    fake_run(f, 5000);
+    script_run(f, 5000);
     ck_assert(!c.over && !g.over);
     client_cancel(f->client, &c.k);
     client_cancel(f->client, &g.k);
-    ck_assert_int_eq(fake_wait(f, &c), -EINTR);
-    ck_assert_int_eq(fake_wait(f, &g), -EINTR);
+    ck_assert_int_eq(script_wait(f, &c), -EINTR);
+    ck_assert_int_eq(script_wait(f, &g), -EINTR);
     ck_assert(client_settled(f->client));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static enum fake_verdict slow_create(struct fake_cluster *f, struct fake_link *l, struct message *m)
+static enum script_verdict slow_create(struct script_cluster *f, struct script_link *l,
+                                       struct message *m)
 {
     (void)l;
-    return m->head.op == OP_create && f->hook_count == 0 ? FAKE_DONE : FAKE_GO_ON;
+    return m->head.op == OP_create && f->hook_count == 0 ? SCRIPT_DONE : SCRIPT_GO_ON;
 }
 
 /* A create that was cancelled after it was sent may happen: its file is closed again. */
 START_TEST(cancelled_create_is_closed)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c;
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c;
     f->hook = slow_create;
-    fake_call_init(&c);
+    script_call_init(&c);
     client_create_file(f->client, &c.k, ROOT_INO, bytes_str("x"), 0644, 0, 0, O_RDWR);
-    fake_run(f, 100);
+    script_run(f, 100);
     client_cancel(f->client, &c.k);
-    ck_assert_int_eq(fake_wait(f, &c), -EINTR);
+    ck_assert_int_eq(script_wait(f, &c), -EINTR);
     f->hook_count = 1;
-    fake_cut(f, 0);
-    fake_run(f, 5000);
+    script_cut(f, 0);
+    script_run(f, 5000);
     ck_assert_uint_eq(f->files[0].ino, 100);
     ck_assert_uint_eq(f->open_count, 0);
     ck_assert(client_settled(f->client));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* create of a name that is taken opens it, unless O_EXCL. */
 START_TEST(create_of_existing_opens)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "x", 100, 1);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 100, 1);
+    struct client_file *file = script_create(f, "x");
     ck_assert_uint_eq(client_file_ino(file), ino);
     ck_assert_uint_eq(f->opens[0], ino);
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_create_file(f->client, &c.k, ROOT_INO, bytes_str("x"), 0644, 0, 0, O_RDWR | O_EXCL);
-    ck_assert_int_eq(fake_wait(f, &c), -EEXIST);
-    fake_end(f);
+    ck_assert_int_eq(script_wait(f, &c), -EEXIST);
+    script_end(f);
 }
 END_TEST
 
 /* statfs is answered from what is known while no master answers. */
 START_TEST(statfs_without_master)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_cluster *f = script_start(NULL);
+    struct script_call c;
+    script_call_init(&c);
     client_statfs(f->client, &c.k);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     sim_process_kill(f->servers[0].process);
-    fake_run(f, 5000);
-    fake_call_init(&c);
+    script_run(f, 5000);
+    script_call_init(&c);
     client_statfs(f->client, &c.k);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     ck_assert_uint_eq(c.k.statfs.avail, 500);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* Names the master would not take are refused here. */
 START_TEST(bad_names_are_refused)
 {
-    struct fake_cluster *f = fake_start(NULL);
+    struct script_cluster *f = script_start(NULL);
     char longest[257];
     memset(longest, 'a', sizeof(longest));
     const struct {
@@ -312,13 +314,13 @@ START_TEST(bad_names_are_refused)
                  {bytes_str("a/b"), -EINVAL},
                  {bytes_of(longest, 256), -ENAMETOOLONG}};
     for (size_t n = 0; n < COUNT_OF(cases); n++) {
-        struct fake_call c;
-        fake_call_init(&c);
+        struct script_call c;
+        script_call_init(&c);
         client_mkdir(f->client, &c.k, ROOT_INO, cases[n].name, 0755, 0, 0);
-        ck_assert_int_eq(fake_wait(f, &c), cases[n].status);
+        ck_assert_int_eq(script_wait(f, &c), cases[n].status);
     }
-    ck_assert_uint_eq(fake_count(f, OP_mkdir), 0);
-    fake_end(f);
+    ck_assert_uint_eq(script_count(f, OP_mkdir), 0);
+    script_end(f);
 }
 END_TEST
 
@@ -330,34 +332,34 @@ static void note_stopped(void *owner)
 /* Stopping writes what is left, closes, and ends the session. */
 START_TEST(stop_flushes_and_ends_session)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 1000, 7), 0);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 7), 0);
     client_release(f->client, file);
     bool stopped = false;
     client_stop(f->client, 5000, note_stopped, &stopped);
-    fake_run(f, 1000);
+    script_run(f, 1000);
     ck_assert(stopped);
     ck_assert_uint_eq(f->files[0].size, 1000);
-    ck_assert_uint_eq(fake_count(f, OP_session_end), 1);
-    fake_end(f);
+    ck_assert_uint_eq(script_count(f, OP_session_end), 1);
+    script_end(f);
 }
 END_TEST
 
 /* With nobody there, stopping ends after the time it was given. */
 START_TEST(stop_without_cluster_ends)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    for (int n = 0; n <= FAKE_SERVERS; n++) {
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    for (int n = 0; n <= SCRIPT_SERVERS; n++) {
         sim_process_kill(f->servers[n].process);
     }
-    ck_assert_int_eq(fake_write(f, file, 0, 1000, 7), 0);
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 7), 0);
     bool stopped = false;
     client_stop(f->client, 3000, note_stopped, &stopped);
-    fake_run(f, 4000);
+    script_run(f, 4000);
     ck_assert(stopped);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 

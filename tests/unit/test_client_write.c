@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "shared/base/mem.h"
-#include "tests/unit/fake_cluster.h"
+#include "tests/unit/script_cluster.h"
 
 Suite *suite_client_write(void);
 
@@ -13,48 +13,48 @@ enum { MIB = 1 << 20 };
 /* Small writes one after another leave as one. */
 START_TEST(contiguous_writes_leave_as_one)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
     for (uint32_t n = 0; n < 100; n++) {
-        ck_assert_int_eq(fake_write(f, file, n * 1000, 1000, 5), 0);
+        ck_assert_int_eq(script_write(f, file, n * 1000, 1000, 5), 0);
     }
-    ck_assert_uint_eq(fake_count(f, OP_write), 0);
-    ck_assert_int_eq(fake_flush(f, file), 0);
-    ck_assert_uint_eq(fake_count(f, OP_write), 1);
-    ck_assert_uint_eq(fake_request(f, OP_write, 0)->length, 100000);
-    ck_assert_uint_eq(fake_count(f, OP_grant), 0); /* the create's grant was used */
-    ck_assert_uint_eq(fake_count(f, OP_extend), 1);
+    ck_assert_uint_eq(script_count(f, OP_write), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_write), 1);
+    ck_assert_uint_eq(script_request(f, OP_write, 0)->length, 100000);
+    ck_assert_uint_eq(script_count(f, OP_grant), 0); /* the create's grant was used */
+    ck_assert_uint_eq(script_count(f, OP_extend), 1);
     ck_assert_uint_eq(f->files[0].size, 100000);
-    ck_assert_int_eq(fake_flush(f, file), 0);
-    ck_assert_uint_eq(fake_count(f, OP_extend), 1); /* nothing written since */
-    fake_end(f);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_extend), 1); /* nothing written since */
+    script_end(f);
 }
 END_TEST
 
 /* A write over chunk and piece boundaries is cut there; full pieces leave at once. */
 START_TEST(pieces_end_at_boundaries)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
     for (uint32_t at = 0; at < 3 * MIB; at += MIB / 2) {
-        ck_assert_int_eq(fake_write(f, file, at + 100, MIB / 2, 9), 0);
+        ck_assert_int_eq(script_write(f, file, at + 100, MIB / 2, 9), 0);
     }
-    fake_run(f, 100);
-    ck_assert_uint_eq(fake_count(f, OP_write), 3);
-    ck_assert_int_eq(fake_flush(f, file), 0);
-    ck_assert_uint_eq(fake_count(f, OP_write), 4);
-    ck_assert_uint_eq(fake_request(f, OP_write, 0)->length, MIB - 100);
-    ck_assert_uint_eq(fake_request(f, OP_write, 3)->length, 100);
+    script_run(f, 100);
+    ck_assert_uint_eq(script_count(f, OP_write), 3);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_write), 4);
+    ck_assert_uint_eq(script_request(f, OP_write, 0)->length, MIB - 100);
+    ck_assert_uint_eq(script_request(f, OP_write, 3)->length, 100);
     ck_assert_uint_eq(f->files[0].size, 3 * MIB + 100);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* Bytes written in any order and overlapping are the bytes that arrive. */
 START_TEST(random_overlaps_arrive)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
     struct sim_rand r = sim_rand_of((uint64_t)_i, 1);
     uint8_t *model = mem_alloc(3 * MIB);
     uint64_t size = 0;
@@ -62,83 +62,83 @@ START_TEST(random_overlaps_arrive)
         uint32_t len = (uint32_t)sim_between(&r, 1, 100000);
         uint64_t at = sim_below(&r, 3 * MIB - len);
         uint8_t fill = (uint8_t)sim_between(&r, 1, 255);
-        ck_assert_int_eq(fake_write(f, file, at, len, fill), 0);
+        ck_assert_int_eq(script_write(f, file, at, len, fill), 0);
         memset(model + at, fill, len);
         size = MAX(size, at + len);
         if (sim_chance(&r, 1, 20)) {
-            fake_run(f, (uint32_t)sim_below(&r, 3));
+            script_run(f, (uint32_t)sim_below(&r, 3));
         }
     }
-    ck_assert_int_eq(fake_flush(f, file), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
     ck_assert_uint_eq(f->files[0].size, size);
-    ck_assert_int_eq(memcmp(f->servers[2].data[0][0], model, FAKE_CHUNK), 0);
-    ck_assert_int_eq(memcmp(f->servers[2].data[0][1], model + FAKE_CHUNK, MIB), 0);
+    ck_assert_int_eq(memcmp(f->servers[2].data[0][0], model, SCRIPT_CHUNK), 0);
+    ck_assert_int_eq(memcmp(f->servers[2].data[0][1], model + SCRIPT_CHUNK, MIB), 0);
     for (uint64_t at = 0; at < size; at += 777777) {
-        struct fake_call c;
-        fake_call_init(&c);
+        struct script_call c;
+        script_call_init(&c);
         client_read(f->client, &c.k, file, at, MIB);
-        ck_assert_int_eq(fake_wait(f, &c), 0);
+        ck_assert_int_eq(script_wait(f, &c), 0);
         ck_assert_uint_eq(c.data.len, MIN((uint64_t)MIB, size - at));
         ck_assert_int_eq(memcmp(slice_data(&c.data), model + at, c.data.len), 0);
-        fake_call_drop(&c);
+        script_call_drop(&c);
     }
     mem_free(model);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* What nobody flushes leaves by age, and is committed. */
 START_TEST(written_bytes_leave_by_age)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 10, 1), 0);
-    fake_run(f, 900);
-    ck_assert_uint_eq(fake_count(f, OP_write), 0);
-    fake_run(f, 400);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 10, 1), 0);
+    script_run(f, 900);
+    ck_assert_uint_eq(script_count(f, OP_write), 0);
+    script_run(f, 400);
     ck_assert_uint_eq(f->files[0].size, 10);
     ck_assert(client_settled(f->client));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static enum fake_verdict stall_writes(struct fake_cluster *f, struct fake_link *l,
-                                      struct message *m)
+static enum script_verdict stall_writes(struct script_cluster *f, struct script_link *l,
+                                        struct message *m)
 {
     (void)l;
-    return m->head.op == OP_write && f->hook_count == 0 ? FAKE_DONE : FAKE_GO_ON;
+    return m->head.op == OP_write && f->hook_count == 0 ? SCRIPT_DONE : SCRIPT_GO_ON;
 }
 
 /* Writers beyond the budget wait, in order, until bytes have arrived; a read sees what waited before it. */
 START_TEST(budget_holds_writers_back)
 {
     struct client_config cfg = {.dirty_bytes = 100000};
-    struct fake_cluster *f = fake_start(&cfg);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(&cfg);
+    struct client_file *file = script_create(f, "x");
     f->hook = stall_writes;
-    ck_assert_int_eq(fake_write(f, file, 0, 80000, 1), 0);
+    ck_assert_int_eq(script_write(f, file, 0, 80000, 1), 0);
     static uint8_t data[50000];
     memset(data, 1, sizeof(data));
-    struct fake_call w[3], r;
+    struct script_call w[3], r;
     for (uint32_t n = 0; n < 3; n++) {
-        fake_call_init(&w[n]);
+        script_call_init(&w[n]);
         client_write(f->client, &w[n].k, file, 80000 + n * 50000, bytes_of(data, 50000), n == 2,
                      false);
     }
-    fake_call_init(&r);
+    script_call_init(&r);
     client_read(f->client, &r.k, file, 0, 500000);
-    fake_run(f, 500);
+    script_run(f, 500);
     ck_assert(!w[0].over && !w[1].over && !w[2].over && !r.over);
     f->hook_count = 1;
-    ck_assert_int_eq(fake_wait(f, &w[2]), 0);
+    ck_assert_int_eq(script_wait(f, &w[2]), 0);
     ck_assert(w[0].over && w[1].over);
     ck_assert_uint_eq(w[2].k.offset, 180000); /* appended where the one before it ended */
     if (!r.over) {
-        ck_assert_int_eq(fake_wait(f, &r), 0);
+        ck_assert_int_eq(script_wait(f, &r), 0);
     }
     ck_assert_uint_eq(r.data.len, 230000);
-    fake_call_drop(&r);
-    fake_end(f);
+    script_call_drop(&r);
+    script_end(f);
 }
 END_TEST
 
@@ -146,37 +146,37 @@ END_TEST
 START_TEST(cancelled_writer_leaves_the_line)
 {
     struct client_config cfg = {.dirty_bytes = 1000};
-    struct fake_cluster *f = fake_start(&cfg);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(&cfg);
+    struct client_file *file = script_create(f, "x");
     f->hook = stall_writes;
-    ck_assert_int_eq(fake_write(f, file, 0, 1000, 1), 0);
-    struct fake_call w;
-    fake_call_init(&w);
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 1), 0);
+    struct script_call w;
+    script_call_init(&w);
     client_write(f->client, &w.k, file, 5000, bytes_str("abc"), false, false);
-    fake_run(f, 100);
+    script_run(f, 100);
     client_cancel(f->client, &w.k);
-    ck_assert_int_eq(fake_wait(f, &w), -EINTR);
+    ck_assert_int_eq(script_wait(f, &w), -EINTR);
     f->hook_count = 1;
-    ck_assert_int_eq(fake_flush(f, file), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
     ck_assert_uint_eq(f->files[0].size, 1000);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
-static enum fake_verdict refuse_write(struct fake_cluster *f, struct fake_link *l,
-                                      struct message *m)
+static enum script_verdict refuse_write(struct script_cluster *f, struct script_link *l,
+                                        struct message *m)
 {
     if (m->head.op != OP_write || f->hook_count == 0) {
-        return FAKE_GO_ON;
+        return SCRIPT_GO_ON;
     }
     f->hook_count--;
     if (f->hook_status == ERR_MEMBER_FAILED) {
         struct write_rep rep = {.failed_server = 3, .failed_status = ERR_TIMEOUT};
         rpc_answer(&l->rpc, &m->head, ERR_MEMBER_FAILED, 0, 0, RPC_BODY(write_rep, &rep), NULL);
     } else if (f->hook_status != ERR_TIMEOUT) {
-        fake_answer(l, m, f->hook_status);
+        script_answer(l, m, f->hook_status);
     }
-    return FAKE_DONE;
+    return SCRIPT_DONE;
 }
 
 /* Whatever fails on the way, the master hears of it and the write arrives under the next version. */
@@ -186,299 +186,301 @@ START_TEST(failed_write_is_repeated_under_a_new_version)
         ERR_MEMBER_FAILED, ERR_NOT_PRIMARY,   ERR_TIMEOUT, ERR_CHECKSUM, -EIO,
         ERR_RETRY_GRANT,   ERR_WRONG_VERSION, -ENOSPC};
     static const uint32_t blamed[] = {3, 0, 1, 1, 1, 0, 0, 1};
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
     uint64_t version = f->files[0].chunks[0].version;
     f->hook = refuse_write;
     f->hook_status = statuses[_i];
     f->hook_count = 1;
-    ck_assert_int_eq(fake_write(f, file, 0, 5000, 4), 0);
-    ck_assert_int_eq(fake_flush(f, file), _i == 2 ? 0 : 0);
-    ck_assert_uint_eq(fake_count(f, OP_grant), 1);
-    ck_assert_uint_eq(fake_request(f, OP_grant, 0)->offset, version);
-    ck_assert_uint_eq(fake_request(f, OP_grant, 0)->length, blamed[_i]);
+    ck_assert_int_eq(script_write(f, file, 0, 5000, 4), 0);
+    ck_assert_int_eq(script_flush(f, file), _i == 2 ? 0 : 0);
+    ck_assert_uint_eq(script_count(f, OP_grant), 1);
+    ck_assert_uint_eq(script_request(f, OP_grant, 0)->offset, version);
+    ck_assert_uint_eq(script_request(f, OP_grant, 0)->length, blamed[_i]);
     ck_assert_uint_eq(f->files[0].chunks[0].version, version + 1);
-    ck_assert_int_eq(fake_read(f, file, 0, 5000, 4), 5000);
-    fake_end(f);
+    ck_assert_int_eq(script_read(f, file, 0, 5000, 4), 5000);
+    script_end(f);
 }
 END_TEST
 
-static enum fake_verdict disk_full(struct fake_cluster *f, struct fake_link *l, struct message *m)
+static enum script_verdict disk_full(struct script_cluster *f, struct script_link *l,
+                                     struct message *m)
 {
     if (f->hook_count > 0 && (m->head.op == OP_write || m->head.op == OP_grant)) {
-        fake_answer(l, m, -ENOSPC);
-        return FAKE_DONE;
+        script_answer(l, m, -ENOSPC);
+        return SCRIPT_DONE;
     }
-    return FAKE_GO_ON;
+    return SCRIPT_GO_ON;
 }
 
 /* An error of writing behind is reported once by every open file, at its next write, fsync or flush. */
 START_TEST(late_error_is_reported_once_per_file)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *a = fake_create(f, "x");
-    struct client_file *b = fake_open(f, client_file_ino(a), O_RDWR);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *a = script_create(f, "x");
+    struct client_file *b = script_open(f, client_file_ino(a), O_RDWR);
     f->hook = disk_full;
     f->hook_count = 1;
-    ck_assert_int_eq(fake_write(f, a, 0, 5000, 4), 0);
-    fake_run(f, 3000);
+    ck_assert_int_eq(script_write(f, a, 0, 5000, 4), 0);
+    script_run(f, 3000);
     f->hook_count = 0;
-    struct client_file *late = fake_open(f, client_file_ino(a), O_RDWR);
-    ck_assert_int_eq(fake_write(f, a, 0, 10, 4), -ENOSPC);
-    ck_assert_int_eq(fake_fsync(f, a), 0);
-    ck_assert_int_eq(fake_flush(f, b), -ENOSPC);
-    ck_assert_int_eq(fake_flush(f, b), 0);
-    ck_assert_int_eq(fake_flush(f, late), 0);
-    ck_assert_int_eq(fake_write(f, a, 0, 10, 4), 0);
-    ck_assert_int_eq(fake_flush(f, a), 0);
+    struct client_file *late = script_open(f, client_file_ino(a), O_RDWR);
+    ck_assert_int_eq(script_write(f, a, 0, 10, 4), -ENOSPC);
+    ck_assert_int_eq(script_fsync(f, a), 0);
+    ck_assert_int_eq(script_flush(f, b), -ENOSPC);
+    ck_assert_int_eq(script_flush(f, b), 0);
+    ck_assert_int_eq(script_flush(f, late), 0);
+    ck_assert_int_eq(script_write(f, a, 0, 10, 4), 0);
+    ck_assert_int_eq(script_flush(f, a), 0);
     ck_assert_uint_eq(f->files[0].size, 10);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* A read of bytes just written waits until they have arrived, and one elsewhere does not. */
 START_TEST(overlapping_read_flushes)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "x", MIB, 1);
-    struct client_file *file = fake_open(f, ino, O_RDWR);
-    ck_assert_int_eq(fake_write(f, file, 1000, 1000, 2), 0);
-    ck_assert_int_eq(fake_read(f, file, 5000, 1000, 1), 1000);
-    ck_assert_uint_eq(fake_count(f, OP_write), 0);
-    ck_assert_int_eq(fake_read(f, file, 1500, 500, 2), 500);
-    ck_assert_uint_eq(fake_count(f, OP_write), 1);
-    fake_end(f);
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", MIB, 1);
+    struct client_file *file = script_open(f, ino, O_RDWR);
+    ck_assert_int_eq(script_write(f, file, 1000, 1000, 2), 0);
+    ck_assert_int_eq(script_read(f, file, 5000, 1000, 1), 1000);
+    ck_assert_uint_eq(script_count(f, OP_write), 0);
+    ck_assert_int_eq(script_read(f, file, 1500, 500, 2), 500);
+    ck_assert_uint_eq(script_count(f, OP_write), 1);
+    script_end(f);
 }
 END_TEST
 
 /* getattr shows the size and the final time of what was written before. */
 START_TEST(getattr_commits)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 5000, 2), 0);
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 5000, 2), 0);
+    struct script_call c;
+    script_call_init(&c);
     client_getattr(f->client, &c.k, client_file_ino(file));
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     ck_assert_uint_eq(c.k.attr.size, 5000);
     int64_t stamp = c.k.attr.mtime.sec;
-    ck_assert_int_eq(fake_flush(f, file), 0);
-    fake_call_init(&c);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    script_call_init(&c);
     client_lookup(f->client, &c.k, ROOT_INO, bytes_str("x"));
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     ck_assert_int_eq(c.k.attr.mtime.sec, stamp);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* rename sends the data and size of the moved file before itself. */
 START_TEST(rename_commits_first)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 5000, 2), 0);
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 5000, 2), 0);
+    struct script_call c;
+    script_call_init(&c);
     client_rename(f->client, &c.k, ROOT_INO, bytes_str("x"), ROOT_INO, bytes_str("y"), 0);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_lt(fake_request(f, OP_extend, 0)->at_ns, fake_request(f, OP_rename, 0)->at_ns);
-    fake_call_init(&c);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_lt(script_request(f, OP_extend, 0)->at_ns,
+                      script_request(f, OP_rename, 0)->at_ns);
+    script_call_init(&c);
     client_rename(f->client, &c.k, ROOT_INO, bytes_str("x"), ROOT_INO, bytes_str("y"), 0);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_eq(fake_count(f, OP_lookup), 1); /* nothing uncommitted: no need to look */
-    fake_end(f);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_eq(script_count(f, OP_lookup), 1); /* nothing uncommitted: no need to look */
+    script_end(f);
 }
 END_TEST
 
-static void truncate_to(struct fake_cluster *f, uint64_t ino, uint64_t size)
+static void truncate_to(struct script_cluster *f, uint64_t ino, uint64_t size)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     struct attr a = {.size = size};
     client_setattr(f->client, &c.k, ino, SETATTR_SIZE, &a);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     ck_assert_uint_eq(c.k.attr.size, size);
 }
 
 /* After a truncation the tail reads as zeros; the next write cuts the replicas first, once. */
 START_TEST(trim_is_carried_out_before_a_write)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "x", 100000, 1);
-    struct client_file *file = fake_open(f, ino, O_RDWR);
-    ck_assert_int_eq(fake_read(f, file, 0, 100000, 1), 100000);
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 100000, 1);
+    struct client_file *file = script_open(f, ino, O_RDWR);
+    ck_assert_int_eq(script_read(f, file, 0, 100000, 1), 100000);
     truncate_to(f, ino, 1000);
-    ck_assert_int_eq(fake_read(f, file, 0, 100000, 1), 1000);
+    ck_assert_int_eq(script_read(f, file, 0, 100000, 1), 1000);
     truncate_to(f, ino, 100000);
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 1), 1000);
-    ck_assert_int_eq(fake_read(f, file, 1000, 200000, 0), 99000);
-    ck_assert_int_eq(fake_write(f, file, 50000, 1000, 2), 0);
-    ck_assert_int_eq(fake_write(f, file, 1500000, 1000, 2), 0);
-    ck_assert_int_eq(fake_flush(f, file), 0);
-    ck_assert_uint_eq(fake_count(f, OP_trimmed), 1);
-    ck_assert_uint_eq(fake_count(f, OP_write), 3);
-    ck_assert_uint_eq(fake_request(f, OP_write, 0)->offset, 1000);
-    ck_assert_int_eq(fake_read(f, file, 1000, 49000, 0), 49000);
-    ck_assert_int_eq(fake_read(f, file, 50000, 1000, 2), 1000);
-    ck_assert_int_eq(fake_read(f, file, 51000, 49000, 0), 49000);
-    fake_end(f);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 1), 1000);
+    ck_assert_int_eq(script_read(f, file, 1000, 200000, 0), 99000);
+    ck_assert_int_eq(script_write(f, file, 50000, 1000, 2), 0);
+    ck_assert_int_eq(script_write(f, file, 1500000, 1000, 2), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_trimmed), 1);
+    ck_assert_uint_eq(script_count(f, OP_write), 3);
+    ck_assert_uint_eq(script_request(f, OP_write, 0)->offset, 1000);
+    ck_assert_int_eq(script_read(f, file, 1000, 49000, 0), 49000);
+    ck_assert_int_eq(script_read(f, file, 50000, 1000, 2), 1000);
+    ck_assert_int_eq(script_read(f, file, 51000, 49000, 0), 49000);
+    script_end(f);
 }
 END_TEST
 
 /* A new size does not meet writes of before: they are committed first, later ones survive it. */
 START_TEST(truncate_orders_with_writes)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 50000, 1), 0);
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 50000, 1), 0);
+    struct script_call c;
+    script_call_init(&c);
     struct attr a = {.size = 10};
     client_setattr(f->client, &c.k, client_file_ino(file), SETATTR_SIZE, &a);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_int_eq(fake_write(f, file, 100, 100, 2), 0);
-    ck_assert_int_eq(fake_flush(f, file), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_int_eq(script_write(f, file, 100, 100, 2), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
     ck_assert_uint_eq(f->files[0].size, 200);
-    ck_assert_int_eq(fake_read(f, file, 0, 10, 1), 10);
-    ck_assert_int_eq(fake_read(f, file, 10, 90, 0), 90);
-    ck_assert_int_eq(fake_read(f, file, 100, 900, 2), 100);
-    fake_end(f);
+    ck_assert_int_eq(script_read(f, file, 0, 10, 1), 10);
+    ck_assert_int_eq(script_read(f, file, 10, 90, 0), 90);
+    ck_assert_int_eq(script_read(f, file, 100, 900, 2), 100);
+    script_end(f);
 }
 END_TEST
 
 /* fsync syncs every chunk written since the last one, then commits; also through another file. */
 START_TEST(fsync_syncs_what_was_written)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *a = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, a, 0, MIB, 1), 0);
-    ck_assert_int_eq(fake_write(f, a, 5 * MIB, MIB, 1), 0);
-    ck_assert_int_eq(fake_flush(f, a), 0);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *a = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, a, 0, MIB, 1), 0);
+    ck_assert_int_eq(script_write(f, a, 5 * MIB, MIB, 1), 0);
+    ck_assert_int_eq(script_flush(f, a), 0);
     client_release(f->client, a);
-    struct client_file *b = fake_open(f, 100, O_RDONLY);
-    ck_assert_int_eq(fake_fsync(f, b), 0);
-    ck_assert_uint_eq(fake_count(f, OP_sync), 2);
-    ck_assert_int_eq(fake_fsync(f, b), 0);
-    ck_assert_uint_eq(fake_count(f, OP_sync), 2);
-    fake_end(f);
+    struct client_file *b = script_open(f, 100, O_RDONLY);
+    ck_assert_int_eq(script_fsync(f, b), 0);
+    ck_assert_uint_eq(script_count(f, OP_sync), 2);
+    ck_assert_int_eq(script_fsync(f, b), 0);
+    ck_assert_uint_eq(script_count(f, OP_sync), 2);
+    script_end(f);
 }
 END_TEST
 
 /* fdatasync of bytes within the committed size leaves the time to a later commit. */
 START_TEST(fdatasync_of_old_bytes_asks_no_master)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "x", MIB, 1);
-    struct client_file *file = fake_open(f, ino, O_RDWR);
-    ck_assert_int_eq(fake_write(f, file, 4096, 4096, 3), 0);
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", MIB, 1);
+    struct client_file *file = script_open(f, ino, O_RDWR);
+    ck_assert_int_eq(script_write(f, file, 4096, 4096, 3), 0);
+    struct script_call c;
+    script_call_init(&c);
     client_fsync(f->client, &c.k, file, true);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
-    ck_assert_uint_eq(fake_count(f, OP_sync), 1);
-    ck_assert_uint_eq(fake_count(f, OP_extend), 0);
-    ck_assert_int_eq(fake_fsync(f, file), 0);
-    ck_assert_uint_eq(fake_count(f, OP_extend), 1);
-    fake_end(f);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_eq(script_count(f, OP_sync), 1);
+    ck_assert_uint_eq(script_count(f, OP_extend), 0);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_extend), 1);
+    script_end(f);
 }
 END_TEST
 
 /* A write to an O_SYNC file returns when it is durable. */
 START_TEST(o_sync_write_is_durable)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "x", 0, 0);
-    struct client_file *file = fake_open(f, ino, O_RDWR | O_SYNC);
-    ck_assert_int_eq(fake_write(f, file, 0, 100, 3), 0);
-    ck_assert_uint_eq(fake_count(f, OP_sync), 1);
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 0, 0);
+    struct client_file *file = script_open(f, ino, O_RDWR | O_SYNC);
+    ck_assert_int_eq(script_write(f, file, 0, 100, 3), 0);
+    ck_assert_uint_eq(script_count(f, OP_sync), 1);
     ck_assert_uint_eq(f->files[0].size, 100);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* A file that begins with a hole: chunk 0 of its create gets replicas before a size vouches for it. */
 START_TEST(unwritten_first_chunk_is_made)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 5 * MIB, 1000, 3), 0);
-    ck_assert_int_eq(fake_flush(f, file), 0);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 5 * MIB, 1000, 3), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
     ck_assert_ptr_nonnull(f->servers[1].data[0][0]);
-    ck_assert_int_eq(fake_read(f, file, 0, MIB, 0), MIB);
-    ck_assert_int_eq(fake_read(f, file, 4 * MIB + MIB / 2, MIB / 2, 0), MIB / 2);
-    ck_assert_int_eq(fake_read(f, file, 5 * MIB, MIB, 3), 1000);
-    fake_end(f);
+    ck_assert_int_eq(script_read(f, file, 0, MIB, 0), MIB);
+    ck_assert_int_eq(script_read(f, file, 4 * MIB + MIB / 2, MIB / 2, 0), MIB / 2);
+    ck_assert_int_eq(script_read(f, file, 5 * MIB, MIB, 3), 1000);
+    script_end(f);
 }
 END_TEST
 
 /* The session ended while a size was not committed: what the master cut off is reported. */
 START_TEST(lost_session_reports_uncommitted_bytes)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 1000, 3), 0);
-    ck_assert_int_eq(fake_read(f, file, 0, 1000, 3), 1000); /* on the replicas, not committed */
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 3), 0);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 3), 1000); /* on the replicas, not committed */
     f->session = 5;
-    fake_run(f, 500);
-    ck_assert_int_eq(fake_flush(f, file), -EIO);
-    fake_end(f);
+    script_run(f, 500);
+    ck_assert_int_eq(script_flush(f, file), -EIO);
+    script_end(f);
 }
 END_TEST
 
 /* Bytes still here when the session ended are written all the same. */
 START_TEST(lost_session_keeps_dirty_bytes)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *file = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, file, 0, 1000, 3), 0);
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 3), 0);
     f->session = 5;
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_getattr(f->client, &c.k, 100); /* meets the end of the session after its flush */
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     ck_assert_uint_eq(f->files[0].size, 1000);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* Two files that share the pages of the kernel: unchanged unless another mount wrote. */
 START_TEST(unchanged_tells_of_other_writers)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    struct client_file *a = fake_create(f, "x");
-    ck_assert_int_eq(fake_write(f, a, 0, 1000, 3), 0);
-    struct client_file *b = fake_open(f, 100, O_RDONLY); /* commits a's write first */
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *a = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, a, 0, 1000, 3), 0);
+    struct client_file *b = script_open(f, 100, O_RDONLY); /* commits a's write first */
     ck_assert(client_file_unchanged(b));
     client_release(f->client, a);
     client_release(f->client, b);
-    fake_run(f, 1000);
-    b = fake_open(f, 100, O_RDONLY);
+    script_run(f, 1000);
+    b = script_open(f, 100, O_RDONLY);
     ck_assert(client_file_unchanged(b));
     client_release(f->client, b);
     f->files[0].stamp = ++f->index;
-    b = fake_open(f, 100, O_RDONLY);
+    b = script_open(f, 100, O_RDONLY);
     ck_assert(!client_file_unchanged(b));
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 
 /* Reopening a file while its close is due does not close it at the master. */
 START_TEST(close_does_not_overtake_open)
 {
-    struct fake_cluster *f = fake_start(NULL);
-    uint64_t ino = fake_make(f, "x", 100, 1);
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 100, 1);
     for (uint32_t n = 0; n < 50; n++) {
-        client_release(f->client, fake_open(f, ino, O_RDONLY));
-        fake_run(f, n * 3);
-        struct client_file *b = fake_open(f, ino, O_RDONLY);
-        fake_run(f, 200);
+        client_release(f->client, script_open(f, ino, O_RDONLY));
+        script_run(f, n * 3);
+        struct client_file *b = script_open(f, ino, O_RDONLY);
+        script_run(f, 200);
         ck_assert_uint_eq(f->open_count, 1);
         client_release(f->client, b);
     }
-    fake_run(f, 200);
+    script_run(f, 200);
     ck_assert_uint_eq(f->open_count, 0);
-    fake_end(f);
+    script_end(f);
 }
 END_TEST
 

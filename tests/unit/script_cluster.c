@@ -1,5 +1,5 @@
-/* fake_cluster.c - a scripted master and chunkservers for tests of the mount's core. */
-#include "tests/unit/fake_cluster.h"
+/* script_cluster.c - a scripted master and chunkservers for tests of the mount's core. */
+#include "tests/unit/script_cluster.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -12,21 +12,21 @@
 
 /* ---------------------------------------------------------------- answers */
 
-static void answer_body(struct fake_link *l, const struct message *m, int status, struct slice body,
-                        struct slice *payload)
+static void answer_body(struct script_link *l, const struct message *m, int status,
+                        struct slice body, struct slice *payload)
 {
-    struct fake_cluster *f = l->server->f;
+    struct script_cluster *f = l->server->f;
     bool master = l->server->id == 0;
     rpc_answer(&l->rpc, &m->head, status, master ? f->index : 0, master ? f->epoch : 0, body,
                payload);
 }
 
-void fake_answer(struct fake_link *l, const struct message *m, int status)
+void script_answer(struct script_link *l, const struct message *m, int status)
 {
     answer_body(l, m, status, (struct slice){0}, NULL);
 }
 
-static struct attr attr_of(const struct fake_file *file)
+static struct attr attr_of(const struct script_file *file)
 {
     return (struct attr){.ino = file->ino,
                          .mode = S_IFREG | 0644,
@@ -36,9 +36,9 @@ static struct attr attr_of(const struct fake_file *file)
                          .mtime = {.sec = (int64_t)file->stamp}};
 }
 
-struct fake_file *fake_file_of(struct fake_cluster *f, uint64_t ino)
+struct script_file *script_file_of(struct script_cluster *f, uint64_t ino)
 {
-    for (int n = 0; n < FAKE_FILES; n++) {
+    for (int n = 0; n < SCRIPT_FILES; n++) {
         if (f->files[n].ino == ino && ino != 0) {
             return &f->files[n];
         }
@@ -46,9 +46,9 @@ struct fake_file *fake_file_of(struct fake_cluster *f, uint64_t ino)
     return NULL;
 }
 
-static struct fake_file *file_named(struct fake_cluster *f, struct bytes name)
+static struct script_file *file_named(struct script_cluster *f, struct bytes name)
 {
-    for (int n = 0; n < FAKE_FILES; n++) {
+    for (int n = 0; n < SCRIPT_FILES; n++) {
         if (f->files[n].ino != 0 && bytes_equal(bytes_str(f->files[n].name), name)) {
             return &f->files[n];
         }
@@ -56,12 +56,12 @@ static struct fake_file *file_named(struct fake_cluster *f, struct bytes name)
     return NULL;
 }
 
-static struct fake_file *file_new(struct fake_cluster *f, struct bytes name)
+static struct script_file *file_new(struct script_cluster *f, struct bytes name)
 {
-    for (int n = 0; n < FAKE_FILES; n++) {
-        struct fake_file *file = &f->files[n];
+    for (int n = 0; n < SCRIPT_FILES; n++) {
+        struct script_file *file = &f->files[n];
         if (file->ino == 0) {
-            *file = (struct fake_file){.ino = 100 + (uint64_t)n, .stamp = ++f->index};
+            *file = (struct script_file){.ino = 100 + (uint64_t)n, .stamp = ++f->index};
             memcpy(file->name, name.data, MIN(name.len, sizeof(file->name) - 1));
             return file;
         }
@@ -69,29 +69,29 @@ static struct fake_file *file_new(struct fake_cluster *f, struct bytes name)
     ck_abort_msg("too many files");
 }
 
-static void chunk_new(struct fake_cluster *f, struct fake_file *file, uint64_t number)
+static void chunk_new(struct script_cluster *f, struct script_file *file, uint64_t number)
 {
-    file->chunks[number] = (struct fake_chunk){.handle = file->ino * 1000 + number,
-                                               .version = ((uint64_t)f->epoch << 32) + 1,
-                                               .trim = NO_TRIM,
-                                               .fresh = true};
+    file->chunks[number] = (struct script_chunk){.handle = file->ino * 1000 + number,
+                                                 .version = ((uint64_t)f->epoch << 32) + 1,
+                                                 .trim = NO_TRIM,
+                                                 .fresh = true};
 }
 
-static void make_replica(struct fake_server *s, uint32_t file, uint32_t chunk)
+static void make_replica(struct script_server *s, uint32_t file, uint32_t chunk)
 {
     if (s->data[file][chunk] == NULL) {
-        s->data[file][chunk] = mem_alloc(FAKE_CHUNK);
+        s->data[file][chunk] = mem_alloc(SCRIPT_CHUNK);
     }
 }
 
 /* The chunk for an answer; the encoded members are in *w. */
-static struct chunk chunk_of(struct fake_cluster *f, const struct fake_file *file, uint64_t number,
-                             struct writer *w)
+static struct chunk chunk_of(struct script_cluster *f, const struct script_file *file,
+                             uint64_t number, struct writer *w)
 {
-    const struct fake_chunk *c = &file->chunks[number];
+    const struct script_chunk *c = &file->chunks[number];
     writer_init(w);
-    for (uint32_t n = 0; n < FAKE_SERVERS; n++) {
-        uint32_t id = (f->primary - 1 + n) % FAKE_SERVERS + 1;
+    for (uint32_t n = 0; n < SCRIPT_SERVERS; n++) {
+        uint32_t id = (f->primary - 1 + n) % SCRIPT_SERVERS + 1;
         char addr[16], label[16];
         snprintf(addr, sizeof(addr), "s%u:1", id);
         snprintf(label, sizeof(label), "host%u", id);
@@ -111,7 +111,7 @@ static struct chunk chunk_of(struct fake_cluster *f, const struct fake_file *fil
 
 /* ---------------------------------------------------------------- master */
 
-static void note_open(struct fake_cluster *f, uint64_t ino)
+static void note_open(struct script_cluster *f, uint64_t ino)
 {
     for (uint32_t n = 0; n < f->open_count; n++) {
         if (f->opens[n] == ino) {
@@ -122,7 +122,7 @@ static void note_open(struct fake_cluster *f, uint64_t ino)
     f->opens[f->open_count++] = ino;
 }
 
-static void note_close(struct fake_cluster *f, uint64_t ino)
+static void note_close(struct script_cluster *f, uint64_t ino)
 {
     for (uint32_t n = 0; n < f->open_count; n++) {
         if (f->opens[n] == ino) {
@@ -132,11 +132,11 @@ static void note_close(struct fake_cluster *f, uint64_t ino)
     }
 }
 
-static void do_attach(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_attach(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
+    struct script_cluster *f = l->server->f;
     if (q->session_attach_req.session != f->session) {
-        fake_answer(l, m, ERR_NO_SESSION);
+        script_answer(l, m, ERR_NO_SESSION);
         return;
     }
     f->open_count = 0;
@@ -146,19 +146,19 @@ static void do_attach(struct fake_link *l, struct message *m, const union op_any
         dec_u64(&r, &ino);
         note_open(f, ino);
     }
-    struct session_attach_rep rep = {.chunk_bytes = FAKE_CHUNK,
-                                     .block_bytes = FAKE_BLOCK,
+    struct session_attach_rep rep = {.chunk_bytes = SCRIPT_CHUNK,
+                                     .block_bytes = SCRIPT_BLOCK,
                                      .session_ms = 6000,
-                                     .request_timeout_ms = FAKE_TIMEOUT_MS};
+                                     .request_timeout_ms = SCRIPT_TIMEOUT_MS};
     answer_body(l, m, 0, RPC_BODY(session_attach_rep, &rep), NULL);
 }
 
-static void do_create(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_create(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    struct fake_file *file = file_named(f, q->create_req.name);
+    struct script_cluster *f = l->server->f;
+    struct script_file *file = file_named(f, q->create_req.name);
     if (file != NULL) {
-        fake_answer(l, m, -EEXIST);
+        script_answer(l, m, -EEXIST);
         return;
     }
     file = file_new(f, q->create_req.name);
@@ -170,14 +170,14 @@ static void do_create(struct fake_link *l, struct message *m, const union op_any
     writer_free(&w);
 }
 
-static void do_locate(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_locate(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    struct fake_file *file = fake_file_of(f, q->locate_req.ino);
+    struct script_cluster *f = l->server->f;
+    struct script_file *file = script_file_of(f, q->locate_req.ino);
     struct writer all, w;
     writer_init(&all);
     for (uint64_t n = q->locate_req.number;
-         n < q->locate_req.number + q->locate_req.count && n < FAKE_CHUNKS; n++) {
+         n < q->locate_req.number + q->locate_req.count && n < SCRIPT_CHUNKS; n++) {
         if (file->chunks[n].handle != 0) {
             struct chunk c = chunk_of(f, file, n, &w);
             enc_chunk(&all, &c);
@@ -189,19 +189,19 @@ static void do_locate(struct fake_link *l, struct message *m, const union op_any
     writer_free(&all);
 }
 
-static void do_grant(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_grant(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    struct fake_file *file = fake_file_of(f, q->grant_req.ino);
+    struct script_cluster *f = l->server->f;
+    struct script_file *file = script_file_of(f, q->grant_req.ino);
     uint64_t number = q->grant_req.number;
-    ck_assert_uint_lt(number, FAKE_CHUNKS);
-    struct fake_chunk *c = &file->chunks[number];
+    ck_assert_uint_lt(number, SCRIPT_CHUNKS);
+    struct script_chunk *c = &file->chunks[number];
     if (c->handle == 0) {
         chunk_new(f, file, number);
     } else if (c->version == q->grant_req.failed_version) {
         c->version++;
         c->fresh = false;
-        for (uint32_t id = 1; id <= FAKE_SERVERS; id++) {
+        for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
             make_replica(&f->servers[id], (uint32_t)(file - f->files), (uint32_t)number);
         }
     }
@@ -211,19 +211,19 @@ static void do_grant(struct fake_link *l, struct message *m, const union op_any 
     writer_free(&w);
 }
 
-static void do_setattr(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_setattr(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    struct fake_file *file = fake_file_of(f, q->setattr_req.ino);
+    struct script_cluster *f = l->server->f;
+    struct script_file *file = script_file_of(f, q->setattr_req.ino);
     file->stamp = ++f->index;
     uint64_t size = q->setattr_req.size;
     if (q->setattr_req.mask & SETATTR_SIZE) {
-        for (uint64_t n = 0; n < FAKE_CHUNKS && size < file->size; n++) {
-            struct fake_chunk *c = &file->chunks[n];
-            if (n * FAKE_CHUNK >= size) {
-                *c = (struct fake_chunk){0};
-            } else if (c->handle != 0 && size < (n + 1) * FAKE_CHUNK) {
-                c->trim = MIN(c->trim, (uint32_t)(size % FAKE_CHUNK));
+        for (uint64_t n = 0; n < SCRIPT_CHUNKS && size < file->size; n++) {
+            struct script_chunk *c = &file->chunks[n];
+            if (n * SCRIPT_CHUNK >= size) {
+                *c = (struct script_chunk){0};
+            } else if (c->handle != 0 && size < (n + 1) * SCRIPT_CHUNK) {
+                c->trim = MIN(c->trim, (uint32_t)(size % SCRIPT_CHUNK));
             }
         }
         file->size = size;
@@ -232,33 +232,33 @@ static void do_setattr(struct fake_link *l, struct message *m, const union op_an
     answer_body(l, m, 0, RPC_BODY(setattr_rep, &rep), NULL);
 }
 
-static void do_next_chunk(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_next_chunk(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_file *file = fake_file_of(l->server->f, q->next_chunk_req.ino);
-    for (uint64_t n = q->next_chunk_req.number; n < FAKE_CHUNKS; n++) {
+    struct script_file *file = script_file_of(l->server->f, q->next_chunk_req.ino);
+    for (uint64_t n = q->next_chunk_req.number; n < SCRIPT_CHUNKS; n++) {
         if (file->chunks[n].handle != 0) {
             struct next_chunk_rep rep = {.number = n};
             answer_body(l, m, 0, RPC_BODY(next_chunk_rep, &rep), NULL);
             return;
         }
     }
-    fake_answer(l, m, -ENXIO);
+    script_answer(l, m, -ENXIO);
 }
 
-static void do_extend(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_extend(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    struct fake_file *file = fake_file_of(f, q->extend_req.ino);
+    struct script_cluster *f = l->server->f;
+    struct script_file *file = script_file_of(f, q->extend_req.ino);
     file->size = MAX(file->size, q->extend_req.end);
     file->stamp = ++f->index;
-    for (uint64_t n = 0; n * FAKE_CHUNK < q->extend_req.end; n++) {
+    for (uint64_t n = 0; n * SCRIPT_CHUNK < q->extend_req.end; n++) {
         file->chunks[n].fresh = false;
     }
     struct extend_rep rep = {.attr = attr_of(file)};
     answer_body(l, m, 0, RPC_BODY(extend_rep, &rep), NULL);
 }
 
-static void do_closes(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_closes(struct script_link *l, struct message *m, const union op_any *q)
 {
     struct reader r = reader_of(q->close_files_req.inodes);
     while (!reader_done(&r)) {
@@ -266,16 +266,16 @@ static void do_closes(struct fake_link *l, struct message *m, const union op_any
         dec_u64(&r, &ino);
         note_close(l->server->f, ino);
     }
-    fake_answer(l, m, 0);
+    script_answer(l, m, 0);
 }
 
-static void answer_master(struct fake_link *l, struct message *m, const union op_any *q)
+static void answer_master(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    struct fake_file *file;
+    struct script_cluster *f = l->server->f;
+    struct script_file *file;
     bool attached = m->head.op < OP_session_attach || m->head.op == OP_session_attach;
     if (!attached && m->head.session != f->session) {
-        fake_answer(l, m, ERR_NO_SESSION);
+        script_answer(l, m, ERR_NO_SESSION);
         return;
     }
     switch (m->head.op) {
@@ -299,7 +299,7 @@ static void answer_master(struct fake_link *l, struct message *m, const union op
     case OP_lookup: {
         file = file_named(f, q->lookup_req.name);
         if (file == NULL) {
-            fake_answer(l, m, -ENOENT);
+            script_answer(l, m, -ENOENT);
             break;
         }
         struct lookup_rep rep = {.attr = attr_of(file)};
@@ -307,13 +307,13 @@ static void answer_master(struct fake_link *l, struct message *m, const union op
         break;
     }
     case OP_getattr: {
-        struct getattr_rep rep = {.attr = attr_of(fake_file_of(f, q->getattr_req.ino))};
+        struct getattr_rep rep = {.attr = attr_of(script_file_of(f, q->getattr_req.ino))};
         answer_body(l, m, 0, RPC_BODY(getattr_rep, &rep), NULL);
         break;
     }
     case OP_open: {
         note_open(f, q->open_req.ino);
-        struct open_rep rep = {.attr = attr_of(fake_file_of(f, q->open_req.ino))};
+        struct open_rep rep = {.attr = attr_of(script_file_of(f, q->open_req.ino))};
         answer_body(l, m, 0, RPC_BODY(open_rep, &rep), NULL);
         break;
     }
@@ -328,8 +328,8 @@ static void answer_master(struct fake_link *l, struct message *m, const union op
         break;
     }
     case OP_trimmed:
-        fake_file_of(f, q->trimmed_req.ino)->chunks[q->trimmed_req.number].trim = NO_TRIM;
-        fake_answer(l, m, 0);
+        script_file_of(f, q->trimmed_req.ino)->chunks[q->trimmed_req.number].trim = NO_TRIM;
+        script_answer(l, m, 0);
         break;
     case OP_locate:
         do_locate(l, m, q);
@@ -350,7 +350,7 @@ static void answer_master(struct fake_link *l, struct message *m, const union op
         do_closes(l, m, q);
         break;
     default: /* renew, report_bad, rename, unlink, session_end: nothing to do */
-        fake_answer(l, m, 0);
+        script_answer(l, m, 0);
     }
 }
 
@@ -361,7 +361,7 @@ static struct writer sums_of(const uint8_t *data, uint32_t offset, uint32_t len)
     struct writer w;
     writer_init(&w);
     for (uint32_t n, at = 0; at < len; at += n) {
-        n = MIN(FAKE_BLOCK - (offset + at) % FAKE_BLOCK, len - at);
+        n = MIN(SCRIPT_BLOCK - (offset + at) % SCRIPT_BLOCK, len - at);
         uint8_t le[4];
         put_le(le, block_sum(data + at, n), 4);
         writer_raw(&w, le, 4);
@@ -370,12 +370,12 @@ static struct writer sums_of(const uint8_t *data, uint32_t offset, uint32_t len)
 }
 
 /* Where a handle's replica is: false if there is no such chunk at that version. */
-static int find_chunk(struct fake_cluster *f, uint64_t handle, uint64_t version, uint32_t *out_file,
-                      uint32_t *out_chunk)
+static int find_chunk(struct script_cluster *f, uint64_t handle, uint64_t version,
+                      uint32_t *out_file, uint32_t *out_chunk)
 {
     *out_file = (uint32_t)(handle / 1000 - 100);
     *out_chunk = (uint32_t)(handle % 1000);
-    const struct fake_chunk *c = &f->files[*out_file].chunks[*out_chunk];
+    const struct script_chunk *c = &f->files[*out_file].chunks[*out_chunk];
     if (c->handle != handle) {
         return ERR_NO_REPLICA;
     }
@@ -383,18 +383,18 @@ static int find_chunk(struct fake_cluster *f, uint64_t handle, uint64_t version,
 }
 
 /* Applies the write on every server. */
-static void apply_write(struct fake_cluster *f, const struct write_req *q, const struct slice *data,
-                        uint32_t file, uint32_t chunk)
+static void apply_write(struct script_cluster *f, const struct write_req *q,
+                        const struct slice *data, uint32_t file, uint32_t chunk)
 {
-    for (uint32_t id = 1; id <= FAKE_SERVERS; id++) {
-        struct fake_server *s = &f->servers[id];
+    for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
+        struct script_server *s = &f->servers[id];
         make_replica(s, file, chunk);
         uint32_t *length = &s->length[file][chunk];
         if (q->kind == WRITE_DATA) {
             memcpy(s->data[file][chunk] + q->offset, slice_data(data), q->length);
             *length = MAX(*length, q->offset + q->length);
         } else if (q->kind == WRITE_TRUNCATE) {
-            memset(s->data[file][chunk] + q->offset, 0, FAKE_CHUNK - q->offset);
+            memset(s->data[file][chunk] + q->offset, 0, SCRIPT_CHUNK - q->offset);
             *length = MIN(*length, q->offset);
         } else {
             memset(s->data[file][chunk] + q->offset, 0, q->length);
@@ -402,9 +402,9 @@ static void apply_write(struct fake_cluster *f, const struct write_req *q, const
     }
 }
 
-static void do_write(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_write(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
+    struct script_cluster *f = l->server->f;
     const struct write_req *req = &q->write_req;
     uint32_t file, chunk;
     int err = find_chunk(f, req->handle, req->version, &file, &chunk);
@@ -417,7 +417,7 @@ static void do_write(struct fake_link *l, struct message *m, const union op_any 
     if (err == 0 && req->kind == WRITE_DATA) {
         ck_assert_uint_eq(m->payload.len, req->length);
         ck_assert_uint_le(req->length, IO_MAX);
-        ck_assert_uint_le(req->offset + req->length, FAKE_CHUNK);
+        ck_assert_uint_le(req->offset + req->length, SCRIPT_CHUNK);
         struct writer w = sums_of(slice_data(&m->payload), req->offset, req->length);
         ck_assert(bytes_equal(writer_bytes(&w), req->sums));
         writer_free(&w);
@@ -429,9 +429,9 @@ static void do_write(struct fake_link *l, struct message *m, const union op_any 
     answer_body(l, m, err, RPC_BODY(write_rep, &rep), NULL);
 }
 
-static void do_read(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_read(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_server *s = l->server;
+    struct script_server *s = l->server;
     const struct read_req *req = &q->read_req;
     uint32_t file, chunk;
     int err = find_chunk(s->f, req->handle, req->version, &file, &chunk);
@@ -439,7 +439,7 @@ static void do_read(struct fake_link *l, struct message *m, const union op_any *
         err = ERR_NO_REPLICA;
     }
     if (err != 0) {
-        fake_answer(l, m, err);
+        script_answer(l, m, err);
         return;
     }
     uint32_t length = s->length[file][chunk];
@@ -456,33 +456,33 @@ static void do_read(struct fake_link *l, struct message *m, const union op_any *
 }
 
 /* Data is what is not zero, looked at in blocks. */
-static void do_seek(struct fake_link *l, struct message *m, const union op_any *q)
+static void do_seek(struct script_link *l, struct message *m, const union op_any *q)
 {
-    struct fake_server *s = l->server;
+    struct script_server *s = l->server;
     const struct seek_req *req = &q->seek_req;
     uint32_t file, chunk;
     int err = find_chunk(s->f, req->handle, req->version, &file, &chunk);
     if (err != 0 || s->data[file][chunk] == NULL) {
-        fake_answer(l, m, err != 0 ? err : ERR_NO_REPLICA);
+        script_answer(l, m, err != 0 ? err : ERR_NO_REPLICA);
         return;
     }
     uint32_t at = req->offset, length = s->length[file][chunk];
-    for (; at < length; at = (at / FAKE_BLOCK + 1) * FAKE_BLOCK) {
-        const uint8_t *block = s->data[file][chunk] + at / FAKE_BLOCK * FAKE_BLOCK;
-        bool zero = block[0] == 0 && memcmp(block, block + 1, FAKE_BLOCK - 1) == 0;
+    for (; at < length; at = (at / SCRIPT_BLOCK + 1) * SCRIPT_BLOCK) {
+        const uint8_t *block = s->data[file][chunk] + at / SCRIPT_BLOCK * SCRIPT_BLOCK;
+        bool zero = block[0] == 0 && memcmp(block, block + 1, SCRIPT_BLOCK - 1) == 0;
         if (zero == req->hole) {
             break;
         }
     }
     if (at >= length && !req->hole) {
-        fake_answer(l, m, -ENXIO);
+        script_answer(l, m, -ENXIO);
         return;
     }
     struct seek_rep rep = {.offset = at >= length ? MAX(length, req->offset) : at};
     answer_body(l, m, 0, RPC_BODY(seek_rep, &rep), NULL);
 }
 
-static void answer_chunkserver(struct fake_link *l, struct message *m, const union op_any *q)
+static void answer_chunkserver(struct script_link *l, struct message *m, const union op_any *q)
 {
     uint32_t file, chunk;
     int err;
@@ -504,30 +504,30 @@ static void answer_chunkserver(struct fake_link *l, struct message *m, const uni
         break;
     case OP_sync:
         err = find_chunk(l->server->f, q->sync_req.handle, q->sync_req.version, &file, &chunk);
-        fake_answer(l, m, err);
+        script_answer(l, m, err);
         break;
     default:
-        fake_answer(l, m, ERR_UNKNOWN_OP);
+        script_answer(l, m, ERR_UNKNOWN_OP);
     }
 }
 
 /* ---------------------------------------------------------------- requests and connections */
 
-static void note(struct fake_link *l, const struct message *m, const union op_any *q)
+static void note(struct script_link *l, const struct message *m, const union op_any *q)
 {
-    struct fake_cluster *f = l->server->f;
-    ck_assert_uint_lt(f->log_count, FAKE_LOG);
-    struct fake_request *r = &f->log[f->log_count++];
-    *r = (struct fake_request){.op = m->head.op,
-                               .server = l->server->id,
-                               .session = m->head.session,
-                               .sequence = m->head.sequence,
-                               .acked = m->head.acked,
-                               .at_ns = f->sim->now_ns};
+    struct script_cluster *f = l->server->f;
+    ck_assert_uint_lt(f->log_count, SCRIPT_LOG);
+    struct script_request *r = &f->log[f->log_count++];
+    *r = (struct script_request){.op = m->head.op,
+                                 .server = l->server->id,
+                                 .session = m->head.session,
+                                 .sequence = m->head.sequence,
+                                 .acked = m->head.acked,
+                                 .at_ns = f->sim->now_ns};
     switch (m->head.op) {
     case OP_write:
         r->ino = q->write_req.ino;
-        r->offset = q->write_req.number * FAKE_CHUNK + q->write_req.offset;
+        r->offset = q->write_req.number * SCRIPT_CHUNK + q->write_req.offset;
         r->length = q->write_req.length;
         break;
     case OP_extend:
@@ -551,13 +551,13 @@ static void note(struct fake_link *l, const struct message *m, const union op_an
 
 static void on_request(void *owner, struct rpc *r, struct message *m)
 {
-    struct fake_link *l = owner;
+    struct script_link *l = owner;
     (void)r;
     union op_any q;
     ck_assert_int_eq(op_info_of(m->head.op)->req_decode(slice_bytes(&m->body), &q), 0);
     note(l, m, &q);
-    struct fake_cluster *f = l->server->f;
-    if (f->hook != NULL && f->hook(f, l, m) == FAKE_DONE) {
+    struct script_cluster *f = l->server->f;
+    if (f->hook != NULL && f->hook(f, l, m) == SCRIPT_DONE) {
         return;
     }
     if (l->server->id == 0) {
@@ -569,7 +569,7 @@ static void on_request(void *owner, struct rpc *r, struct message *m)
 
 static void on_close(void *owner, struct rpc *r, int err)
 {
-    struct fake_link *l = owner;
+    struct script_link *l = owner;
     (void)r;
     (void)err;
     list_remove(&l->link);
@@ -580,18 +580,18 @@ static const struct rpc_events events = {.on_request = on_request, .on_close = o
 
 static void on_accept(void *owner, struct env_conn *c)
 {
-    struct fake_server *s = owner;
-    struct fake_link *l = mem_new(struct fake_link);
+    struct script_server *s = owner;
+    struct script_link *l = mem_new(struct script_link);
     l->server = s;
     list_push_back(&s->links, &l->link);
     rpc_init(&l->rpc, &s->process->env, &events, l);
     rpc_accept(&l->rpc, c);
 }
 
-void fake_cut(struct fake_cluster *f, uint32_t server)
+void script_cut(struct script_cluster *f, uint32_t server)
 {
     for (struct list *e; (e = list_pop_front(&f->servers[server].links)) != NULL;) {
-        struct fake_link *l = list_entry(e, struct fake_link, link);
+        struct script_link *l = list_entry(e, struct script_link, link);
         rpc_close(&l->rpc);
         mem_free(l);
     }
@@ -605,15 +605,15 @@ static void on_ready(void *owner, int status)
     *(bool *)owner = true;
 }
 
-struct fake_cluster *fake_start(const struct client_config *cfg)
+struct script_cluster *script_start(const struct client_config *cfg)
 {
-    struct fake_cluster *f = mem_new(struct fake_cluster);
+    struct script_cluster *f = mem_new(struct script_cluster);
     f->sim = sim_create(1);
     f->primary = 1;
     f->epoch = 3;
     f->index = 10;
-    for (uint32_t id = 0; id <= FAKE_SERVERS; id++) {
-        struct fake_server *s = &f->servers[id];
+    for (uint32_t id = 0; id <= SCRIPT_SERVERS; id++) {
+        struct script_server *s = &f->servers[id];
         char name[16], addr[20];
         snprintf(name, sizeof(name), id == 0 ? "m" : "s%u", id);
         snprintf(addr, sizeof(addr), "%s:1", name);
@@ -631,30 +631,30 @@ struct fake_cluster *fake_start(const struct client_config *cfg)
     f->client = client_create(&f->mount->env, &own);
     bool ready = false;
     client_start(f->client, on_ready, &ready);
-    fake_run(f, 1000);
+    script_run(f, 1000);
     ck_assert(ready);
     return f;
 }
 
-void fake_end(struct fake_cluster *f)
+void script_end(struct script_cluster *f)
 {
     client_destroy(f->client);
-    for (uint32_t id = 0; id <= FAKE_SERVERS; id++) {
-        fake_cut(f, id);
-        for (int n = 0; n < FAKE_FILES * FAKE_CHUNKS; n++) {
-            mem_free(f->servers[id].data[n / FAKE_CHUNKS][n % FAKE_CHUNKS]);
+    for (uint32_t id = 0; id <= SCRIPT_SERVERS; id++) {
+        script_cut(f, id);
+        for (int n = 0; n < SCRIPT_FILES * SCRIPT_CHUNKS; n++) {
+            mem_free(f->servers[id].data[n / SCRIPT_CHUNKS][n % SCRIPT_CHUNKS]);
         }
     }
     sim_destroy(f->sim);
     mem_free(f);
 }
 
-void fake_run(struct fake_cluster *f, uint32_t ms)
+void script_run(struct script_cluster *f, uint32_t ms)
 {
     sim_run_for(f->sim, ms * NS_PER_MS);
 }
 
-uint32_t fake_count(const struct fake_cluster *f, uint16_t op)
+uint32_t script_count(const struct script_cluster *f, uint16_t op)
 {
     uint32_t count = 0;
     for (uint32_t n = 0; n < f->log_count; n++) {
@@ -663,7 +663,8 @@ uint32_t fake_count(const struct fake_cluster *f, uint16_t op)
     return count;
 }
 
-const struct fake_request *fake_request(const struct fake_cluster *f, uint16_t op, uint32_t want)
+const struct script_request *script_request(const struct script_cluster *f, uint16_t op,
+                                            uint32_t want)
 {
     for (uint32_t n = 0; n < f->log_count; n++) {
         if (f->log[n].op == op && want-- == 0) {
@@ -673,18 +674,18 @@ const struct fake_request *fake_request(const struct fake_cluster *f, uint16_t o
     ck_abort_msg("no such %s", op_name(op));
 }
 
-uint64_t fake_make(struct fake_cluster *f, const char *name, uint32_t size, uint8_t fill)
+uint64_t script_make(struct script_cluster *f, const char *name, uint32_t size, uint8_t fill)
 {
-    struct fake_file *file = file_new(f, bytes_str(name));
+    struct script_file *file = file_new(f, bytes_str(name));
     uint32_t place = (uint32_t)(file - f->files);
     file->size = size;
-    for (uint32_t n = 0; n * FAKE_CHUNK < size; n++) {
+    for (uint32_t n = 0; n * SCRIPT_CHUNK < size; n++) {
         chunk_new(f, file, n);
         file->chunks[n].fresh = false;
-        for (uint32_t id = 1; id <= FAKE_SERVERS; id++) {
-            struct fake_server *s = &f->servers[id];
-            uint32_t len = MIN((uint32_t)FAKE_CHUNK, size - n * FAKE_CHUNK);
-            s->data[place][n] = mem_alloc(FAKE_CHUNK);
+        for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
+            struct script_server *s = &f->servers[id];
+            uint32_t len = MIN((uint32_t)SCRIPT_CHUNK, size - n * SCRIPT_CHUNK);
+            s->data[place][n] = mem_alloc(SCRIPT_CHUNK);
             memset(s->data[place][n], fill, len);
             s->length[place][n] = len;
         }
@@ -696,7 +697,7 @@ uint64_t fake_make(struct fake_cluster *f, const char *name, uint32_t size, uint
 
 static void call_done(struct client_call *k)
 {
-    struct fake_call *c = k->owner;
+    struct script_call *c = k->owner;
     ck_assert(!c->over);
     c->over = true;
     c->data = slice_ref(&k->data);
@@ -706,7 +707,7 @@ static void call_done(struct client_call *k)
     }
 }
 
-void fake_call_init(struct fake_call *c)
+void script_call_init(struct script_call *c)
 {
     memset(c, 0, sizeof(*c));
     c->k.done = call_done;
@@ -715,81 +716,81 @@ void fake_call_init(struct fake_call *c)
 
 static bool is_over(void *owner)
 {
-    return ((struct fake_call *)owner)->over;
+    return ((struct script_call *)owner)->over;
 }
 
-int fake_wait(struct fake_cluster *f, struct fake_call *c)
+int script_wait(struct script_cluster *f, struct script_call *c)
 {
     ck_assert(sim_run_until(f->sim, is_over, c, 60 * SECOND));
     return c->k.status;
 }
 
-void fake_call_drop(struct fake_call *c)
+void script_call_drop(struct script_call *c)
 {
     slice_drop(&c->data);
 }
 
-struct client_file *fake_create(struct fake_cluster *f, const char *name)
+struct client_file *script_create(struct script_cluster *f, const char *name)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_create_file(f->client, &c.k, ROOT_INO, bytes_str(name), 0644, 0, 0, 2);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     return c.k.file;
 }
 
-struct client_file *fake_open(struct fake_cluster *f, uint64_t ino, int flags)
+struct client_file *script_open(struct script_cluster *f, uint64_t ino, int flags)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_open(f->client, &c.k, ino, flags);
-    ck_assert_int_eq(fake_wait(f, &c), 0);
+    ck_assert_int_eq(script_wait(f, &c), 0);
     return c.k.file;
 }
 
-int fake_write(struct fake_cluster *f, struct client_file *file, uint64_t offset, uint32_t len,
-               uint8_t fill)
+int script_write(struct script_cluster *f, struct client_file *file, uint64_t offset, uint32_t len,
+                 uint8_t fill)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     uint8_t *data = mem_alloc(len);
     memset(data, fill, len);
     client_write(f->client, &c.k, file, offset, bytes_of(data, len), false, false);
     ck_assert(!c.over); /* done never runs from inside the function that started the call */
-    int status = fake_wait(f, &c);
+    int status = script_wait(f, &c);
     mem_free(data);
     return status;
 }
 
-int fake_flush(struct fake_cluster *f, struct client_file *file)
+int script_flush(struct script_cluster *f, struct client_file *file)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_flush(f->client, &c.k, file);
-    return fake_wait(f, &c);
+    return script_wait(f, &c);
 }
 
-int fake_fsync(struct fake_cluster *f, struct client_file *file)
+int script_fsync(struct script_cluster *f, struct client_file *file)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_fsync(f->client, &c.k, file, false);
-    return fake_wait(f, &c);
+    return script_wait(f, &c);
 }
 
-int64_t fake_read(struct fake_cluster *f, struct client_file *file, uint64_t offset, uint32_t len,
-                  uint8_t fill)
+int64_t script_read(struct script_cluster *f, struct client_file *file, uint64_t offset,
+                    uint32_t len, uint8_t fill)
 {
-    struct fake_call c;
-    fake_call_init(&c);
+    struct script_call c;
+    script_call_init(&c);
     client_read(f->client, &c.k, file, offset, len);
-    int status = fake_wait(f, &c);
+    int status = script_wait(f, &c);
     int64_t got = status != 0 ? status : (int64_t)c.data.len;
     for (uint32_t n = 0; n < c.data.len; n++) {
         if (slice_data(&c.data)[n] != fill) { /* an assertion for each byte takes long */
             ck_abort_msg("byte %u is %u, not %u", n, slice_data(&c.data)[n], fill);
         }
     }
-    fake_call_drop(&c);
+    script_call_drop(&c);
     return got;
 }
