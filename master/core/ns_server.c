@@ -11,7 +11,9 @@ static size_t put_text(uint8_t *p, struct bytes text)
 {
     uint32_t len = MIN(text.len, (uint32_t)ADDR_LEN_MAX);
     size_t n = put_varint(p, len);
-    memcpy(p + n, text.data, len);
+    if (len > 0) {
+        memcpy(p + n, text.data, len);
+    }
     return n + len;
 }
 

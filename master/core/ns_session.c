@@ -42,7 +42,9 @@ static void session_save(struct ns *ns, const struct session_row *s)
     struct row_key key = row_key_u64(s->session);
     put_le(row, s->nonce, 8);
     size_t n = 8 + put_varint(row + 8, s->acked);
-    memcpy(row + n, s->host.data, s->host.len);
+    if (s->host.len > 0) {
+        memcpy(row + n, s->host.data, s->host.len);
+    }
     store_put(ns->store, TABLE_SESSION, row_key_bytes(&key), bytes_of(row, n + s->host.len));
 }
 

@@ -72,7 +72,7 @@ struct byte_reader {
 
 static inline struct byte_reader byte_reader_of(struct bytes b)
 {
-    return (struct byte_reader){b.data, b.data + b.len, false};
+    return (struct byte_reader){b.data, b.len > 0 ? b.data + b.len : b.data, false};
 }
 
 static inline size_t byte_reader_left(const struct byte_reader *r)

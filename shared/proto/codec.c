@@ -119,7 +119,7 @@ void enc_list(struct writer *w, const struct bytes *v)
 
 struct reader reader_of(struct bytes b)
 {
-    return (struct reader){b.data, b.data + b.len, 0, UINT32_MAX};
+    return (struct reader){b.data, b.len > 0 ? b.data + b.len : b.data, 0, UINT32_MAX};
 }
 
 static uint64_t fail(struct reader *r)
