@@ -28,7 +28,8 @@ pid_of() {
     '' | *[!0-9]*) return 1 ;;
     esac
     # A process that ended but was not waited for has an empty command line.
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -e "$(mark "$1")" || return 1
+    [ -r "/proc/$pid/cmdline" ] || return 1
+    { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF -e "$(mark "$1")" || return 1
     echo "$pid"
 }
 
@@ -52,7 +53,7 @@ as_root() {
 
 # unmount [lazy]
 unmount() {
-    as_root timeout 10 umount ${1:+-l} "$MNT" 2>/dev/null
+    as_root timeout 5 umount ${1:+-l} "$MNT" 2>/dev/null
 }
 
 # wait_gone NAME SECONDS

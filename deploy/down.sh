@@ -5,15 +5,14 @@ set -eu
 
 # Programs that are just leaving the mount get ten seconds, then it is taken from under them.
 clear_mount() {
-    tries=20
+    end=$(($(date +%s) + 10))
     while is_mounted; do
-        if [ $tries = 0 ] || ! pid_of fuse >/dev/null; then
+        if [ "$(date +%s)" -ge $end ] || ! pid_of fuse >/dev/null; then
             unmount lazy || { echo "down: $MNT cannot be unmounted" >&2; return 1; }
             echo "  $MNT was busy: unmounted lazily"
             return
         fi
         unmount && return
-        tries=$((tries - 1))
         sleep 0.5
     done
 }
@@ -40,7 +39,7 @@ stop() { # stop NAME: it has been told to end
 failed=0
 if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted && mount_is_dead; }; then
     clear_mount || failed=1
-    wait_gone fuse 5 || signal TERM fuse
+    wait_gone fuse 3 || signal TERM fuse
     stop fuse
 fi
 names=
