@@ -115,7 +115,7 @@ static void apply(struct fixture *f, enum op_code op, const union op_any *rec, u
     if (ns_apply_record(f->replay, &r, &why) != 0) {
         ck_abort_msg("replay: %s", why.text);
     }
-    ck_assert_uint_eq(store_hash(f->store), store_hash(f->replay_store));
+    MUST(store_hash(f->store) == store_hash(f->replay_store));
     writer_free(&body);
 }
 
@@ -125,8 +125,8 @@ int fixture_do(struct fixture *f, enum op_code op, const union op_any *req)
     f->scratch.len = 0;
     uint64_t before = store_hash(f->store);
     int err = ns_prepare(f->ns, op, req, &f->scratch, &rec, &f->depends);
-    ck_assert_uint_eq(before, store_hash(f->store));
-    ck_assert(err <= 0);
+    MUST(before == store_hash(f->store));
+    MUST(err <= 0);
     if (err == 0) {
         apply(f, op, &rec, f->session, f->session != 0 ? ++f->sequence : 0);
     }
@@ -176,7 +176,7 @@ uint64_t open_session(struct fixture *f, uint64_t nonce)
 uint64_t find(struct fixture *f, uint64_t parent, const char *name)
 {
     int err = ASK(f, lookup, .parent = parent, .name = N(name));
-    ck_assert(err == 0 || err == -ENOENT);
+    MUST(err == 0 || err == -ENOENT);
     return err == 0 ? f->rep.lookup_rep.attr.ino : 0;
 }
 
@@ -184,7 +184,7 @@ struct attr attr(struct fixture *f, uint64_t ino)
 {
     struct attr a = {0};
     int err = ns_attr(f->ns, ino, &a);
-    ck_assert(err == 0 || err == -ENOENT);
+    MUST(err == 0 || err == -ENOENT);
     return a;
 }
 
@@ -192,7 +192,7 @@ struct ns_chunk chunk(struct fixture *f, uint64_t ino, uint64_t number)
 {
     struct ns_chunk k = {0};
     int err = ns_chunk_get(f->ns, ino, number, &k);
-    ck_assert(err == 0 || err == -ENOENT);
+    MUST(err == 0 || err == -ENOENT);
     if (err != 0) {
         k.handle = 0;
     }
@@ -229,12 +229,12 @@ void bump_chunk(struct fixture *f, uint64_t ino, uint64_t number)
 
 void extend(struct fixture *f, uint64_t ino, uint64_t end)
 {
-    ck_assert_int_eq(DO(f, extend, .ino = ino, .end = end), 0);
+    MUST(DO(f, extend, .ino = ino, .end = end) == 0);
 }
 
 void truncate_to(struct fixture *f, uint64_t ino, uint64_t size)
 {
-    ck_assert_int_eq(DO(f, setattr, .ino = ino, .mask = SETATTR_SIZE, .size = size), 0);
+    MUST(DO(f, setattr, .ino = ino, .mask = SETATTR_SIZE, .size = size) == 0);
 }
 
 void hold(struct fixture *f, uint64_t ino, uint64_t session)

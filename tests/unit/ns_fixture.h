@@ -6,10 +6,9 @@
 #ifndef TESTS_UNIT_NS_FIXTURE_H
 #define TESTS_UNIT_NS_FIXTURE_H
 
-#include <check.h>
-
 #include "master/core/ns.h"
 #include "tests/sim/sim_env.h"
+#include "tests/unit/unit.h"
 
 enum { FIXTURE_CHUNK = 64 * 1024, FIXTURE_HOLDS = 16 };
 

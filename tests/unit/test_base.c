@@ -9,8 +9,7 @@
 #include "shared/base/mem.h"
 #include "shared/base/timer_heap.h"
 #include "tests/sim/sim.h"
-
-#include <check.h>
+#include "tests/unit/unit.h"
 
 Suite *suite_base(void);
 
@@ -26,7 +25,7 @@ static struct item *map_find(const struct hmap *m, uint64_t hash, uint32_t key)
 {
     for (struct hmap_node *n = hmap_first(m, hash); n != NULL; n = hmap_next(n)) {
         struct item *it = container_of(n, struct item, node);
-        ck_assert_uint_eq(n->hash, hash);
+        MUST(n->hash == hash);
         if (it->key == key) {
             return it;
         }
@@ -49,7 +48,7 @@ static void check_hmap(uint64_t seed, unsigned hash_bits)
         uint64_t hash = hmap_hash_u64(key) >> (64 - hash_bits);
         struct item *it = &items[key];
         it->key = key;
-        ck_assert_ptr_eq(map_find(&m, hash, key), it->in ? it : NULL);
+        MUST(map_find(&m, hash, key) == (it->in ? it : NULL));
         if (it->in && sim_chance(&r, 2, 3)) {
             hmap_remove(&m, &it->node);
             it->in = false;
@@ -59,18 +58,18 @@ static void check_hmap(uint64_t seed, unsigned hash_bits)
             it->in = true;
             count++;
         }
-        ck_assert_uint_eq(m.count, count);
+        MUST(m.count == count);
     }
     size_t seen = 0;
     hmap_for_each (n, &m) {
         struct item *it = container_of(n, struct item, node);
-        ck_assert(it->in);
+        MUST(it->in);
         it->in = false;
         seen++;
         hmap_remove(&m, n); /* allowed while the walk stands on it */
     }
-    ck_assert_uint_eq(seen, count);
-    ck_assert_uint_eq(m.count, 0);
+    MUST(seen == count);
+    MUST(m.count == 0);
     ck_assert_ptr_null(hmap_begin(&m));
     hmap_close(&m);
 }
@@ -188,7 +187,7 @@ START_TEST(timers_come_in_order)
         struct env_timer *want = NULL;
         size_t armed = 0;
         for (size_t j = 0; j < TIMERS; j++) {
-            ck_assert_int_eq(timers[j].place != 0, set_at[j] != 0);
+            MUST((timers[j].place != 0) == (set_at[j] != 0));
             armed += set_at[j] != 0;
             if (set_at[j] != 0 &&
                 (want == NULL || timers[j].at_ns < want->at_ns ||
@@ -196,8 +195,8 @@ START_TEST(timers_come_in_order)
                 want = &timers[j];
             }
         }
-        ck_assert_uint_eq(h.count, armed);
-        ck_assert_ptr_eq(timer_heap_first(&h), want);
+        MUST(h.count == armed);
+        MUST(timer_heap_first(&h) == want);
         if (what == 3 && want != NULL) {
             timer_heap_stop(&h, want);
             set_at[want - timers] = 0;
@@ -301,13 +300,13 @@ START_TEST(streamed_sums_are_equal)
     for (int round = 0; round < 50; round++) {
         size_t at = 0;
         block_stream_reset(s);
-        ck_assert_uint_eq(block_stream_sum(s), block_sum(block, 0));
+        MUST(block_stream_sum(s) == block_sum(block, 0));
         while (at < sizeof(block)) {
             size_t n = sim_below(&r, 9000);
             n = MIN(n, sizeof(block) - at);
             block_stream_add(s, block + at, n);
             at += n;
-            ck_assert_uint_eq(block_stream_sum(s), block_sum(block, at));
+            MUST(block_stream_sum(s) == block_sum(block, at));
         }
     }
     block_stream_free(s);

@@ -7,8 +7,8 @@
 #include "shared/proto/frame.h"
 #include "shared/proto/schema.h"
 #include "tests/sim/sim.h"
+#include "tests/unit/unit.h"
 
-#include <check.h>
 #include <msgpack.h>
 #include <stdlib.h>
 
@@ -25,7 +25,7 @@ struct fill {
 static struct bytes random_bytes(struct fill *f, uint32_t min, uint32_t max)
 {
     uint32_t len = (uint32_t)sim_between(&f->r, min, sim_chance(&f->r, 1, 8) ? max : MIN(max, 20));
-    ck_assert_uint_le(f->used + len, sizeof(f->pool));
+    MUST(f->used + len <= sizeof(f->pool));
     uint8_t *at = f->pool + f->used;
     for (uint32_t i = 0; i < len; i++) {
         at[i] = (uint8_t)sim_rand64(&f->r);
@@ -241,13 +241,13 @@ static void check_round_trip(const struct part *p, struct fill *f)
         p->fill(f, &in);
         p->encode(&w, &in);
         memset(&out, 0xa5, sizeof(out));
-        ck_assert_int_eq(p->decode(writer_bytes(&w), &out), 0);
-        ck_assert(p->same(&in, &out));
+        MUST(p->decode(writer_bytes(&w), &out) == 0);
+        MUST(p->same(&in, &out));
         p->encode(&again, &out);
-        ck_assert(bytes_equal(writer_bytes(&w), writer_bytes(&again)));
+        MUST(bytes_equal(writer_bytes(&w), writer_bytes(&again)));
         struct printer printer = {text, sizeof(text)};
         p->print(&printer, &out);
-        ck_assert_uint_lt(strlen(text), sizeof(text));
+        MUST(strlen(text) < sizeof(text));
         writer_free(&w);
         writer_free(&again);
     }
@@ -276,7 +276,7 @@ START_TEST(every_struct_round_trips)
         enc_##name(&w, &in);                                                                       \
         struct reader r = reader_of(writer_bytes(&w));                                             \
         dec_##name(&r, &out);                                                                      \
-        ck_assert(r.err == 0 && reader_done(&r) && same_##name(&in, &out));                        \
+        MUST(r.err == 0 && reader_done(&r) && same_##name(&in, &out));                             \
     }
 #define FIELD(owner, field, type, doc)
 #define ENDSTRUCT(name)
@@ -297,13 +297,13 @@ static void check_cut(const struct part *p, struct fill *f)
     p->fill(f, &in);
     p->encode(&w, &in);
     struct bytes all = writer_bytes(&w);
-    ck_assert_int_eq(decode_copy(p, all.data, all.len), 0);
+    MUST(decode_copy(p, all.data, all.len) == 0);
     for (uint32_t len = 0; len < all.len; len++) {
-        ck_assert_int_eq(decode_copy(p, all.data, len), ERR_PROTOCOL);
+        MUST(decode_copy(p, all.data, len) == ERR_PROTOCOL);
     }
     writer_raw(&w, "\xc0", 1); /* and nothing may follow */
     all = writer_bytes(&w);
-    ck_assert_int_eq(decode_copy(p, all.data, all.len), ERR_PROTOCOL);
+    MUST(decode_copy(p, all.data, all.len) == ERR_PROTOCOL);
     writer_free(&w);
 }
 
@@ -384,14 +384,14 @@ static void check_hostile(const struct part *p, struct fill *f)
         {"\x9f\xc1", 2},
     };
     for (size_t i = 0; i < COUNT_OF(hostile); i++) {
-        ck_assert_int_eq(decode_copy(p, hostile[i].data, hostile[i].len), ERR_PROTOCOL);
+        MUST(decode_copy(p, hostile[i].data, hostile[i].len) == ERR_PROTOCOL);
     }
     /* Arrays and maps in one another as deep as bytes allow. */
     static uint8_t deep[100000];
     memset(deep, 0x91, sizeof(deep));
-    ck_assert_int_eq(decode_copy(p, deep, sizeof(deep)), ERR_PROTOCOL);
+    MUST(decode_copy(p, deep, sizeof(deep)) == ERR_PROTOCOL);
     memset(deep, 0x81, sizeof(deep));
-    ck_assert_int_eq(decode_copy(p, deep, sizeof(deep)), ERR_PROTOCOL);
+    MUST(decode_copy(p, deep, sizeof(deep)) == ERR_PROTOCOL);
     /* Messages with some bits changed: refused, or something else that encodes again. */
     static union op_any m, out;
     for (int i = 0; i < 50; i++) {
@@ -406,7 +406,7 @@ static void check_hostile(const struct part *p, struct fill *f)
         }
         if (p->decode(writer_bytes(&w), &out) == 0) {
             p->encode(&again, &out);
-            ck_assert_int_eq(p->decode(writer_bytes(&again), &m), 0);
+            MUST(p->decode(writer_bytes(&again), &m) == 0);
         }
         writer_free(&w);
         writer_free(&again);
@@ -507,32 +507,32 @@ static void compare_element(struct bytes in, const msgpack_object *o)
     uint64_t u;
     dec_u64(&r, &u);
     bool is_u = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER;
-    ck_assert_int_eq(r.err == 0, is_u);
-    ck_assert(!is_u || u == o->via.u64);
+    MUST((r.err == 0) == is_u);
+    MUST(!is_u || u == o->via.u64);
     r = reader_of(in);
     uint32_t small;
     dec_u32(&r, &small);
-    ck_assert_int_eq(r.err == 0, is_u && o->via.u64 <= UINT32_MAX);
+    MUST((r.err == 0) == (is_u && o->via.u64 <= UINT32_MAX));
     r = reader_of(in);
     int64_t i;
     dec_i64(&r, &i);
     bool is_i = (is_u && o->via.u64 <= INT64_MAX) || o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER;
-    ck_assert_int_eq(r.err == 0, is_i);
-    ck_assert(!is_i || i == o->via.i64);
+    MUST((r.err == 0) == is_i);
+    MUST(!is_i || i == o->via.i64);
     r = reader_of(in);
     bool flag;
     dec_flag(&r, &flag);
-    ck_assert_int_eq(r.err == 0, o->type == MSGPACK_OBJECT_BOOLEAN);
-    ck_assert(r.err != 0 || flag == o->via.boolean);
+    MUST((r.err == 0) == (o->type == MSGPACK_OBJECT_BOOLEAN));
+    MUST(r.err != 0 || flag == o->via.boolean);
     r = reader_of(in);
     struct bytes b;
     dec_bytes(&r, &b);
-    ck_assert_int_eq(r.err == 0, o->type == MSGPACK_OBJECT_BIN);
-    ck_assert(r.err != 0 || bytes_equal(b, bytes_of(o->via.bin.ptr, o->via.bin.size)));
+    MUST((r.err == 0) == (o->type == MSGPACK_OBJECT_BIN));
+    MUST(r.err != 0 || bytes_equal(b, bytes_of(o->via.bin.ptr, o->via.bin.size)));
     r = reader_of(in);
     reader_array(&r);
-    ck_assert_int_eq(r.err == 0, o->type == MSGPACK_OBJECT_ARRAY);
-    ck_assert(r.err != 0 || r.left == o->via.array.size);
+    MUST((r.err == 0) == (o->type == MSGPACK_OBJECT_ARRAY));
+    MUST(r.err != 0 || r.left == o->via.array.size);
 }
 
 START_TEST(reads_what_msgpack_reads)
@@ -549,9 +549,8 @@ START_TEST(reads_what_msgpack_reads)
         pack_random(&f, &p, 4);
         msgpack_unpacked_init(&got);
         size_t off = 0;
-        ck_assert_int_eq(msgpack_unpack_next(&got, out.data, out.size, &off),
-                         MSGPACK_UNPACK_SUCCESS);
-        ck_assert_uint_eq(off, out.size);
+        MUST(msgpack_unpack_next(&got, out.data, out.size, &off) == MSGPACK_UNPACK_SUCCESS);
+        MUST(off == out.size);
         compare_element(bytes_of(out.data, out.size), &got.data);
         /* Inside an array it is skipped whole. */
         struct writer w;
@@ -561,7 +560,7 @@ START_TEST(reads_what_msgpack_reads)
         struct reader r = reader_of(writer_bytes(&w));
         uint32_t outer = reader_array(&r);
         reader_array_end(&r, outer);
-        ck_assert(r.err == 0 && r.at == r.end);
+        MUST(r.err == 0 && r.at == r.end);
         writer_free(&w);
         msgpack_unpacked_destroy(&got);
         msgpack_sbuffer_destroy(&out);
@@ -589,8 +588,8 @@ START_TEST(skips_what_msgpack_skips)
         struct reader r = reader_of(bytes_of(data, len));
         uint32_t outer = reader_array(&r);
         reader_array_end(&r, outer);
-        ck_assert_int_eq(r.err == 0, good);
-        ck_assert(!good || r.at == data + off);
+        MUST((r.err == 0) == good);
+        MUST(!good || r.at == data + off);
         msgpack_unpacked_destroy(&got);
     }
 }

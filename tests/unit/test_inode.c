@@ -4,8 +4,8 @@
 #include "master/core/inode.h"
 #include "master/core/row_key.h"
 #include "tests/sim/sim.h"
+#include "tests/unit/unit.h"
 
-#include <check.h>
 #include <stdio.h>
 
 Suite *suite_inode(void);
@@ -199,11 +199,11 @@ START_TEST(any_inode_round_trips)
         uint8_t row[INODE_ROW_MAX], again[INODE_ROW_MAX];
         struct inode in = random_inode(&r), out;
         uint32_t len = inode_pack(&in, row);
-        ck_assert_int_eq(inode_unpack(bytes_of(row, len), 5, &out), 0);
+        MUST(inode_unpack(bytes_of(row, len), 5, &out) == 0);
         ck_assert_mem_eq(&in, &out, sizeof(in));
         /* Cut short, it is refused: a row says where it ends. */
         uint32_t cut = (uint32_t)sim_below(&r, len);
-        ck_assert_int_eq(inode_unpack(bytes_of(row, cut), 5, &out), ERR_CORRUPT);
+        MUST(inode_unpack(bytes_of(row, cut), 5, &out) == ERR_CORRUPT);
         /* Damaged, it is refused or means something else, and packs again without harm. */
         row[sim_below(&r, len)] ^= (uint8_t)(1u << sim_below(&r, 8));
         if (inode_unpack(bytes_of(row, len), 5, &out) == 0) {
@@ -230,7 +230,7 @@ START_TEST(random_bytes_do_no_harm)
         uint32_t key_len = (uint32_t)sim_below(&r, len + 1);
         if (dirent_unpack(bytes_of(row, key_len), bytes_of(row + key_len, len - key_len), &d) ==
             0) {
-            ck_assert(d.name.len > 0 && d.name.len <= NAME_LEN_MAX);
+            MUST(d.name.len > 0 && d.name.len <= NAME_LEN_MAX);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* test_ns_model.c - random operations against a model that is as naive as can be: flat arrays of inodes and
  * entries, everything counted anew each time. */
 #include "tests/unit/ns_fixture.h"
+#include "tests/unit/unit.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -183,9 +184,9 @@ static void op_make(struct model *m)
         type = S_IFLNK;
         break;
     }
-    ck_assert_int_eq(got, want);
+    MUST(got == want);
     if (got == 0) {
-        ck_assert_uint_eq(ino, m->top + 1);
+        MUST(ino == m->top + 1);
         m->top = ino;
         m->inode[ino] = (struct m_inode){.exists = true, .type = type};
         m->inode[ino].chunk[0] = type == S_IFREG;
@@ -207,7 +208,7 @@ static void op_link(struct model *m)
     } else if (want == 0 && count_links(m, ino) == 0) {
         want = -ENOENT;
     }
-    ck_assert_int_eq(DO(m->f, link, .ino = ino, .parent = dir, .name = N(n.text)), want);
+    MUST(DO(m->f, link, .ino = ino, .parent = dir, .name = N(n.text)) == want);
     if (want == 0) {
         add_entry(m, dir, n.text, ino);
     }
@@ -230,7 +231,7 @@ static void op_remove(struct model *m, bool rmdir)
     }
     int got = rmdir ? DO(m->f, rmdir, .parent = dir, .name = N(n.text))
                     : DO(m->f, unlink, .parent = dir, .name = N(n.text));
-    ck_assert_int_eq(got, want);
+    MUST(got == want);
     if (want == 0) {
         e->used = false;
         settle(m, e->ino);
@@ -275,7 +276,7 @@ static void op_rename(struct model *m)
     int want = rename_status(m, from_dir, from, to_dir, to, flags);
     int got = DO(m->f, rename, .parent = from_dir, .name = N(a.text), .new_parent = to_dir,
                  .new_name = N(b.text), .flags = flags);
-    ck_assert_int_eq(got, want);
+    MUST(got == want);
     if (want != 0 || (to != NULL && from->ino == to->ino)) {
         return;
     }
@@ -314,7 +315,7 @@ static void op_size(struct model *m, bool extending)
     int want = !in->exists ? -ENOENT : is_dir(m, ino) ? -EISDIR : in->type != S_IFREG ? -EINVAL : 0;
     if (!extending) {
         int got = DO(m->f, setattr, .ino = ino, .mask = SETATTR_SIZE, .size = size);
-        ck_assert_int_eq(got, want);
+        MUST(got == want);
         if (want == 0 && size <= in->size) {
             cut(m, ino, size);
         } else if (want == 0) {
@@ -322,7 +323,7 @@ static void op_size(struct model *m, bool extending)
         }
         return;
     }
-    ck_assert_int_eq(DO(m->f, extend, .ino = ino, .end = size), want);
+    MUST(DO(m->f, extend, .ino = ino, .end = size) == want);
     if (want == 0) {
         in->size = MAX(in->size, size);
         for (unsigned i = 0; i < CHUNKS; i++) {
@@ -421,15 +422,15 @@ static void compare_chunks(struct model *m, uint64_t ino, const struct attr *a)
     uint64_t bytes = 0;
     for (unsigned i = 0; i < CHUNKS; i++) {
         struct ns_chunk k = chunk(m->f, ino, i);
-        ck_assert_int_eq(k.handle != 0, in->chunk[i]);
+        MUST((k.handle != 0) == in->chunk[i]);
         uint64_t start = (uint64_t)i * FIXTURE_CHUNK;
         if (in->chunk[i]) {
-            ck_assert_int_eq(k.bound, in->bound[i]);
-            ck_assert(k.trim == NO_TRIM || k.trim < FIXTURE_CHUNK);
+            MUST(k.bound == in->bound[i]);
+            MUST(k.trim == NO_TRIM || k.trim < FIXTURE_CHUNK);
             bytes += in->size > start ? MIN(in->size - start, (uint64_t)FIXTURE_CHUNK) : 0;
         }
     }
-    ck_assert_uint_eq(a->blocks, (bytes + 511) / 512);
+    MUST(a->blocks == (bytes + 511) / 512);
 }
 
 static void compare(struct model *m)
@@ -437,22 +438,22 @@ static void compare(struct model *m)
     for (uint64_t ino = 1; ino <= m->top; ino++) {
         const struct m_inode *in = &m->inode[ino];
         struct attr a = attr(m->f, ino);
-        ck_assert_int_eq(a.ino != 0, in->exists);
+        MUST((a.ino != 0) == in->exists);
         if (!in->exists) {
             continue;
         }
-        ck_assert_uint_eq(a.mode & S_IFMT, in->type);
-        ck_assert_uint_eq(a.nlink, count_links(m, ino));
+        MUST((a.mode & S_IFMT) == in->type);
+        MUST(a.nlink == count_links(m, ino));
         if (in->type == S_IFREG) {
-            ck_assert_uint_eq(a.size, in->size);
+            MUST(a.size == in->size);
             compare_chunks(m, ino, &a);
         } else if (is_dir(m, ino)) {
-            ck_assert_uint_eq(a.size, count_entries(m, ino));
+            MUST(a.size == count_entries(m, ino));
         }
     }
     for (int i = 0; i < ENTRIES; i++) {
         if (m->entry[i].used) {
-            ck_assert_uint_eq(find(m->f, m->entry[i].dir, m->entry[i].name), m->entry[i].ino);
+            MUST(find(m->f, m->entry[i].dir, m->entry[i].name) == m->entry[i].ino);
         }
     }
     fixture_check(m->f);
