@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { JOBS = 2, SEED_SECONDS_MAX = 300, OPS_MIN = 500, FAULTS_MEAN_MIN = 5, TWICE_EVERY = 100 };
+enum { JOBS = 2, SEED_SECONDS_MAX = 120, OPS_MIN = 500, FAULTS_MEAN_MIN = 5, TWICE_EVERY = 100 };
+#define DATA_BYTES_MAX (1ull << 30)
 
 struct job {
     pid_t pid; /* 0 = none */
@@ -28,9 +30,17 @@ struct totals {
     uint64_t few_ops; /* seeds below OPS_MIN */
 };
 
+/* A core that runs away ends its seed, not the machine. */
+static void limit_this_process(void)
+{
+    struct rlimit data = {DATA_BYTES_MAX, DATA_BYTES_MAX};
+    (void)setrlimit(RLIMIT_DATA, &data);
+    alarm(SEED_SECONDS_MAX);
+}
+
 static void child(uint64_t seed, int fd)
 {
-    alarm(SEED_SECONDS_MAX);
+    limit_this_process();
     struct run_result r = run_seed(seed, false);
     if (seed % TWICE_EVERY == 0) {
         struct run_result again = run_seed(seed, false);
@@ -189,6 +199,7 @@ int main(int argc, char **argv)
         }
     }
     if (one) {
+        limit_this_process();
         struct run_result r = run_seed(start, trace);
         printf("seed %llu: %llu operations, %llu events, hash %016llx\n1 passed, 0 failed\n",
                (unsigned long long)start, (unsigned long long)r.ops, (unsigned long long)r.events,
