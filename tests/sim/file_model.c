@@ -152,8 +152,9 @@ void file_model_write(struct file_model *f, uint64_t off, const uint8_t *data, u
 
 void file_model_truncate(struct file_model *f, uint64_t size, uint64_t now_ns)
 {
-    if (size < f->size) {
-        change(f, size, NULL, f->unit_count * UNIT_BYTES - size, now_ns);
+    uint64_t known = f->unit_count * UNIT_BYTES;
+    if (size < f->size && size < known) {
+        change(f, size, NULL, known - size, now_ns);
     }
     set_size(f, size);
 }
