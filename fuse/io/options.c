@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shared/base/mem.h"
+
 const char options_usage[] =
     "usage: gfs-fuse HOST[:PORT][,HOST[:PORT]...]:/ DIR [-f] [-o OPTION[,OPTION...]]\n"
     "  -f                 stay in the foreground\n"
@@ -161,28 +163,32 @@ static int set_word(struct options *o, const char *word, struct why *why)
     return why_set(why, -EINVAL, "unknown mount option '%s'", word);
 }
 
-/* One -o argument. `list` is cut at its commas. */
-static int take_option_list(struct options *o, char *list, struct why *why)
+/* One option; it is cut at its '='. */
+static int take_option(struct options *o, char *one, struct why *why)
 {
-    char *rest = list;
-    char *one;
-    while ((one = strsep(&rest, ",")) != NULL) {
-        char *eq = strchr(one, '=');
-        int err = 0;
-        if (one[0] == '\0') {
-            continue;
-        }
-        if (eq == NULL || starts_with(one, "x-") || starts_with(one, "user=")) {
-            err = starts_with(one, "user=") ? 0 : set_word(o, one, why);
-        } else {
-            *eq = '\0';
-            err = set_value(o, one, eq + 1, why);
-        }
-        if (err != 0) {
-            return err;
-        }
+    char *eq = strchr(one, '=');
+    if (one[0] == '\0' || starts_with(one, "user=")) {
+        return 0;
     }
-    return 0;
+    if (eq == NULL || starts_with(one, "x-")) {
+        return set_word(o, one, why);
+    }
+    *eq = '\0';
+    return set_value(o, one, eq + 1, why);
+}
+
+/* One -o argument. The arguments themselves stay whole: they are what ps shows. */
+static int take_option_list(struct options *o, const char *list, struct why *why)
+{
+    char *copy = mem_dup(list, strlen(list));
+    char *rest = copy;
+    char *one;
+    int err = 0;
+    while (err == 0 && (one = strsep(&rest, ",")) != NULL) {
+        err = take_option(o, one, why);
+    }
+    mem_free(copy);
+    return err;
 }
 
 /* True if `master` ends in ":PORT"; the colons of a bracketed IPv6 address do not count. */

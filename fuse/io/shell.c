@@ -147,6 +147,28 @@ static void mount_now(struct shell *s)
     }
 }
 
+static void on_first_root(struct client_call *k)
+{
+    struct shell *s = k->owner;
+    if (k->status == 0) {
+        inode_refs_learn(&s->inodes, &k->attr, 0);
+    }
+}
+
+static void on_first_statfs(struct client_call *k)
+{
+    (void)k; /* the core remembers it */
+}
+
+/* What umount(8) asks before it unmounts must be known should the cluster be away then. */
+static void learn_root(struct shell *s)
+{
+    s->first_root = (struct client_call){.done = on_first_root, .owner = s};
+    s->first_statfs = (struct client_call){.done = on_first_statfs, .owner = s};
+    client_getattr(s->client, &s->first_root, ROOT_INO);
+    client_statfs(s->client, &s->first_statfs);
+}
+
 static void on_client_ready(void *owner, int status)
 {
     struct shell *s = owner;
@@ -162,6 +184,7 @@ static void on_client_ready(void *owner, int status)
     }
     s->is_connected = true;
     uv_timer_stop(&s->deadline);
+    learn_root(s);
     if (s->session == NULL) {
         mount_now(s);
     }

@@ -36,6 +36,8 @@ struct shell {
     uv_signal_t on_int;
     uv_timer_t deadline; /* of connecting, later of stopping */
     uv_work_t unmount;
+    struct client_call first_root;
+    struct client_call first_statfs;
     int unmount_err;
     int minor; /* device number of the mount; negative = unknown */
     bool is_connected;
