@@ -20,7 +20,7 @@
 #include "shared/base/list.h"
 #include "shared/env/rpc.h"
 
-enum { GRANTS_MAX = 8192, GRANT_WAITERS_MAX = 65536, REPAIRS_MAX = 64, COPIES_PER_SERVER = 2 };
+enum { GRANTS_MAX = 8192, GRANT_WAITERS_MAX = 65536, REPAIRS_MAX = 64, COPIES_PER_SERVER = 4 };
 
 struct master;
 struct peer;

@@ -1,5 +1,5 @@
-/* driver.c - runs a fuzz target without libFuzzer: the files named on the command line, then examples
- * of the target itself with seeded mutations. Usage: fuzz_x [-r RUNS] [FILE...] */
+/* driver.c - runs a fuzz target without libFuzzer: the files named on the command line, then
+ * examples of the target itself with seeded mutations. Usage: fuzz_x [-r RUNS] [FILE...] */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* fuzz_ops.c - every decoder of every operation: byte 0 picks the operation, byte 1 request, record or
- * answer, the rest is the body. What decodes must encode, decode again and print. */
+/* fuzz_ops.c - every decoder of every operation: byte 0 picks the operation, byte 1 request, record
+ * or answer, the rest is the body. What decodes must encode, decode again and print. */
 #include "shared/base/invariant.h"
 #include "shared/proto/schema.h"
 #include "tests/fuzz/fuzz.h"
@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     writer_init(&w2);
     encode[part](&w, &m);
     memset(&again, 0, sizeof(again));
-    /* A name that was missing decodes as empty and is refused the second time: that is an error too. */
+    /* A name that was missing decodes as empty and is refused the second time: that is an error
+     * too. */
     if (decode[part](writer_bytes(&w), &again) == 0) {
         encode[part](&w2, &again);
         ASSERT(bytes_equal(writer_bytes(&w), writer_bytes(&w2)));
