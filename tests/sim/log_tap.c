@@ -11,6 +11,8 @@ struct log_tap {
     uint64_t cap;
     uint64_t last;
     uint64_t certain;
+    void (*each)(void *owner, const struct record *r);
+    void *owner;
     char wrong[256];
 };
 
@@ -69,6 +71,15 @@ static void note(struct log_tap *t, const struct record *r)
     *to = *r;
     to->body.data = mem_dup(r->body.data, r->body.len);
     t->last = r->index;
+    if (t->each != NULL) {
+        t->each(t->owner, to);
+    }
+}
+
+void log_tap_tell(struct log_tap *t, void (*each)(void *owner, const struct record *r), void *owner)
+{
+    t->each = each;
+    t->owner = owner;
 }
 
 void log_tap_write(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,

@@ -18,6 +18,10 @@ void log_tap_free(struct log_tap *t);
 void log_tap_write(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
                    bool completed);
 
+/* each(owner, record) runs for every record that was not seen before. */
+void log_tap_tell(struct log_tap *t, void (*each)(void *owner, const struct record *r),
+                  void *owner);
+
 uint64_t log_tap_certain(const struct log_tap *t); /* highest index known to be durable */
 uint64_t log_tap_last(const struct log_tap *t);    /* highest index written */
 /* The record at an index 1..last; NULL if it was never seen. */

@@ -75,9 +75,10 @@ static void check_replica(struct world *w, const struct chunk_truth *c, uint32_t
     if (first->handle == 0) {
         *first = r;
     } else if (r.digest != first->digest || r.length != first->length) {
-        world_fail(w, "chunk %llu of inode %llu: replicas differ (lengths %u and %u)",
-                   (unsigned long long)c->handle, (unsigned long long)c->ino, first->length,
-                   r.length);
+        world_fail(
+            w, "chunk %llu of inode %llu version %llx: replicas differ (lengths %u and %u at %s)",
+            (unsigned long long)c->handle, (unsigned long long)c->ino,
+            (unsigned long long)c->version, first->length, r.length, s->process->name);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define MASTER_ADDR "10.0.0.1:9400"
@@ -178,6 +179,22 @@ uint32_t world_power_losses(void *world, uint64_t since_ns)
     return n;
 }
 
+static void say_record(void *owner, const struct record *r)
+{
+    char text[512];
+    struct printer p = {text, sizeof(text)};
+    union op_any rec;
+    const struct op_info *info = op_info_of(r->type);
+    text[0] = 0;
+    memset(&rec, 0, sizeof(rec));
+    if (info != NULL && info->rec_decode(r->body, &rec) == 0) {
+        info->rec_print(&p, &rec);
+    }
+    world_say(owner, "record %llu session %llu sequence %llu: %s %s", (unsigned long long)r->index,
+              (unsigned long long)r->session, (unsigned long long)r->sequence, op_name(r->type),
+              text);
+}
+
 /* Each seed has a world of its own: slow or quick network and disks, small or large log segments. */
 static void draw_world(struct world *w)
 {
@@ -212,6 +229,9 @@ struct world *world_new(uint64_t seed, bool trace)
     list_init(&w->actors);
     draw_world(w);
     w->tap = log_tap_new();
+    if (trace) {
+        log_tap_tell(w->tap, say_record, w);
+    }
     w->history = history_new(w);
     w->data = data_files_new(w);
     for (uint32_t i = 0; i < WORLD_SERVERS; i++) {

@@ -65,7 +65,7 @@ struct world {
     struct history *history;
     struct data_files *data;
     struct list actors;
-    uint64_t meta_dir; /* inode of the directory all metadata programs share */
+    uint64_t meta_dir;   /* inode of the directory all metadata programs share */
     uint32_t ops_wanted; /* actors go on until so many operations were started */
     uint32_t ops;
     bool healing; /* no more faults, no more new work */
