@@ -121,7 +121,7 @@ struct uv_env {
 /* True if one more line about a peer may be logged now. */
 bool uv_net_log_allowed(struct uv_env *e);
 
-/* Sets a descriptor flag pair every socket of ours has. */
+/* The clock of timers. */
 uint64_t uv_mono_ns(void);
 
 /* ---------------------------------------------------------------- connections */
