@@ -23,9 +23,11 @@ static struct chunkserver *server_of(const struct part *p)
     return servers_get(&p->grant->m->servers, p->server);
 }
 
-static bool provisional(const struct grant *g)
+/* Nothing but its first version ever was: a member without a replica holds the chunk as it was made, empty. If
+ * others have more, it copies from them. */
+static bool may_be_empty(const struct grant *g)
 {
-    return g->row.fresh && !g->row.bound;
+    return g->row.fresh;
 }
 
 /* An answer that says: what was to be prepared is not here, or not to be believed. It serves nothing. */
@@ -334,6 +336,7 @@ static void pulled(struct rpc_call *c)
         env_log(g->m->env, LOG_WARN, "chunk %016llx: server %u could not copy from server %u: %s",
                 (unsigned long long)g->handle, p->server, g->parts[g->source].server,
                 err_text(p->status));
+        g->no_room |= p->status == -ENOSPC;
     }
     if (--g->asked == 0) {
         log_version(g);
@@ -412,7 +415,21 @@ static int state_rank(uint32_t state)
     }
 }
 
-static bool better(const struct replica *a, const struct replica *b)
+/* Prepared members that hold the same bytes as this one. */
+static uint32_t agreeing(const struct grant *g, const struct replica *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        n += p->state == PART_READY && !p->added && p->replica.digest == r->digest &&
+             p->replica.length == r->length;
+    }
+    return n;
+}
+
+/* Acknowledged bytes are on every member that lost nothing: of replicas with as many mutations, those that agree
+ * are believed. */
+static bool better(const struct grant *g, const struct replica *a, const struct replica *b)
 {
     if (state_rank(a->state) != state_rank(b->state)) {
         return state_rank(a->state) > state_rank(b->state);
@@ -422,6 +439,9 @@ static bool better(const struct replica *a, const struct replica *b)
     }
     if (a->mutation != b->mutation) {
         return a->mutation > b->mutation;
+    }
+    if (agreeing(g, a) != agreeing(g, b)) {
+        return agreeing(g, a) > agreeing(g, b);
     }
     return a->length > b->length;
 }
@@ -433,7 +453,7 @@ static uint32_t best_source(const struct grant *g)
     for (uint32_t i = 0; i < g->part_count; i++) {
         const struct part *p = &g->parts[i];
         if (p->state == PART_READY && !p->added &&
-            (best == UINT32_MAX || better(&p->replica, &g->parts[best].replica))) {
+            (best == UINT32_MAX || better(g, &p->replica, &g->parts[best].replica))) {
             best = i;
         }
     }
@@ -551,7 +571,7 @@ static void prepare(struct grant *g)
                                   .number = g->number,
                                   .old = any ? 0 : g->row.version,
                                   .version = p->leave ? leaving : g->version,
-                                  .make = provisional(g) && !p->leave ? 2 : p->added};
+                                  .make = may_be_empty(g) && !p->leave ? 2 : p->added};
         ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);
     }
     ASSERT(g->asked > 0);
@@ -565,12 +585,17 @@ static void filled(struct rpc_call *c)
     struct grant *g = p->grant;
     struct pull_rep rep;
     int status = RPC_REPLY(pull, c, &rep);
+    uint32_t from = g->fill_from;
     g->asked--;
     grant_fill_done(g);
     g->fill_from = 0;
     if (status != 0) {
         env_log(g->m->env, LOG_WARN, "chunk %016llx: filling a replica on server %u failed: %s",
                 (unsigned long long)g->handle, g->add, err_text(status));
+        if (replica_is_lost(status) || status == ERR_CHECKSUM || status == ERR_SUSPECT) {
+            /* Perhaps the source is not what it was thought to be: it is asked. */
+            set_note(g, from, g->row.version, NOTE_SUSPECT);
+        }
         grant_end(g, status);
         return;
     }

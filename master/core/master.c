@@ -138,7 +138,9 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
     }
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
-        bool left_out = reading && usable > 0 && unusable(m, row, row->members[i], now);
+        /* That a first version has no replica means nothing before every member has said so. */
+        bool left_out =
+            reading && usable > 0 && !row->fresh && unusable(m, row, row->members[i], now);
         if (s != NULL && !left_out) {
             struct server field = server_as_field(s);
             enc_server(w, &field);

@@ -54,6 +54,7 @@ void report_end(struct master *m, struct chunkserver *s); /* the server is gone 
 void report_part(struct master *m, struct peer *p, struct message *msg);
 /* One slice of all reports; true if there is more to do now. */
 bool report_slice(struct master *m);
-void report_bad(struct master *m, const struct report_bad_req *req, const char *from);
+/* sure: the server that holds it says so. */
+void report_bad(struct master *m, const struct report_bad_req *req, bool sure, const char *from);
 
 #endif

@@ -200,14 +200,15 @@ static void missing(struct master *m, struct chunkserver *s, const struct ns_chu
     }
 }
 
-void report_bad(struct master *m, const struct report_bad_req *req, const char *from)
+void report_bad(struct master *m, const struct report_bad_req *req, bool sure, const char *from)
 {
     struct ns_chunk row;
     env_log(m->env, LOG_WARN, "chunk %016llx: block %u on server %u is bad, says %s",
             (unsigned long long)req->handle, req->block, req->server, from);
     if (ns_chunk_get(m->ns, req->ino, req->number, &row) == 0 && row.handle == req->handle &&
         row.version == req->version && is_member(&row, req->server)) {
-        set_note(m, &row, req->server, NOTE_BAD);
+        /* A mount may be mistaken: the server is asked. */
+        set_note(m, &row, req->server, sure ? NOTE_BAD : NOTE_SUSPECT);
         repair_touch(m);
     }
 }

@@ -401,7 +401,7 @@ bool service_client(struct peer *p, struct message *msg)
             protocol_error(p, &msg->head);
             return true;
         }
-        report_bad(p->m, &bad, "a mount");
+        report_bad(p->m, &bad, false, "a mount");
         master_answer(p, &msg->head, 0, 0, (struct slice){0});
         return true;
     case OP_status:

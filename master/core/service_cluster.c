@@ -139,7 +139,8 @@ bool service_cluster(struct peer *p, struct message *msg)
             service_close_soon(p);
             return true;
         }
-        report_bad(p->m, &bad, p->server != NULL ? p->server->addr : "a chunkserver");
+        report_bad(p->m, &bad, p->server != NULL && p->server->id == bad.server,
+                   p->server != NULL ? p->server->addr : "a chunkserver");
         answer_status(p, &msg->head, 0);
         return true;
     default:
