@@ -261,14 +261,17 @@ const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *
         uint64_t n = MIN(len - at, UNIT_BYTES - in);
         struct unit *u = unit_at(f, (off + at) / UNIT_BYTES);
         if (!unit_fits(f, u, in, data + at, n)) {
+            static const uint8_t zeros[UNIT_BYTES];
+            const uint8_t *newest = u->count > 0 ? u->versions[u->count - 1].data : zeros;
             uint8_t got[UNIT_BYTES] = {0};
             char is[128];
-            char want[128] = "zeros";
+            char want[128];
             memcpy(got + in, data + at, n);
-            describe(is, sizeof(is), got, in);
-            if (u->count > 0) {
-                describe(want, sizeof(want), u->versions[u->count - 1].data, in);
+            for (; n > 1 && got[in] == newest[in]; in++, at++) { /* to the first that differs */
+                n--;
             }
+            describe(is, sizeof(is), got, in);
+            describe(want, sizeof(want), newest, in);
             snprintf(f->text, sizeof(f->text),
                      "file %u offset %llu (unit %llu, %llu bytes): read %s, wanted %s "
                      "(%u versions, %d of them possible)",
