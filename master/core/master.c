@@ -133,6 +133,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
 {
     uint64_t now = env_mono_ns(m->env);
     uint32_t usable = 0;
+    bool whole = true;
     for (uint32_t i = 0; i < row->member_count; i++) {
         usable += !unusable(m, row, row->members[i], now);
     }
@@ -141,21 +142,25 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         /* That a first version has no replica means nothing before every member has said so. */
         bool left_out =
             reading && usable > 0 && !row->fresh && unusable(m, row, row->members[i], now);
-        if (s != NULL && !left_out) {
-            struct server field = server_as_field(s);
-            enc_server(w, &field);
+        if (s == NULL || left_out) {
+            whole = false;
+            continue;
         }
+        struct server field = server_as_field(s);
+        enc_server(w, &field);
     }
     const struct chunkserver *primary = servers_get(&m->servers, row->members[0]);
     bool live = primary != NULL && server_alive(primary, now);
-    *out = (struct chunk){.ino = row->ino,
-                          .number = row->number,
-                          .handle = row->handle,
-                          .version = row->version,
-                          .trim = row->trim,
-                          .fresh = row->fresh && !row->bound,
-                          .primary = live || !reading ? row->members[0] : 0,
-                          .members = writer_bytes(w)};
+    *out = (struct chunk){
+        .ino = row->ino,
+        .number = row->number,
+        .handle = row->handle,
+        .version = row->version,
+        .trim = row->trim,
+        .fresh = row->fresh && !row->bound,
+        /* Who writes must name every member: a list cut for readers names no primary. */
+        .primary = !reading || (live && whole) ? row->members[0] : 0,
+        .members = writer_bytes(w)};
 }
 
 /* ---------------------------------------------------------------- periodic work */
