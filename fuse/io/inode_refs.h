@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "shared/base/hmap.h"
 #include "shared/proto/schema.h"
@@ -19,6 +20,7 @@ struct inode_ref {
     uint64_t lookups; /* as the kernel counts them */
     uint32_t files;   /* open files */
     uint32_t writers; /* of these, those opened for writing */
+    pid_t reopener;   /* thread that was told to look an unlinked file's path up again; 0 = none */
     bool told;        /* `last` was given to the kernel with a lifetime above zero */
     struct attr last; /* newest attributes seen */
 };

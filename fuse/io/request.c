@@ -27,6 +27,9 @@ static bool should_cancel(const struct request *r, uint64_t waited_ns)
     if (r->was_interrupted && caller_must_die(thread)) {
         return true;
     }
+    if (r->has_fallback && client_waiting(r->shell->client)) {
+        return true;
+    }
     if (!r->is_flush) {
         return false;
     }
@@ -110,6 +113,7 @@ static struct request *take(struct shell *s, fuse_req_t fuse, void (*answer)(str
     r->answer = answer;
     r->was_interrupted = false;
     r->is_flush = false;
+    r->has_fallback = false;
     r->was_cancelled = false;
     r->file = NULL;
     r->held = NULL;
@@ -146,6 +150,7 @@ struct request *request_chain(struct request *r, void (*answer)(struct request *
     n->started_ns = r->started_ns;
     n->was_interrupted = r->was_interrupted;
     n->is_flush = r->is_flush;
+    n->has_fallback = r->has_fallback;
     n->ino = r->ino;
     n->offset = r->offset;
     n->size = r->size;

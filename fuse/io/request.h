@@ -33,6 +33,8 @@ struct request {
     uint64_t started_ns;
     bool was_interrupted;
     bool is_flush;
+    bool
+        has_fallback; /* the answer can do without the cluster: cancelled as soon as that is away */
     bool was_cancelled;
 
     /* Of the handlers. */

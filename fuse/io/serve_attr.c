@@ -126,20 +126,37 @@ void serve_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f
     fuse_reply_none(req);
 }
 
+static void reply_remembered_root(struct shell *s, fuse_req_t req)
+{
+    struct attr *last = &inode_refs_find(&s->inodes, ROOT_INO)->last;
+    struct stat st;
+    serve_fill_stat(&st, last);
+    st.st_mode = last->mode != 0 ? last->mode : S_IFDIR | 0755;
+    fuse_reply_attr(req, &st, 0.0);
+}
+
+static void answer_root(struct request *r)
+{
+    if (r->call.status == 0) {
+        serve_answer_attr(r);
+        return;
+    }
+    reply_remembered_root(r->shell, r->fuse);
+    request_end(r);
+}
+
 /* With the cluster away the root still answers from memory, so that unmounting never waits. */
 void serve_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct shell *s = shell_of(req);
+    bool is_root = ino == ROOT_INO;
     (void)fi;
-    if (ino == ROOT_INO && client_waiting(s->client)) {
-        struct attr *last = &inode_refs_find(&s->inodes, ROOT_INO)->last;
-        struct stat st;
-        serve_fill_stat(&st, last);
-        st.st_mode = last->mode != 0 ? last->mode : S_IFDIR | 0755;
-        fuse_reply_attr(req, &st, 0.0);
+    if (is_root && client_waiting(s->client)) {
+        reply_remembered_root(s, req);
         return;
     }
-    struct request *r = request_begin(req, ino, serve_answer_attr);
+    struct request *r = request_begin(req, ino, is_root ? answer_root : serve_answer_attr);
+    r->has_fallback = is_root;
     client_getattr(s->client, &r->call, ino);
 }
 

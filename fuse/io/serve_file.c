@@ -55,6 +55,20 @@ static void fill_info(struct fuse_file_info *fi, const struct request *r, struct
     fi->noflush = !f->is_writer; /* nothing to push at close, and locks are the kernel's own */
 }
 
+/* The path may lead to this unlinked file only because the kernel still trusts a name that another mount has
+ * given to a new file: the kernel looks the path up once more. A thread that comes back means this file, by
+ * /proc/self/fd. */
+static bool must_look_up_again(struct request *r, struct inode_ref *ref)
+{
+    pid_t thread = fuse_req_ctx(r->fuse)->pid;
+    if (ref == NULL || r->call.attr.nlink > 0) {
+        return false;
+    }
+    bool again = ref->reopener != thread;
+    ref->reopener = again ? thread : 0;
+    return again;
+}
+
 static void answer_open(struct request *r)
 {
     struct shell *s = r->shell;
@@ -62,9 +76,14 @@ static void answer_open(struct request *r)
         request_fail_inode(r, r->call.status);
         return;
     }
+    struct inode_ref *ref = inode_refs_find(&s->inodes, r->ino);
+    if (must_look_up_again(r, ref)) {
+        client_release(s->client, r->call.file);
+        request_fail(r, -ESTALE);
+        return;
+    }
     /* Another mount may have changed the file since the kernel was told its attributes: it must not read
      * by an old size. Dropping attributes alone never waits for anything in the kernel. */
-    struct inode_ref *ref = inode_refs_find(&s->inodes, r->ino);
     if (ref != NULL && inode_ref_is_outdated(ref, &r->call.attr)) {
         ref->told = false;
         fuse_lowlevel_notify_inval_inode(s->session, r->ino, -1, 0);
