@@ -63,6 +63,7 @@ struct sim_event {
 };
 
 struct sim_process;
+struct message;
 
 /* Ranges of chance; sim_create fills in defaults, the owner may change them before processes start.
  */
@@ -97,6 +98,9 @@ struct sim {
     int log_level;      /* lowest level printed; above LOG_ERROR = nothing */
     /* A simulated process called env_die; must not return. NULL: print and abort. */
     void (*on_die)(struct sim *s, struct sim_process *p, const char *reason);
+    /* A frame arrives; for traces, may be NULL. */
+    void (*on_frame)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                     const struct message *m);
     void *owner;        /* the creator's */
     char real_base[64]; /* directory for files of libraries; empty until it is needed */
 };

@@ -226,6 +226,9 @@ static void on_frame(struct env_conn *c, struct item *i)
     sim_note(c->sim, 'M' | (uint64_t)c->process->number << 8 | (uint64_t)m.head.op << 32,
              get_le(i->header + 80, 8), m.payload.len);
     i->body = i->payload = (struct slice){0};
+    if (c->sim->on_frame != NULL) {
+        c->sim->on_frame(c->sim, c->peer != NULL ? c->peer->process : NULL, c->process, &m);
+    }
     if (c->events->on_message != NULL) {
         c->events->on_message(c->owner, c, &m);
     }

@@ -195,6 +195,28 @@ static void say_record(void *owner, const struct record *r)
               text);
 }
 
+static void say_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                      const struct message *m)
+{
+    char text[512];
+    struct printer p = {text, sizeof(text)};
+    union op_any any;
+    const struct op_info *info = op_info_of(m->head.op);
+    bool reply = m->head.flags & FRAME_REPLY;
+    text[0] = 0;
+    memset(&any, 0, sizeof(any));
+    if (info == NULL || m->head.op == OP_heartbeat || m->head.op == OP_session_renew) {
+        return;
+    }
+    int err = (reply ? info->rep_decode : info->req_decode)(slice_bytes(&m->body), &any);
+    if (err == 0) {
+        (reply ? info->rep_print : info->req_print)(&p, &any);
+    }
+    world_say(s->owner, "  %s -> %s #%llu %s %s%s [%u]", from ? from->name : "?", to->name,
+              (unsigned long long)m->head.request_id, reply ? "answer" : "asks",
+              reply && m->head.status != 0 ? err_name(m->head.status) : "", text, m->payload.len);
+}
+
 /* Each seed has a world of its own: slow or quick network and disks, small or large log segments. */
 static void draw_world(struct world *w)
 {
@@ -231,6 +253,7 @@ struct world *world_new(uint64_t seed, bool trace)
     w->tap = log_tap_new();
     if (trace) {
         log_tap_tell(w->tap, say_record, w);
+        w->sim->on_frame = say_frame;
     }
     w->history = history_new(w);
     w->data = data_files_new(w);
