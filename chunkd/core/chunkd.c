@@ -322,7 +322,7 @@ void chunkd_found_bad(struct chunkd *c, struct local_replica *r, uint32_t block)
             "chunk %016llx block %u: bytes do not match their checksum (server %u, file %llu)",
             (unsigned long long)r->handle, block, c->label.server, (unsigned long long)r->ino);
     replica_mark_bad(r, block);
-    registration_report_bad(&c->master, r, block);
+    registration_report_bad(&c->master, r, c->label.server, block);
 }
 
 /* ---------------------------------------------------------------- space */

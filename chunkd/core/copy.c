@@ -1,6 +1,6 @@
 /* copy.c - pull: makes a replica equal to a peer's by copying the blocks that differ.
  *
- *   start -> (CLONING and dirty, durable) -> the source's vector of sums -> same length -> own bytes checked, unless the
+ *   start -> the source's vector of sums -> (CLONING and dirty, durable) -> same length -> own bytes checked, unless the
  *   sums in memory are known to be true -> differing blocks copied, two requests in flight -> data and sums durable
  *
  * While it runs and until it is activated the replica is CLONING: its bytes need not match its sums, so what an
@@ -326,18 +326,15 @@ static int take_vector(struct pull_request *p, struct rpc_call *call)
     return err;
 }
 
-static void vector_received(struct rpc_call *call)
+static void state_durable(struct meta_wait *w)
 {
-    struct pull_request *p = container_of(call, struct pull_request, call);
+    struct pull_request *p = container_of(w, struct pull_request, wait);
     struct local_replica *r = p->op.replica;
-    int err = r->dropped ? ERR_NO_REPLICA : take_vector(p, call);
-    if (err == 0) {
-        err = replica_open(r, r->length == 0);
-        if (err != 0 && err != -ENOSPC) {
+    int err = r->dropped ? ERR_NO_REPLICA : replica_open(r, r->length == 0);
+    if (err != 0) {
+        if (err != -ENOSPC && err != ERR_NO_REPLICA) {
             replica_mark_failed(r, err);
         }
-    }
-    if (err != 0) {
         finish(p, err);
         return;
     }
@@ -350,9 +347,28 @@ static void vector_received(struct rpc_call *call)
     env_disk_submit(r->table->env, &p->disk);
 }
 
-static void state_durable(struct meta_wait *w)
+/* Nothing of the replica was touched until here: a copy there is no room for leaves it as it was. */
+static void vector_received(struct rpc_call *call)
 {
-    struct pull_request *p = container_of(w, struct pull_request, wait);
+    struct pull_request *p = container_of(call, struct pull_request, call);
+    struct local_replica *r = p->op.replica;
+    int err = r->dropped ? ERR_NO_REPLICA : take_vector(p, call);
+    if (err != 0) {
+        finish(p, err);
+        return;
+    }
+    p->trusted = r->state == REPLICA_OK;
+    r->state = REPLICA_CLONING;
+    r->active = false;
+    r->primary_version = 0;
+    r->dirty = true;
+    replica_log_head(r);
+    p->wait.done = state_durable;
+    meta_log_wait(r->table->meta, &p->wait, true);
+}
+
+static void ask_vector(struct pull_request *p)
+{
     struct vector_req req = {.handle = p->req.handle, .version = p->source_version};
     struct slice body = RPC_BODY(vector_req, &req);
     p->call.done = vector_received;
@@ -397,14 +413,7 @@ static void pull_start(struct replica_op *op)
     if (r->failed) {
         replica_reset(r);
     }
-    p->trusted = r->state == REPLICA_OK;
-    r->state = REPLICA_CLONING;
-    r->active = false;
-    r->primary_version = 0;
-    r->dirty = true;
-    replica_log_head(r);
-    p->wait.done = state_durable;
-    meta_log_wait(r->table->meta, &p->wait, true);
+    ask_vector(p);
 }
 
 void pull_handle(struct link *l, struct message *m)

@@ -18,7 +18,7 @@ void intent_encode(const struct intent *e, uint64_t disk, uint8_t out[INTENT_ENT
     put_le(out + 40, e->new_sum, 4);
     put_le(out + 44, e->old_length, 4);
     put_le(out + 48, e->new_length, 4);
-    put_le(out + 52, 0, 4);
+    put_le(out + 52, e->flags, 4);
     put_le(out + INTENT_SUM_OFFSET, hash64_seed(out, INTENT_SUM_OFFSET, disk), 8);
 }
 
@@ -36,6 +36,7 @@ bool intent_decode(struct intent *e, uint64_t disk, const uint8_t in[INTENT_ENTR
     e->new_sum = (uint32_t)get_le(in + 40, 4);
     e->old_length = (uint32_t)get_le(in + 44, 4);
     e->new_length = (uint32_t)get_le(in + 48, 4);
+    e->flags = (uint32_t)get_le(in + 52, 4);
     return e->sequence != 0;
 }
 

@@ -17,7 +17,8 @@
  *    40   4  new_sum
  *    44   4  old_length  of the chunk
  *    48   4  new_length
- *    52   4  zero
+ *    52   4  flags       INTENT_BEGIN, INTENT_END: no block; a primary sends the mutation to its secondaries; all
+ *                         members have it. A BEGIN without its END: they may differ
  *    56   8  sum         XXH3-64 of the 56 bytes before, seeded with the disk's id
  */
 #ifndef CHUNKD_CORE_INTENT_RING_H
@@ -28,9 +29,12 @@
 
 enum { INTENT_ENTRIES = 4096, INTENT_ENTRY_BYTES = 64, INTENT_NO_BLOCK = UINT32_MAX };
 
+enum { INTENT_BEGIN = 1, INTENT_END = 2 };
+
 struct intent {
     uint64_t sequence, handle, version, mutation;
     uint32_t block, old_sum, new_sum, old_length, new_length;
+    uint32_t flags;
 };
 
 /* A mutation whose entries must stay. Embedded in its owner. */

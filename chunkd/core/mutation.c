@@ -143,6 +143,7 @@ struct write_request {
     struct member_set members;
     struct write_op w;
     struct local_replica *replica;
+    struct intent_hold hold; /* of its beginning in the ring */
 };
 
 static void write_release(struct request *q)
@@ -157,12 +158,43 @@ static void write_failed(struct member_set *s)
     struct write_request *wr = container_of(s, struct write_request, members);
     struct local_replica *r = wr->replica;
     r->broken = r->broken || r->version == wr->req.version;
+    /* The client asks for a new version, if it lives. The members must be made equal in any case. */
+    registration_report_bad(&wr->q.c->master, r, s->failed_server, UINT32_MAX);
+}
+
+/* If this process dies before all members have the mutation, the next one must know that they may differ. */
+static void put_mark(struct write_request *wr, uint32_t flags)
+{
+    struct intent e = {.handle = wr->req.handle,
+                       .version = wr->req.version,
+                       .mutation = wr->w.mutation,
+                       .block = INTENT_NO_BLOCK,
+                       .flags = flags};
+    intent_ring_put(&wr->q.c->ring, &e);
+}
+
+static void mark_begin(struct write_request *wr)
+{
+    intent_ring_hold(&wr->q.c->ring, &wr->hold);
+    put_mark(wr, INTENT_BEGIN);
+}
+
+static void mark_end(struct write_request *wr)
+{
+    struct intent_ring *ring = &wr->q.c->ring;
+    if (wr->members.failed_server == 0 && intent_ring_has_room(ring, 1)) {
+        put_mark(wr, INTENT_END);
+    }
+    intent_ring_unhold(&wr->hold);
 }
 
 static void write_answered(struct member_set *s)
 {
     struct write_request *wr = container_of(s, struct write_request, members);
     struct local_replica *r = wr->replica;
+    if (s->count > 0) {
+        mark_end(wr);
+    }
     struct write_rep rep = {.failed_server = s->failed_server, .failed_status = s->failed_status};
     request_answer(&wr->q, member_set_status(s), RPC_BODY(write_rep, &rep), NULL);
     request_end(&wr->q);
@@ -206,6 +238,7 @@ static void start_write(struct write_request *wr)
     struct slice body = {0};
     if (wr->members.count > 0) {
         body = RPC_BODY(forward_req, &f);
+        mark_begin(wr);
     }
     member_set_call(&wr->members, OP_forward, &body, &wr->q.payload);
     slice_drop(&body);
@@ -226,6 +259,9 @@ static int check_write(struct chunkd *c, const struct message *m, const struct w
     }
     err = makes ? 0 : primary_check(c, r, req->version);
     if (err == 0 && makes && table_is_dropping(&c->table, req->handle)) {
+        err = ERR_BUSY;
+    }
+    if (err == 0 && !intent_ring_has_room(&c->ring, 2)) {
         err = ERR_BUSY;
     }
     if (err == 0 && req->kind == WRITE_DATA) {

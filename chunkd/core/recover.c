@@ -198,12 +198,37 @@ static uint32_t newer_than_log(const struct table *t, struct intent *e, uint32_t
     uint32_t n = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct local_replica *r = table_get(t, e[i].handle);
-        if (r != NULL && r->version == e[i].version && e[i].mutation > r->mutation && !r->failed &&
-            e[i].old_length <= t->chunk_bytes && e[i].new_length <= t->chunk_bytes) {
+        if (r != NULL && r->version == e[i].version && e[i].mutation > r->mutation &&
+            e[i].flags == 0 && !r->failed && e[i].old_length <= t->chunk_bytes &&
+            e[i].new_length <= t->chunk_bytes) {
             e[n++] = e[i];
         }
     }
     return n;
+}
+
+static bool has_end(const struct intent *e, uint32_t count, const struct intent *begin)
+{
+    for (uint32_t i = 0;
+         i < count && e[i].handle == begin->handle && e[i].mutation == begin->mutation; i++) {
+        if (e[i].flags == INTENT_END && e[i].version == begin->version) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Mutations this server ordered and may not have brought to every member: the master makes them equal. */
+static void suspect_unfinished(struct table *t, const struct intent *e, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct local_replica *r = e[i].flags == INTENT_BEGIN ? table_get(t, e[i].handle) : NULL;
+        if (r != NULL && r->version == e[i].version && r->state == REPLICA_OK &&
+            !has_end(e + i, count - i, &e[i])) {
+            r->state = REPLICA_SUSPECT;
+            replica_log_head(r);
+        }
+    }
 }
 
 static void settle_intents(struct chunkd *c)
@@ -211,8 +236,10 @@ static void settle_intents(struct chunkd *c)
     struct table *t = &c->table;
     struct intent *e = mem_alloc(INTENT_ENTRIES * sizeof(*e));
     uint8_t *scratch = mem_alloc(MAX(t->block_bytes, 1u));
-    uint32_t n = newer_than_log(t, e, intent_ring_load(&c->ring, e));
+    uint32_t n = intent_ring_load(&c->ring, e);
     qsort(e, n, sizeof(*e), by_order);
+    suspect_unfinished(t, e, n);
+    n = newer_than_log(t, e, n);
     for (uint32_t i = 0; i < n;) {
         uint32_t end = i;
         while (end < n && e[end].handle == e[i].handle && e[end].mutation == e[i].mutation) {

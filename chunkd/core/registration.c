@@ -188,7 +188,8 @@ static void send_report(struct registration *m)
     mem_free(handles);
 }
 
-void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t block)
+void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t server,
+                             uint32_t block)
 {
     if (!m->registered) {
         return; /* the next report says it */
@@ -197,7 +198,7 @@ void registration_report_bad(struct registration *m, const struct local_replica 
                                  .ino = r->ino,
                                  .number = r->number,
                                  .version = r->version,
-                                 .server = m->c->label.server,
+                                 .server = server,
                                  .block = block};
     send_note(m, OP_report_bad, RPC_BODY(report_bad_req, &req));
 }

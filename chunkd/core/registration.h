@@ -34,6 +34,9 @@ struct registration {
 MUST_CHECK int registration_init(struct registration *m, struct chunkd *c, struct why *why);
 void registration_start(struct registration *m);
 void registration_stop(struct registration *m);
-void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t block);
+/* Tells the master that the replica of r's chunk on `server` is not what it should be. block: UINT32_MAX = not
+ * known. */
+void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t server,
+                             uint32_t block);
 
 #endif

@@ -117,6 +117,7 @@ uint64_t replica_digest(const struct local_replica *r)
 
 struct replica replica_report(const struct local_replica *r)
 {
+    uint32_t state = r->state == REPLICA_OK && r->broken ? REPLICA_SUSPECT : r->state;
     return (struct replica){.handle = r->handle,
                             .ino = r->ino,
                             .number = r->number,
@@ -124,7 +125,7 @@ struct replica replica_report(const struct local_replica *r)
                             .previous = r->previous,
                             .mutation = r->mutation,
                             .length = r->length,
-                            .state = r->failed || r->bad_count > 0 ? REPLICA_BAD : r->state};
+                            .state = r->failed || r->bad_count > 0 ? REPLICA_BAD : state};
 }
 
 /* ---------------------------------------------------------------- the open tail */

@@ -156,7 +156,8 @@ void replica_set_bad(struct local_replica *r, uint32_t b);  /* in memory only */
 void replica_mark_bad(struct local_replica *r, uint32_t b); /* logged */
 void replica_mark_failed(struct local_replica *r, int err); /* logged */
 uint64_t replica_digest(const struct local_replica *r);
-struct replica replica_report(const struct local_replica *r); /* BAD if any block is; digest 0 */
+/* For the master; digest 0. BAD if any block is; SUSPECT after a mutation that not every member may have. */
+struct replica replica_report(const struct local_replica *r);
 void replica_drop_tail(struct local_replica *r);
 struct block_stream *replica_new_tail(struct local_replica *r, uint32_t block);
 

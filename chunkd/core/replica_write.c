@@ -11,7 +11,8 @@
 
 #include <string.h>
 
-enum { RING_RETRY_MS = 1 };
+/* The spare entries are for the beginnings and ends of mutations at their primary. */
+enum { RING_RETRY_MS = 1, RING_SPARE = 512 };
 
 static void plan(struct write_op *w);
 static void reserve_ring(struct write_op *w);
@@ -424,7 +425,7 @@ static void reserve_ring(struct write_op *w)
 {
     struct table *t = w->op.replica->table;
     uint32_t entries = MAX(w->count, 1u);
-    if (!intent_ring_has_room(t->ring, entries)) {
+    if (!intent_ring_has_room(t->ring, entries + RING_SPARE)) {
         table_log_all_sums(t);
         meta_log_kick(t->meta);
         w->ring_timer.fire = try_ring_again;
