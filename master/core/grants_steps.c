@@ -431,6 +431,9 @@ static uint32_t agreeing(const struct grant *g, const struct replica *r)
  * are believed. */
 static bool better(const struct grant *g, const struct replica *a, const struct replica *b)
 {
+    if ((a->previous == 0) != (b->previous == 0)) {
+        return b->previous == 0; /* made just now: there is nothing in it */
+    }
     if (state_rank(a->state) != state_rank(b->state)) {
         return state_rank(a->state) > state_rank(b->state);
     }

@@ -160,6 +160,42 @@ START_TEST(provisional_replicas_are_made)
 }
 END_TEST
 
+/* After a power cut a suspect replica with data is worth more than an empty one made in place of one that was
+ * never synced. */
+START_TEST(suspect_data_beats_a_made_replica)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < 3; i++) {
+        struct fake *s = fake_of(k.members[i]);
+        fake_stop(s);
+        if (i == 1) {
+            fake_find(s, c.handle)->r.state = REPLICA_SUSPECT;
+        } else {
+            s->count = 0;
+        }
+        fake_start(s);
+    }
+    fixture_run_ms(f, 8000);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(k.members[0]), c.handle)->r.digest, 101);
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
+/* A chunk that was granted, never written, and then lay below the file's size is made empty. */
+START_TEST(never_written_chunk_is_made_empty)
+{
+    struct extend_req req = {.ino = c.ino, .end = 100};
+    struct extend_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &req, &rep, ++sequence), 0);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NO_REPLICA), 0);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+}
+END_TEST
+
 /* A member that fails is left out although it answers the master; it is filled and taken in again later. */
 START_TEST(failed_member_leaves_and_returns)
 {
@@ -362,6 +398,7 @@ END_TEST
 START_TEST(lost_chunk_is_an_error)
 {
     write_all(1);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
     for (int i = 0; i < 3; i++) {
         f->fakes[i].count = 0;
     }
@@ -390,6 +427,7 @@ END_TEST
 START_TEST(locate_leaves_out_bad_replicas)
 {
     write_all(1);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
     struct report_bad_req bad = {.handle = c.handle,
                                  .ino = c.ino,
                                  .version = c.version,
@@ -435,6 +473,8 @@ Suite *suite_grants(void)
                                   lost_role_makes_a_version_of_the_same_members,
                                   different_replicas_copy_from_the_newest,
                                   provisional_replicas_are_made,
+                                  suspect_data_beats_a_made_replica,
+                                  never_written_chunk_is_made_empty,
                                   failed_member_leaves_and_returns,
                                   away_member_is_waited_for,
                                   mute_member_is_cut_off,
