@@ -16,7 +16,7 @@ for d in $cores; do
         [ -e "$o" ] || { echo "purity: no objects in $B/$d"; exit 1; }
         count=$((count + 1))
         allow='^(malloc|calloc|realloc|free|abort|__stack_chk_fail|__assert_fail'
-        allow="$allow|mem(cpy|move|set|cmp|chr|rchr|mem)|str(len|nlen|cmp|ncmp|chr|rchr|spn|cspn|str|tol|toll|toul|toull|error.*_np)|__isoc23_strto[a-z]*"
+        allow="$allow|stpcpy|mem(cpy|move|set|cmp|chr|rchr|mem)|str(cpy|len|nlen|cmp|ncmp|chr|rchr|spn|cspn|str|tol|toll|toul|toull|error.*_np)|__isoc23_strto[a-z]*"
         allow="$allow|strerrorname_np|strerrordesc_np|v?snprintf|__v?snprintf_chk|__mem(cpy|move|set)_chk|qsort|bsearch"
         allow="$allow|__ctype_b_loc|XXH[0-9A-Za-z_]*|msgpack_[a-z_0-9]*|_GLOBAL_OFFSET_TABLE_)$"
         [ "$o" = "$B/shared/base/mem.o" ] && allow="$allow|^(fprintf|stderr|__fprintf_chk)$"
