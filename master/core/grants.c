@@ -26,7 +26,8 @@ static struct grant *find(const struct master *m, uint64_t handle)
 
 bool grants_running(const struct master *m, uint64_t handle)
 {
-    return find(m, handle) != NULL;
+    const struct grant *g = find(m, handle);
+    return g != NULL && g->phase != GRANT_COOL;
 }
 
 bool grants_settled(const struct master *m)

@@ -181,10 +181,10 @@ static void remind(struct master *m, struct chunkserver *s, const struct ns_chun
 static void found(struct master *m, struct chunkserver *s, const struct ns_chunk *row,
                   const struct replica *r)
 {
-    if (grants_running(m, row->handle)) {
-        return;
-    }
     enum note_kind kind = judge(m, s, row, r);
+    if (grants_running(m, row->handle) && kind != NOTE_EXTRA) {
+        return; /* its machine knows better */
+    }
     set_note(m, row, s->id, kind);
     if (kind == NOTE_NONE && r->mutation == 0 && r->previous != 0) {
         remind(m, s, row); /* nothing was written under it yet: it may still wait to be activated */
