@@ -552,7 +552,8 @@ static void prepared(struct rpc_call *c)
 
 static void prepare(struct grant *g)
 {
-    /* A member that is to leave gets a lower version: it stops serving, and looks stale ever after. */
+    /* A member that is to leave gets a lower version: it stops serving, looks stale ever after, and refuses writes
+     * that are still on their way to it. */
     uint64_t leaving = master_new_version(g->m, g->row.version);
     g->version = master_new_version(g->m, leaving);
     g->phase = GRANT_PREPARE;
@@ -574,7 +575,7 @@ static void prepare(struct grant *g)
                                   .number = g->number,
                                   .old = any ? 0 : g->row.version,
                                   .version = p->leave ? leaving : g->version,
-                                  .make = may_be_empty(g) && !p->leave ? 2 : p->added};
+                                  .make = may_be_empty(g) ? 2 : p->added};
         ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);
     }
     ASSERT(g->asked > 0);
