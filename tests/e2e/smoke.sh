@@ -68,3 +68,14 @@ refused "is not a directory" "127.0.0.1:$PORT:/" "$WORK/data"
 refused "No such file" "127.0.0.1:$PORT:/" "$WORK/none"
 refused "wants a number of bytes" "127.0.0.1:$PORT:/" "$WORK" -o dirty=12monkeys
 refused "a SPEC and a DIR are wanted" "127.0.0.1:$PORT:/"
+refused "belongs to another cluster" "127.0.0.1:$PORT:/" "$WORK" -o cluster=another
+
+say "a read-only mount, and one made before any master answers"
+mkdir "$WORK/second"
+test_cleanup() { umount "$WORK/second" 2>/dev/null || umount -l "$WORK/second" 2>/dev/null || true; }
+"$BIN/gfs-fuse" "127.0.0.1:$PORT:/" "$WORK/second" -o "ro,log=$RUN/second.log" || fail "mount -o ro"
+expect "reading" cmp "$WORK/data" "$WORK/second/data"
+touch "$WORK/second/new" 2>/dev/null && fail "a read-only mount lets write"
+expect "umount" umount "$WORK/second"
+"$BIN/gfs-fuse" "127.0.0.1:1:/" "$WORK/second" -o "bg,log=$RUN/second.log" || fail "mount -o bg"
+expect "umount without a cluster" timeout 20 umount "$WORK/second"
