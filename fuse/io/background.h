@@ -1,7 +1,7 @@
 /* background.h - going to the background, and what a background process owes the machine.
  *
- * The starter forks; the child becomes a daemon; the parent waits until the child says that it serves, or why it
- * cannot, and exits with 0 or 1. In the foreground there is no fork and the rest is the same.
+ * The starter forks; the child becomes a daemon; the parent waits until the child says that it serves, or
+ * why it cannot, and exits with 0 or 1. In the foreground there is no fork and the rest is the same.
  */
 #ifndef FUSE_IO_BACKGROUND_H
 #define FUSE_IO_BACKGROUND_H

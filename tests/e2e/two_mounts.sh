@@ -47,3 +47,7 @@ expect "tree" diff -r /usr/include/linux/netfilter "$MNT/tree"
 rm -r "$MNT/tree"
 sleep 1.1 # names may be trusted for a second
 expect "the removed tree is gone" [ ! -e "$OTHER/tree" ]
+
+p=$(pid_of other)
+umount "$OTHER"
+wait_for "the other gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
