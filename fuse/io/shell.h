@@ -2,8 +2,8 @@
  *
  * Life: connect to the cluster (at most CONNECT_MS) -> mount -> tell whoever started us -> serve ->
  * unmounted, or told to stop by SIGTERM or SIGINT -> flush and end the session (at most STOP_MS) -> exit.
- * With the option bg it mounts first. The shell makes no decision of the protocol: handlers translate between the
- * kernel's requests and calls of the core.
+ * With the option bg it mounts first. The shell makes no decision of the protocol: handlers translate
+ * between the kernel's requests and calls of the core.
  *
  * The process never touches its own mount point once it is mounted: that would wait for itself.
  */
