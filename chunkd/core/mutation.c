@@ -3,8 +3,12 @@
  *
  * The client is answered when all members answered. A member that fails ends the primary's work under this version: the
  * client asks the master for a new one, which leaves the member out or makes the members equal first.
+ *
+ * A truncate is durable when it is answered: the master forgets that the bytes beyond are dead, and they must not come
+ * back after a power cut.
  */
 #include "chunkd/core/mutation.h"
+#include "chunkd/core/replica_sync.h"
 #include "chunkd/core/replica_write.h"
 #include "shared/base/mem.h"
 
@@ -144,6 +148,7 @@ struct write_request {
     struct write_op w;
     struct local_replica *replica;
     struct intent_hold hold; /* of its beginning in the ring */
+    struct sync_wait sync;   /* of a truncate */
 };
 
 static void write_release(struct request *q)
@@ -151,6 +156,7 @@ static void write_release(struct request *q)
     struct write_request *wr = (struct write_request *)q;
     member_set_release(&wr->members);
     write_op_release(&wr->w);
+    replica_sync_cancel(&wr->sync);
 }
 
 static void write_failed(struct member_set *s)
@@ -201,11 +207,22 @@ static void write_answered(struct member_set *s)
     replica_unuse(r);
 }
 
+static void synced_here(struct sync_wait *sync, int status)
+{
+    struct write_request *wr = container_of(sync, struct write_request, sync);
+    member_set_answered(&wr->members, wr->q.c->label.server, status);
+}
+
 static void applied_here(struct write_op *w)
 {
     struct write_request *wr = container_of(w, struct write_request, w);
     if (w->status == ERR_CHECKSUM) {
         chunkd_found_bad(wr->q.c, wr->replica, w->bad_block);
+    }
+    if (w->status == 0 && w->kind == WRITE_TRUNCATE) {
+        wr->sync.done = synced_here;
+        replica_sync(wr->q.c, wr->replica, &wr->sync);
+        return;
     }
     member_set_answered(&wr->members, wr->q.c->label.server, w->status);
 }
@@ -258,8 +275,8 @@ static int check_write(struct chunkd *c, const struct message *m, const struct w
         return ERR_NO_LEASE;
     }
     err = makes ? 0 : primary_check(c, r, req->version);
-    if (err == 0 && makes && table_is_dropping(&c->table, req->handle)) {
-        err = ERR_BUSY;
+    if (err == 0 && makes && table_was_dropped(&c->table, req->handle)) {
+        err = ERR_NO_REPLICA;
     }
     if (err == 0 && !intent_ring_has_room(&c->ring, 2)) {
         err = ERR_BUSY;
@@ -306,11 +323,19 @@ void write_handle(struct link *l, struct message *m)
 struct forward_request {
     struct request q;
     struct write_op w;
+    struct sync_wait sync; /* of a truncate */
 };
 
 static void forward_release(struct request *q)
 {
-    write_op_release(&((struct forward_request *)q)->w);
+    struct forward_request *f = (struct forward_request *)q;
+    write_op_release(&f->w);
+    replica_sync_cancel(&f->sync);
+}
+
+static void forward_synced(struct sync_wait *sync, int status)
+{
+    request_fail(&container_of(sync, struct forward_request, sync)->q, status);
 }
 
 static void forward_applied(struct write_op *w)
@@ -318,6 +343,11 @@ static void forward_applied(struct write_op *w)
     struct forward_request *f = container_of(w, struct forward_request, w);
     if (w->status == ERR_CHECKSUM) {
         chunkd_found_bad(f->q.c, write_op_replica(w), w->bad_block);
+    }
+    if (w->status == 0 && w->kind == WRITE_TRUNCATE) {
+        f->sync.done = forward_synced;
+        replica_sync(f->q.c, write_op_replica(w), &f->sync);
+        return;
     }
     request_fail(&f->q, w->status);
 }
@@ -351,7 +381,7 @@ static int check_forward(struct chunkd *c, const struct message *m, const struct
         if (req->mutation != 1) {
             return ERR_MUTATION_GAP;
         }
-        return table_is_dropping(&c->table, req->handle) ? ERR_BUSY : 0;
+        return table_was_dropped(&c->table, req->handle) ? ERR_NO_REPLICA : 0;
     }
     learn_commit(r, req->version);
     if (r->version != req->version) {

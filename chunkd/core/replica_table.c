@@ -15,6 +15,8 @@ void table_init(struct table *t, struct env *env, struct meta_log *meta, struct 
     list_init(&t->tails);
     list_init(&t->unlogged);
     list_init(&t->dirty);
+    hmap_init(&t->tombstones);
+    list_init(&t->tombstone_order);
 }
 
 void table_set_geometry(struct table *t, uint32_t chunk_bytes, uint32_t block_bytes)
@@ -37,6 +39,54 @@ static void replica_free(struct local_replica *r)
     mem_free(r);
 }
 
+/* ---------------------------------------------------------------- tombstones */
+
+struct tombstone {
+    struct hmap_node node;
+    struct list link;
+    uint64_t handle;
+};
+
+static struct tombstone *tombstone_of(const struct table *t, uint64_t handle)
+{
+    for (struct hmap_node *n = hmap_first(&t->tombstones, hmap_hash_u64(handle)); n;
+         n = hmap_next(n)) {
+        struct tombstone *s = container_of(n, struct tombstone, node);
+        if (s->handle == handle) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void tombstone_free(struct table *t, struct tombstone *s)
+{
+    hmap_remove(&t->tombstones, &s->node);
+    list_remove(&s->link);
+    mem_free(s);
+}
+
+void table_note_dropped(struct table *t, uint64_t handle)
+{
+    if (tombstone_of(t, handle) != NULL) {
+        return;
+    }
+    if (t->tombstones.count >= TOMBSTONES_MAX) {
+        tombstone_free(t, list_entry(t->tombstone_order.next, struct tombstone, link));
+    }
+    struct tombstone *s = mem_new(struct tombstone);
+    s->handle = handle;
+    hmap_add(&t->tombstones, &s->node, hmap_hash_u64(handle));
+    list_push_back(&t->tombstone_order, &s->link);
+}
+
+bool table_was_dropped(const struct table *t, uint64_t handle)
+{
+    return tombstone_of(t, handle) != NULL || table_is_dropping(t, handle);
+}
+
+/* ---------------------------------------------------------------- replicas */
+
 void table_close(struct table *t)
 {
     struct hmap_node *n;
@@ -46,6 +96,10 @@ void table_close(struct table *t)
         replica_free(container_of(n, struct local_replica, node));
     }
     hmap_close(&t->replicas);
+    while (!list_empty(&t->tombstone_order)) {
+        tombstone_free(t, list_entry(t->tombstone_order.next, struct tombstone, link));
+    }
+    hmap_close(&t->tombstones);
     mem_free(t->zeros);
     mem_free(t->snapshot);
 }

@@ -17,7 +17,7 @@
 #include "shared/base/hmap.h"
 #include "shared/proto/schema.h"
 
-enum { OPEN_FILES_MAX = 512, TAILS_MAX = 512, REPLICA_PATH_BYTES = 32 };
+enum { TOMBSTONES_MAX = 16384, OPEN_FILES_MAX = 512, TAILS_MAX = 512, REPLICA_PATH_BYTES = 32 };
 
 struct table;
 
@@ -105,7 +105,9 @@ struct table {
     struct list dirty;
     uint64_t *snapshot; /* handles of a compaction, in order */
     uint64_t snapshot_count, snapshot_at, snapshot_number;
-    uint32_t unlinking; /* files being removed */
+    uint32_t unlinking;          /* files being removed */
+    struct hmap tombstones;      /* struct tombstone, by handle */
+    struct list tombstone_order; /* oldest first */
     /* Intents that may be overwritten once the meta log's file holds what was appended up to a ticket: the pair that is
      * waited for, and the next one. */
     struct intent_release {
@@ -119,7 +121,12 @@ void table_set_geometry(struct table *t, uint32_t chunk_bytes, uint32_t block_by
 void table_close(struct table *t); /* frees; no I/O */
 
 struct local_replica *table_get(const struct table *t,
-                                uint64_t handle);                  /* NULL if none or dropped */
+                                uint64_t handle); /* NULL if none or dropped */
+/* Handles the master named in drops, held or not: a late first write must not make them again. */
+void table_note_dropped(struct table *t, uint64_t handle);
+bool table_was_dropped(const struct table *t,
+                       uint64_t handle); /* one of the last TOMBSTONES_MAX, or its file is
+                                                                  * still there */
 bool table_is_dropping(const struct table *t, uint64_t handle);    /* its file is being removed */
 struct local_replica *table_add(struct table *t, uint64_t handle); /* must not be there */
 /* Removes it from memory, while loading. */

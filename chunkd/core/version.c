@@ -327,8 +327,11 @@ void drop_replicas_handle(struct link *l, struct message *m)
     for (uint32_t n = 0; !reader_done(&r); n++) {
         uint64_t handle;
         dec_u64(&r, &handle);
-        struct local_replica *one =
-            r.err == 0 && n < DROPS_MAX ? table_get(&c->table, handle) : NULL;
+        if (r.err != 0 || n == DROPS_MAX) {
+            break;
+        }
+        table_note_dropped(&c->table, handle);
+        struct local_replica *one = table_get(&c->table, handle);
         if (one != NULL) {
             replica_log_drop(one);
             one->dropped = true;
