@@ -1,7 +1,7 @@
 /* fallocate.c - the call fallocate.
  *
- * Space is not reserved: mode 0 only makes the file as long as asked, KEEP_SIZE alone does nothing. Punching and
- * zeroing write zeros as holes into the chunks that exist.
+ * Space is not reserved: mode 0 only makes the file as long as asked, KEEP_SIZE alone does nothing.
+ * Punching and zeroing write zeros as holes into the chunks that exist.
  */
 #include <fcntl.h>
 #include <linux/falloc.h>

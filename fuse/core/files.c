@@ -220,8 +220,8 @@ uint64_t *files_opens(struct client *c, uint32_t *out_count)
 
 /* ---------------------------------------------------------------- close */
 
-/* close_files on its way. It is not sent again on another connection, where it could overtake an open: what is
- * still closed then goes into the next batch. */
+/* close_files on its way. It is not sent again on another connection, where it could overtake an
+ * open: what is still closed then goes into the next batch. */
 struct close_batch {
     struct op op;
     struct master_call call;
@@ -303,7 +303,8 @@ static void close_timer_fired(struct env_timer *t)
     client_leave(c);
 }
 
-/* The last file of an inode is gone: what is left is committed, then the master hears of the close. */
+/* The last file of an inode is gone: what is left is committed, then the master hears of the close.
+ */
 struct close_op {
     struct op op;
     struct inode *inode; /* pinned */

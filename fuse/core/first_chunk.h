@@ -1,7 +1,8 @@
 /* first_chunk.h - a file whose chunk 0 was granted with its creation and not written first.
  *
- * Replicas are made by the first write. Once a size commit vouches for chunk 0, a missing replica is a loss; so
- * before a size beyond it is committed, empty replicas are made, unless they exist or there is no such chunk.
+ * Replicas are made by the first write. Once a size commit vouches for chunk 0, a missing replica
+ * is a loss; so before a size beyond it is committed, empty replicas are made, unless they exist or
+ * there is no such chunk.
  */
 #ifndef FUSE_CORE_FIRST_CHUNK_H
 #define FUSE_CORE_FIRST_CHUNK_H

@@ -49,8 +49,8 @@ static void committed(struct commit *k)
 static void commit_after(struct file_sync *s)
 {
     struct inode *i = s->inode;
-    /* The end of what was written may lie within the committed size, in chunks that are bound: then only the time
-     * is new, and fdatasync does not need it. */
+    /* The end of what was written may lie within the committed size, in chunks that are bound: then
+     * only the time is new, and fdatasync does not need it. */
     bool can_wait = s->data_only && !i->extending && !i->need_bind &&
                     i->written_end <= i->attr.size && !write_back_busy(i);
     s->commit.done = committed;

@@ -1,7 +1,7 @@
 /* fsync.h - making an inode's data durable on every member of its chunks, and its size in the log.
  *
- * Chunks written since their last sync are remembered with the inode, also after the file was closed. Rounds of
- * one inode follow each other; those who ask meanwhile share the next one.
+ * Chunks written since their last sync are remembered with the inode, also after the file was
+ * closed. Rounds of one inode follow each other; those who ask meanwhile share the next one.
  */
 #ifndef FUSE_CORE_FSYNC_H
 #define FUSE_CORE_FSYNC_H
@@ -18,7 +18,8 @@ struct file_sync {
     struct commit commit;
 };
 
-/* False: everything is durable already. True: s->done will be called; errors are left with the inode. */
+/* False: everything is durable already. True: s->done will be called; errors are left with the
+ * inode. */
 bool file_sync_start(struct inode *i, struct file_sync *s, bool data_only);
 void file_sync_cancel(struct file_sync *s); /* fine if it is not running */
 

@@ -1,9 +1,10 @@
-/* locations.h - where chunks of files are: the mount's cache, bounded, filled by locate, grant and create.
+/* locations.h - where chunks of files are: the mount's cache, bounded, filled by locate, grant and
+ * create.
  *
- * A location says which replicas hold a chunk at which version, whether it may be written (its primary is
- * known), and what is dead behind its trim. It may be out of date: a chunkserver then refuses the version,
- * and the location is asked for again. A hole (no chunk) is believed for a second.
- * Bound: LOCATIONS_MAX, plus those in use.
+ * A location says which replicas hold a chunk at which version, whether it may be written (its
+ * primary is known), and what is dead behind its trim. It may be out of date: a chunkserver then
+ * refuses the version, and the location is asked for again. A hole (no chunk) is believed for a
+ * second. Bound: LOCATIONS_MAX, plus those in use.
  */
 #ifndef FUSE_CORE_LOCATIONS_H
 #define FUSE_CORE_LOCATIONS_H
@@ -33,8 +34,8 @@ struct location {
     struct chunk_peer *members[REPLICAS_MAX];
     uint32_t member_count;
 
-    /* Counts changes made here that an answer on its way cannot know (a trim carried out, a truncation): such an
-     * answer is thrown away and the question asked again. */
+    /* Counts changes made here that an answer on its way cannot know (a trim carried out, a
+     * truncation): such an answer is thrown away and the question asked again. */
     uint64_t changes;
     bool trimming; /* one write truncates the replicas; the others wait in trim_waiters */
     struct list trim_waiters;
@@ -72,14 +73,14 @@ void location_unpin(struct location *l);
 bool location_locate(struct location *l, struct location_wait *w);
 /* Forgets what is known if it is still version `version`: the next locate asks. */
 void location_doubt(struct location *l, uint64_t version);
-/* True: known now with a primary, of a version above failed_version. Else the master is asked, told which
- * server failed and how, and w->done is called. */
+/* True: known now with a primary, of a version above failed_version. Else the master is asked, told
+ * which server failed and how, and w->done is called. */
 bool location_grant(struct location *l, struct location_wait *w, uint64_t failed_version,
                     uint32_t failed_server, int64_t failed_status);
 /* Asks for a grant even if one is known, so that its trim is the newest. Always ends in w->done. */
 void location_refresh(struct location *l, struct location_wait *w);
-/* One write carries out the trim (trimming is set); this ends it and wakes the others with `status`. done: the
- * replicas are truncated and the master knows. */
+/* One write carries out the trim (trimming is set); this ends it and wakes the others with
+ * `status`. done: the replicas are truncated and the master knows. */
 void location_trimmed(struct location *l, bool done, int status);
 /* Takes over what a create's answer says. */
 void location_learn(struct location *l, const struct chunk *chunk);

@@ -1,9 +1,9 @@
 /* replica_call.h - a question any replica of a chunk can answer (read, seek), asked until one does.
  *
- * Members are asked in turn, the nearest first, equally near ones spread by chunk, those that failed lately last.
- * When all have failed the location is asked for anew and the round repeated, with pauses. The end without an
- * answer is -EIO when every member, at a version the master has just confirmed, answered that it has no good copy;
- * one that is merely unreachable is waited for.
+ * Members are asked in turn, the nearest first, equally near ones spread by chunk, those that
+ * failed lately last. When all have failed the location is asked for anew and the round repeated,
+ * with pauses. The end without an answer is -EIO when every member, at a version the master has
+ * just confirmed, answered that it has no good copy; one that is merely unreachable is waited for.
  */
 #ifndef FUSE_CORE_REPLICA_CALL_H
 #define FUSE_CORE_REPLICA_CALL_H

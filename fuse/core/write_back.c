@@ -99,8 +99,8 @@ static void reserve(struct piece *p, uint32_t len, uint32_t most)
     p->data.buf = b;
 }
 
-/* Replaces the unsent pieces of the window that touch [lo, hi) by one piece over all of it. Its place is that of
- * the oldest. The gap between them is about to be written. */
+/* Replaces the unsent pieces of the window that touch [lo, hi) by one piece over all of it. Its
+ * place is that of the oldest. The gap between them is about to be written. */
 static struct piece *merge(struct inode *i, uint64_t window, uint64_t lo, uint64_t hi)
 {
     struct piece *m = piece_new(i, lo, (uint32_t)(hi - lo));

@@ -1,9 +1,10 @@
 /* write_back.h - bytes written and not yet on the replicas.
  *
- * They are kept in pieces: at most 1 MiB, inside one window (an aligned MiB of the file, or a chunk if that is
- * smaller), appended to and overwritten in place until they are sent. Unsent pieces of an inode do not
- * overlap; one that overlaps a piece on its way waits for it, so that overlapping writes keep their order.
- * A piece that fills up its window goes out at once, others when somebody flushes or by age.
+ * They are kept in pieces: at most 1 MiB, inside one window (an aligned MiB of the file, or a chunk
+ * if that is smaller), appended to and overwritten in place until they are sent. Unsent pieces of
+ * an inode do not overlap; one that overlaps a piece on its way waits for it, so that overlapping
+ * writes keep their order. A piece that fills up its window goes out at once, others when somebody
+ * flushes or by age.
  *
  * Bound: client_config.dirty_bytes over all inodes; writers beyond it wait in order. At most
  * FLYING_INODE_MAX pieces of an inode, FLYING_MAX of the mount, are on their way.
@@ -37,7 +38,8 @@ void write_back_release(struct inode *i);
 uint64_t write_back_end(const struct inode *i);
 /* Anything of the inode waiting or on its way. */
 bool write_back_busy(const struct inode *i);
-/* What is on its way beyond the committed size may be cut off by the master: it is sent once more. */
+/* What is on its way beyond the committed size may be cut off by the master: it is sent once more.
+ */
 void write_back_session_lost(struct inode *i);
 /* Frees the inode's pieces without writing them. */
 void write_back_drop(struct inode *i);

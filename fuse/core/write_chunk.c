@@ -1,4 +1,5 @@
-/* write_chunk.c - one mutation of a chunk, or its sync, repeated until all members of a version have it. */
+/* write_chunk.c - one mutation of a chunk, or its sync, repeated until all members of a version
+ * have it. */
 #include "fuse/core/write_chunk.h"
 
 #include "fuse/core/client_impl.h"
@@ -47,14 +48,17 @@ static void pause_ended(struct env_timer *t)
 
 /* ---------------------------------------------------------------- trim */
 
-/* Truncates the replicas to the trim, then tells the master. Belongs to the location, not to the write that met
- * it first. */
+/* Truncates the replicas to the trim, makes that durable, then tells the master: once it has
+ * forgotten the trim, a truncate that a power cut undoes would bring old bytes back. Belongs to the
+ * location, not to the write that met it first. */
 struct trim_job {
     struct op op;
     struct inode *inode;  /* pinned */
     struct location *loc; /* pinned */
     struct location_wait refresh;
     struct chunk_write write;
+    uint32_t trim;    /* being carried out */
+    uint64_t version; /* under which the replicas were truncated */
     struct master_call trimmed;
 };
 
@@ -84,6 +88,25 @@ static void trim_told(struct master_call *m)
 
 static void trim_write(struct trim_job *j);
 
+static void trim_durable(struct chunk_write *w)
+{
+    struct trim_job *j = w->owner;
+    if (w->status != 0) {
+        trim_end(j, false, w->status);
+        return;
+    }
+    /* Under another version the truncate may have been lost in between. */
+    if (w->sent_version != j->version || j->loc->trim < j->trim) {
+        trim_write(j);
+        return;
+    }
+    struct trimmed_req req = {
+        .ino = j->loc->ino, .number = j->loc->number, .handle = j->loc->handle, .trim = j->trim};
+    j->trimmed.done = trim_told;
+    j->trimmed.owner = j;
+    master_call(&j->op.client->master, &j->trimmed, OP_trimmed, RPC_BODY(trimmed_req, &req));
+}
+
 static void trim_written(struct chunk_write *w)
 {
     struct trim_job *j = w->owner;
@@ -91,25 +114,29 @@ static void trim_written(struct chunk_write *w)
         trim_end(j, false, w->status);
         return;
     }
-    if (j->loc->trim < w->offset) {
-        trim_write(j);
-        return;
-    }
-    struct trimmed_req req = {
-        .ino = j->loc->ino, .number = j->loc->number, .handle = j->loc->handle, .trim = w->offset};
-    j->trimmed.done = trim_told;
-    j->trimmed.owner = j;
-    master_call(&j->op.client->master, &j->trimmed, OP_trimmed, RPC_BODY(trimmed_req, &req));
+    j->version = w->sent_version;
+    j->write = (struct chunk_write){.done = trim_durable,
+                                    .owner = j,
+                                    .inode = j->inode,
+                                    .number = j->loc->number,
+                                    .kind = CHUNK_SYNC,
+                                    .is_trim = true};
+    chunk_write_start(&j->write);
 }
 
 static void trim_write(struct trim_job *j)
 {
+    if (j->loc->trim == NO_TRIM) { /* the chunk is another now */
+        trim_end(j, true, 0);
+        return;
+    }
+    j->trim = j->loc->trim;
     j->write = (struct chunk_write){.done = trim_written,
                                     .owner = j,
                                     .inode = j->inode,
                                     .number = j->loc->number,
                                     .kind = CHUNK_TRUNCATE,
-                                    .offset = j->loc->trim,
+                                    .offset = j->trim,
                                     .is_trim = true};
     chunk_write_start(&j->write);
 }
@@ -126,7 +153,8 @@ static void trim_refreshed(struct location_wait *wait, int status)
     }
 }
 
-/* A cached trim may be one that another mount has carried out since, and written behind: ask first. */
+/* A cached trim may be one that another mount has carried out since, and written behind: ask first.
+ */
 static void trim_start(struct location *l, struct inode *i)
 {
     struct trim_job *j = mem_new(struct trim_job);

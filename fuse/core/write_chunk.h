@@ -1,9 +1,10 @@
-/* write_chunk.h - one mutation of a chunk, or its sync, repeated until all members of a version have it.
+/* write_chunk.h - one mutation of a chunk, or its sync, repeated until all members of a version
+ * have it.
  *
- * Takes a grant (cached, or asked for), truncates the replicas first if the grant has a trim, sends the request to
- * the primary. Whatever fails, the master is told under which version and, if known, which server, and the
- * same request is repeated under the grant it answers. Only -ENOSPC, -EFBIG, -EIO, -ENOENT and the like of the
- * master are final.
+ * Takes a grant (cached, or asked for), truncates the replicas first if the grant has a trim, sends
+ * the request to the primary. Whatever fails, the master is told under which version and, if known,
+ * which server, and the same request is repeated under the grant it answers. Only -ENOSPC, -EFBIG,
+ * -EIO, -ENOENT and the like of the master are final.
  */
 #ifndef FUSE_CORE_WRITE_CHUNK_H
 #define FUSE_CORE_WRITE_CHUNK_H

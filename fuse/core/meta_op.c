@@ -1,0 +1,434 @@
+/* meta_op.c - one request to the master about the namespace: sending it and taking its answer. */
+#include "fuse/core/meta_op.h"
+
+#include <fcntl.h>
+
+#include "fuse/core/locations.h"
+
+/* ---------------------------------------------------------------- life */
+
+static void meta_drop(struct op *o)
+{
+    struct meta_op *m = container_of(o, struct meta_op, op);
+    bool freeing = o->client->freeing;
+    master_call_cancel(&m->call);
+    commit_cancel(&m->commit);
+    first_chunk_cancel(&m->first);
+    slice_drop(&m->body);
+    slice_drop(&m->name);
+    if (m->inode != NULL) {
+        m->inode->opening -= m->opening;
+        if (m->holding && !freeing) {
+            write_back_release(m->inode);
+        }
+        inode_unpin(m->inode);
+    }
+    mem_free(m);
+}
+
+/* Nobody waits. What may have changed something goes on, to be cleaned up after. */
+static void meta_cancelled(struct op *o)
+{
+    struct meta_op *m = container_of(o, struct meta_op, op);
+    bool lasting = op_info_of(m->code)->class == OP_MUTATION || m->code == OP_open;
+    if (!lasting || !master_call_running(&m->call) || !master_call_sent(&m->call)) {
+        op_end(o, 0);
+    }
+}
+
+void meta_end(struct meta_op *m, int status)
+{
+    op_end(&m->op, status);
+}
+
+void meta_set_inode(struct meta_op *m, struct inode *i)
+{
+    if (m->inode != NULL) {
+        inode_unpin(m->inode);
+    }
+    m->inode = i;
+}
+
+struct meta_op *meta_new(struct client *c, struct client_call *k, uint16_t code)
+{
+    struct meta_op *m = mem_new(struct meta_op);
+    op_begin(&m->op, c, k, meta_drop);
+    m->op.cancelled = meta_cancelled;
+    m->code = code;
+    return m;
+}
+
+/* ---------------------------------------------------------------- sending */
+
+static void answered(struct master_call *call);
+
+void meta_send(struct meta_op *m)
+{
+    struct slice body = m->body;
+    m->body = (struct slice){0};
+    m->changes = m->inode != NULL ? m->inode->changes : 0;
+    m->call = (struct master_call){.done = answered, .owner = m};
+    master_call(&m->op.client->master, &m->call, m->code, body);
+}
+
+static void first_made(struct first_chunk *f, int status)
+{
+    struct meta_op *m = container_of(f, struct meta_op, first);
+    if (status != 0) {
+        meta_end(m, status);
+    } else {
+        meta_send(m);
+    }
+}
+
+/* The inode's earlier writes are committed. */
+static void send_committed(struct meta_op *m)
+{
+    if (m->sets_size) {
+        m->holding = true;
+        write_back_hold(m->inode);
+        m->first.done = first_made;
+        if (first_chunk_start(m->inode, &m->first, m->new_size)) {
+            return;
+        }
+    }
+    meta_send(m);
+}
+
+static void committed(struct commit *k)
+{
+    send_committed(container_of(k, struct meta_op, commit));
+}
+
+/* Sends the request once the inode, if one is set, has nothing uncommitted. */
+void meta_commit_then_send(struct meta_op *m)
+{
+    m->commit.done = committed;
+    if (m->inode == NULL || !commit_start(m->inode, &m->commit)) {
+        send_committed(m);
+    }
+}
+
+/* Makes the inode that of the op if this mount works with it. */
+void meta_find_inode(struct meta_op *m, uint64_t ino)
+{
+    struct inode *i = files_find(m->op.client, ino);
+    if (i != NULL) {
+        inode_pin(i);
+        meta_set_inode(m, i);
+    }
+}
+
+/* Continues an op as another request. */
+static void go_on_as(struct meta_op *m, uint16_t code, struct slice body)
+{
+    m->code = code;
+    m->body = body;
+    meta_commit_then_send(m);
+}
+
+/* ---------------------------------------------------------------- answers */
+
+enum { GOES_ON = 1 }; /* instead of a status: the op has another step */
+
+/* Takes an answer with status 0. k is NULL if nobody waits. Returns the call's status, or GOES_ON. */
+typedef int take_fn(struct meta_op *m, struct client_call *k, struct master_call *call);
+
+static void give_attr(struct meta_op *m, struct client_call *k, const struct attr *a)
+{
+    if (m->inode != NULL && m->inode->ino == a->ino) {
+        inode_learn(m->inode, a, m->changes);
+    }
+    if (k != NULL) {
+        k->attr = *a;
+        files_adjust(m->op.client, &k->attr);
+    }
+}
+
+static int take_lookup(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct lookup_rep rep;
+    int err = MASTER_REPLY(lookup, call, &rep);
+    struct inode *i = err == 0 ? files_find(m->op.client, rep.attr.ino) : NULL;
+    if (i != NULL && commit_due(i)) {
+        meta_find_inode(m, rep.attr.ino);
+        struct getattr_req req = {.ino = rep.attr.ino};
+        go_on_as(m, OP_getattr, RPC_BODY(getattr_req, &req));
+        return GOES_ON;
+    }
+    if (err == 0) {
+        give_attr(m, k, &rep.attr);
+    }
+    return err;
+}
+
+static int take_getattr(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct getattr_rep rep;
+    int err = MASTER_REPLY(getattr, call, &rep);
+    if (err == 0) {
+        give_attr(m, k, &rep.attr);
+    }
+    return err;
+}
+
+/* Operations that answer with the attributes of an inode they made. */
+#define TAKE_ATTR(name)                                                                            \
+    static int take_##name(struct meta_op *m, struct client_call *k, struct master_call *call)     \
+    {                                                                                              \
+        struct name##_rep rep;                                                                     \
+        int err = MASTER_REPLY(name, call, &rep);                                                  \
+        if (err == 0) {                                                                            \
+            give_attr(m, k, &rep.attr);                                                            \
+        }                                                                                          \
+        return err;                                                                                \
+    }
+TAKE_ATTR(mkdir)
+TAKE_ATTR(mknod)
+TAKE_ATTR(symlink)
+
+static int take_link(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct link_rep rep;
+    int err = MASTER_REPLY(link, call, &rep);
+    if (err == 0 && m->inode != NULL) {
+        inode_learn_own(m->inode, &rep.attr, m->changes);
+    }
+    if (err == 0) {
+        give_attr(m, k, &rep.attr);
+    }
+    return err;
+}
+
+static int take_setattr(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct setattr_rep rep;
+    int err = MASTER_REPLY(setattr, call, &rep);
+    struct inode *i = m->inode;
+    if (err == 0 && i != NULL) {
+        inode_learn_own(i, &rep.attr, m->changes);
+        if (m->sets_size) {
+            i->size = MAX(rep.attr.size, write_back_end(i));
+            i->changes++;
+        }
+    }
+    if (err == 0 && k != NULL) {
+        k->attr = rep.attr;
+        files_adjust(m->op.client, &k->attr);
+    }
+    return err;
+}
+
+static int take_open(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct open_rep rep;
+    int err = MASTER_REPLY(open, call, &rep);
+    if (err != 0) {
+        return err;
+    }
+    struct client_file *f = file_new(m->inode, &rep.attr, m->flags, m->changes);
+    if (k == NULL) {
+        client_release(m->op.client, f);
+        return 0;
+    }
+    k->file = f;
+    k->attr = rep.attr;
+    files_adjust(m->op.client, &k->attr);
+    return 0;
+}
+
+/* The inode is there, but the master may not know that this session has it open. */
+static int then_open(struct meta_op *m, uint64_t ino)
+{
+    meta_set_inode(m, inode_get(m->op.client, ino));
+    m->opening = true;
+    m->inode->opening++;
+    struct open_req req = {.ino = ino, .flags = (uint32_t)m->flags & O_ACCMODE};
+    go_on_as(m, OP_open, RPC_BODY(open_req, &req));
+    return GOES_ON;
+}
+
+static int take_create(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct create_rep rep;
+    int err = MASTER_REPLY(create, call, &rep);
+    if (err != 0) {
+        return err;
+    }
+    struct client *c = m->op.client;
+    struct inode *i = inode_get(c, rep.attr.ino);
+    meta_set_inode(m, i);
+    if (call->sends > 1) {
+        return then_open(m, rep.attr.ino); /* a new master made the file from the log: not opened */
+    }
+    struct client_file *f = file_new(i, &rep.attr, m->flags, i->changes);
+    if (rep.chunk.handle != 0 && rep.chunk.ino == i->ino && rep.chunk.number == 0) {
+        struct location *l = location_get(i, 0);
+        location_learn(l, &rep.chunk);
+        location_unpin(l);
+    }
+    if (k == NULL) {
+        client_release(c, f);
+        return 0;
+    }
+    k->file = f;
+    k->attr = rep.attr;
+    return 0;
+}
+
+/* create found the name taken: open what has it. */
+static int take_existing(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct lookup_rep rep;
+    int err = MASTER_REPLY(lookup, call, &rep);
+    if (err != 0 || k == NULL) {
+        return err;
+    }
+    return then_open(m, rep.attr.ino);
+}
+
+static void hold_bytes(struct client_call *k, struct slice *body, struct bytes view)
+{
+    if (k != NULL) {
+        call_impl(k)->hold = slice_ref(body);
+        k->bytes = view;
+    }
+}
+
+static int take_readlink(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    (void)m;
+    struct readlink_rep rep;
+    int err = MASTER_REPLY(readlink, call, &rep);
+    if (err == 0) {
+        hold_bytes(k, &call->reply->body, rep.target);
+    }
+    return err;
+}
+
+static int take_getxattr(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    (void)m;
+    struct getxattr_rep rep;
+    int err = MASTER_REPLY(getxattr, call, &rep);
+    if (err == 0) {
+        hold_bytes(k, &call->reply->body, rep.value);
+    }
+    return err;
+}
+
+static int take_listxattr(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    (void)m;
+    struct listxattr_rep rep;
+    int err = MASTER_REPLY(listxattr, call, &rep);
+    if (err == 0) {
+        hold_bytes(k, &call->reply->body, rep.names);
+    }
+    return err;
+}
+
+/* Entries of inodes with uncommitted writes get the size that programs of this mount made. */
+static struct slice adjust_entries(struct client *c, struct bytes entries)
+{
+    struct writer w;
+    writer_init(&w);
+    struct reader r = reader_of(entries);
+    while (!reader_done(&r)) {
+        struct dir_entry d;
+        dec_dir_entry(&r, &d);
+        if (r.err == 0) {
+            files_adjust(c, &d.attr);
+            enc_dir_entry(&w, &d);
+        }
+    }
+    return writer_take(&w);
+}
+
+static int take_readdir(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct client *c = m->op.client;
+    struct readdir_rep rep;
+    int err = MASTER_REPLY(readdir, call, &rep);
+    if (err != 0 || k == NULL) {
+        return err;
+    }
+    k->end = rep.end;
+    k->offset = rep.parent;
+    if (list_empty(&c->dirty)) {
+        hold_bytes(k, &call->reply->body, rep.entries);
+        return 0;
+    }
+    struct slice s = adjust_entries(c, rep.entries);
+    hold_bytes(k, &s, slice_bytes(&s));
+    slice_drop(&s);
+    return 0;
+}
+
+static int take_nothing(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    (void)m;
+    (void)k;
+    return call->status;
+}
+
+static const struct {
+    uint16_t code;
+    take_fn *take;
+} takers[] = {
+    {OP_lookup, take_lookup},       {OP_getattr, take_getattr},  {OP_readlink, take_readlink},
+    {OP_readdir, take_readdir},     {OP_open, take_open},        {OP_getxattr, take_getxattr},
+    {OP_listxattr, take_listxattr}, {OP_mkdir, take_mkdir},      {OP_mknod, take_mknod},
+    {OP_create, take_create},       {OP_symlink, take_symlink},  {OP_link, take_link},
+    {OP_unlink, take_nothing},      {OP_rmdir, take_nothing},    {OP_rename, take_nothing},
+    {OP_setattr, take_setattr},     {OP_setxattr, take_nothing}, {OP_removexattr, take_nothing},
+};
+
+static int take(struct meta_op *m, struct master_call *call)
+{
+    for (size_t n = 0; n < COUNT_OF(takers); n++) {
+        if (takers[n].code == m->code) {
+            bool existing = m->code == OP_lookup && m->name.buf != NULL;
+            take_fn *fn = existing ? take_existing : takers[n].take;
+            return fn(m, m->op.call, call);
+        }
+    }
+    UNREACHABLE();
+}
+
+static bool open_existing(struct meta_op *m)
+{
+    struct create_req create;
+    if (m->code != OP_create || (m->flags & O_EXCL) ||
+        create_req_decode(slice_bytes(&m->name), &create) != 0) {
+        return false;
+    }
+    struct lookup_req req = {.parent = create.parent, .name = create.name};
+    go_on_as(m, OP_lookup, RPC_BODY(lookup_req, &req));
+    return true;
+}
+
+static void answered(struct master_call *call)
+{
+    struct meta_op *m = call->owner;
+    int status = call->status;
+    if (m->op.call != NULL && call->reply != NULL) {
+        m->op.call->index = call->reply->head.index;
+    }
+    if (m->opening) {
+        m->opening = false;
+        m->inode->opening--;
+    }
+    if (m->sets_size) {
+        locations_forget(m->inode); /* chunks are gone, or have a trim; also if it is in doubt */
+    }
+    if (status == -EEXIST && m->op.call != NULL && open_existing(m)) {
+        return;
+    }
+    if (status == 0) {
+        status = take(m, call);
+    }
+    if (status != GOES_ON) {
+        meta_end(m, status);
+    }
+}
