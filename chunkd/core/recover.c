@@ -272,15 +272,16 @@ static void fit_file(struct local_replica *r, bool power_cut)
         replica_mark_failed(r, (int)size);
         return;
     }
-    if (size > (int64_t)r->length) {
+    if (size > (int64_t)r->length && (!power_cut || size > (int64_t)t->chunk_bytes)) {
         err = env_file_truncate(t->env, r->file, r->length);
         if (err != 0) {
             replica_mark_failed(r, err);
         }
-    } else if (size < (int64_t)r->length) {
+    } else if (size != (int64_t)r->length) {
+        /* After a power cut the bytes beyond may be good: whoever compares the replica decides about them. */
         replica_set_length(r, (uint32_t)size);
         replica_note_unlogged(r, 0, replica_blocks(r));
-        r->state = r->state == REPLICA_OK && !power_cut ? REPLICA_SUSPECT : r->state;
+        r->state = r->state == REPLICA_OK ? REPLICA_SUSPECT : r->state;
         replica_log_head(r);
     }
 }
