@@ -1,0 +1,559 @@
+/* test_chunkd_format.c - bytes of label, meta log and intent ring; the meta log's batches, torn tails and
+ * compaction. */
+#include "chunkd/core/intent_ring.h"
+#include "chunkd/core/label.h"
+#include "chunkd/core/meta_file.h"
+#include "chunkd/core/meta_log.h"
+#include "chunkd/core/replica_table.h"
+#include "shared/base/bytes.h"
+#include "tests/unit/dir_env.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+Suite *suite_chunkd_format(void);
+
+/* What these programs wrote when the formats were fixed. */
+#define GOLDEN_LABEL                                                                               \
+    "4746534c010000000300000000000000887766554433221199000000000000000700000005000000"             \
+    "01020300000000000000000000000000000000040000010001000000686f6d650000000000000000"             \
+    "00000000000000000000000000000000000000000000000000000000000000000000000000000000"             \
+    "00000000000000000000000000000000ca46cb471090d664"
+#define GOLDEN_REPLICA                                                                             \
+    "6de8a75d4a2c1f4b6800000001000000090000000000000008000000000000003412000000000000"             \
+    "2a000000000000000300000000000000060000000500000002000000040000001100000000000000"             \
+    "1000000000000000a0860100030000000300000000000000"
+#define GOLDEN_SUMS                                                                                \
+    "df2c3b96529979e15000000002000000090000000000000008000000000000003412000000000000"             \
+    "1200000000000000400d030001000000030000000000000011111111222222223333333300000000"
+#define GOLDEN_BAD                                                                                 \
+    "87c7553156bb77433000000003000000090000000000000008000000000000003412000000000000"             \
+    "0200000000000000"
+#define GOLDEN_DROP                                                                                \
+    "0af4ef561017811e2800000004000000090000000000000008000000000000003412000000000000"
+#define GOLDEN_META_HEADER "4746534d010000000600000000000000000000000000000094a93aa361a6de01"
+#define GOLDEN_INTENT                                                                              \
+    "011000000000000034120000000000000600000005000000110000000000000003000000aaaaaaaa"             \
+    "bbbbbbbb64000000c800000000000000497058a4f30d4f68"
+
+static void expect_hex(const uint8_t *bytes, size_t n, const char *want)
+{
+    char text[1024];
+    ck_assert_uint_lt(2 * n, sizeof(text));
+    for (size_t i = 0; i < n; i++) {
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+    ck_assert_str_eq(text, want);
+}
+
+/* ---------------------------------------------------------------- golden bytes */
+
+START_TEST(label_bytes)
+{
+    struct label l = {.sequence = 3,
+                      .disk = 0x1122334455667788,
+                      .cluster = 0x99,
+                      .server = 7,
+                      .epoch = 5,
+                      .incarnation = {1, 2, 3},
+                      .chunk_bytes = 64 << 20,
+                      .block_bytes = 64 << 10,
+                      .clean = true,
+                      .name = "home"};
+    uint8_t out[LABEL_SLOT_BYTES];
+    label_encode(&l, out);
+    expect_hex(out, sizeof(out), GOLDEN_LABEL);
+    struct label back;
+    ck_assert_int_eq(label_decode(&back, out), 0);
+    ck_assert_uint_eq(back.disk, l.disk);
+    ck_assert_uint_eq(back.epoch, 5);
+    ck_assert_str_eq(back.name, "home");
+    ck_assert(back.clean);
+    for (size_t i = 0; i < sizeof(out); i++) {
+        out[i] ^= 0x10;
+        ck_assert_int_ne(label_decode(&back, out), 0);
+        out[i] ^= 0x10;
+    }
+    out[4] = 2;
+    ck_assert_int_eq(label_decode(&back, out), -EPROTONOSUPPORT);
+    memset(out, 0, sizeof(out));
+    ck_assert_int_eq(label_decode(&back, out), -ENOENT);
+}
+END_TEST
+
+static void check_record(const struct meta_record *r, const char *want)
+{
+    uint8_t out[META_RECORD_MAX];
+    struct meta_record back;
+    uint64_t sequence, durable;
+    uint32_t n = meta_record_size(r);
+    meta_record_encode(r, 9, 8, out);
+    expect_hex(out, n, want);
+    ck_assert_int_eq(meta_record_decode(&back, &sequence, &durable, out, n), (int)n);
+    ck_assert_uint_eq(sequence, 9);
+    ck_assert_uint_eq(durable, 8);
+    ck_assert_uint_eq(back.handle, r->handle);
+    ck_assert_uint_eq(back.mutation, r->mutation);
+    ck_assert_uint_eq(back.length, r->length);
+    ck_assert_uint_eq(back.count, r->count);
+    ck_assert_uint_eq(back.flags, r->flags);
+    for (uint32_t cut = 0; cut < n; cut++) {
+        ck_assert_int_eq(meta_record_decode(&back, &sequence, &durable, out, cut), ERR_CORRUPT);
+        out[cut] ^= 1;
+        ck_assert_int_eq(meta_record_decode(&back, &sequence, &durable, out, n), ERR_CORRUPT);
+        out[cut] ^= 1;
+    }
+}
+
+START_TEST(meta_record_bytes)
+{
+    uint32_t sums[3] = {0x11111111, 0x22222222, 0x33333333};
+    struct meta_record replica = {.type = META_REPLICA,
+                                  .handle = 0x1234,
+                                  .ino = 42,
+                                  .number = 3,
+                                  .version = 5ull << 32 | 6,
+                                  .previous = 4ull << 32 | 2,
+                                  .mutation = 17,
+                                  .previous_mutation = 16,
+                                  .length = 100000,
+                                  .state = REPLICA_SUSPECT,
+                                  .flags = META_ACTIVE | META_DIRTY};
+    struct meta_record some = {.type = META_SUMS,
+                               .handle = 0x1234,
+                               .mutation = 18,
+                               .length = 200000,
+                               .first = 1,
+                               .count = 3,
+                               .sums = sums};
+    struct meta_record bad = {.type = META_BAD, .handle = 0x1234, .block = 2};
+    struct meta_record drop = {.type = META_DROP, .handle = 0x1234};
+    check_record(&replica, GOLDEN_REPLICA);
+    check_record(&some, GOLDEN_SUMS);
+    check_record(&bad, GOLDEN_BAD);
+    check_record(&drop, GOLDEN_DROP);
+    uint8_t head[META_FILE_HEADER_BYTES];
+    meta_file_header_encode(6, head);
+    expect_hex(head, sizeof(head), GOLDEN_META_HEADER);
+    ck_assert_int_eq(meta_file_header_decode(6, head), 0);
+    ck_assert_int_eq(meta_file_header_decode(7, head), ERR_CORRUPT);
+}
+END_TEST
+
+START_TEST(intent_bytes)
+{
+    struct intent e = {.sequence = 4097,
+                       .handle = 0x1234,
+                       .version = 5ull << 32 | 6,
+                       .mutation = 17,
+                       .block = 3,
+                       .old_sum = 0xaaaaaaaa,
+                       .new_sum = 0xbbbbbbbb,
+                       .old_length = 100,
+                       .new_length = 200};
+    uint8_t out[INTENT_ENTRY_BYTES];
+    struct intent back;
+    intent_encode(&e, 77, out);
+    expect_hex(out, sizeof(out), GOLDEN_INTENT);
+    ck_assert(intent_decode(&back, 77, out));
+    ck_assert_mem_eq(&back, &e, sizeof(e));
+    ck_assert(!intent_decode(&back, 78, out)); /* of another disk */
+    out[20] ^= 1;
+    ck_assert(!intent_decode(&back, 77, out));
+}
+END_TEST
+
+/* ---------------------------------------------------------------- intent ring */
+
+START_TEST(held_intents_are_not_overwritten)
+{
+    struct intent_ring ring = {.map = calloc(INTENT_ENTRIES, INTENT_ENTRY_BYTES), .disk = 1};
+    struct intent_hold hold, later;
+    list_init(&ring.holds);
+    intent_ring_hold(&ring, &hold);
+    intent_ring_put(&ring, &(struct intent){.handle = 1});
+    intent_ring_hold(&ring, &later);
+    for (uint32_t i = 1; i < INTENT_ENTRIES; i++) {
+        intent_ring_put(&ring, &(struct intent){.handle = 2});
+    }
+    ck_assert(!intent_ring_has_room(&ring, 1));
+    ck_assert_uint_eq(intent_ring_settled(&ring), 0);
+    intent_ring_unhold(&hold);
+    ck_assert_uint_eq(intent_ring_settled(&ring), 1);
+    ck_assert(!intent_ring_has_room(&ring, 1)); /* its sums are not logged */
+    intent_ring_release(&ring, intent_ring_settled(&ring));
+    ck_assert(intent_ring_has_room(&ring, 1));
+    ck_assert(!intent_ring_has_room(&ring, 2));
+    struct intent *all = calloc(INTENT_ENTRIES, sizeof(*all));
+    ck_assert_uint_eq(intent_ring_load(&ring, all), INTENT_ENTRIES);
+    free(all);
+    free(ring.map);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- meta log */
+
+struct fixture {
+    struct dir_env *d;
+    struct meta_log log;
+    struct table table;
+    struct intent_ring ring;
+};
+
+static bool snapshot(void *owner)
+{
+    return table_snapshot(&((struct fixture *)owner)->table);
+}
+
+static const struct meta_log_events events = {.snapshot = snapshot};
+
+static void open_fixture(struct fixture *f, struct dir_env *d)
+{
+    memset(f, 0, sizeof(*f));
+    f->d = d;
+    meta_log_init(&f->log, &d->env, &events, f);
+    table_init(&f->table, &d->env, &f->log, &f->ring);
+    list_init(&f->ring.holds);
+    table_set_geometry(&f->table, 1 << 20, 4096);
+}
+
+static void close_fixture(struct fixture *f)
+{
+    struct env_file *files[2] = {f->log.now.file, f->log.next.file};
+    for (int i = 0; i < 2; i++) {
+        if (files[i] != NULL) {
+            env_file_close(&f->d->env, files[i]);
+        }
+    }
+    table_close(&f->table);
+    meta_log_close(&f->log);
+}
+
+static uint64_t loaded_count;
+
+static int count_record(void *owner, const struct meta_record *r)
+{
+    struct fixture *f = owner;
+    loaded_count++;
+    struct local_replica *one = table_get(&f->table, r->handle);
+    if (r->type == META_DROP) {
+        if (one != NULL) {
+            table_forget(one);
+        }
+        return 0;
+    }
+    if (one == NULL) {
+        one = table_add(&f->table, r->handle);
+    }
+    one->mutation = r->mutation;
+    if (r->type == META_REPLICA || r->type == META_SUMS) {
+        replica_set_length(one, r->length);
+    }
+    if (r->type == META_SUMS) {
+        for (uint32_t i = 0; i < r->count; i++) {
+            one->sums[r->first + i] = (uint32_t)get_le(r->sums_raw + 4 * i, 4);
+        }
+    }
+    return 0;
+}
+
+static uint64_t state_of(struct fixture *f)
+{
+    uint64_t n, h = 0;
+    uint64_t *handles = table_handles(&f->table, &n);
+    for (uint64_t i = 0; i < n; i++) {
+        struct local_replica *r = table_get(&f->table, handles[i]);
+        uint64_t row[3] = {r->handle, r->mutation, replica_digest(r)};
+        h = hash64_seed(row, sizeof(row), h);
+    }
+    free(handles);
+    return h;
+}
+
+static int reload(struct fixture *f, struct dir_env *d, bool clean, struct why *why)
+{
+    open_fixture(f, d);
+    loaded_count = 0;
+    return meta_log_open(&f->log, clean, count_record, why);
+}
+
+static struct dir_env *dir_with_log(struct fixture *f)
+{
+    struct why why;
+    struct dir_env *d = dir_env_new();
+    open_fixture(f, d);
+    ck_assert_int_eq(env_make_dir(&d->env, "meta"), 0);
+    ck_assert_int_eq(meta_log_create(&f->log, &why), 0);
+    f->log.serving = true;
+    return d;
+}
+
+static struct local_replica *add_replica(struct fixture *f, uint64_t handle, uint32_t length)
+{
+    struct local_replica *r = table_add(&f->table, handle);
+    replica_set_length(r, length);
+    for (uint32_t b = 0; b < replica_blocks(r); b++) {
+        r->sums[b] = (uint32_t)handle * 31 + b;
+    }
+    replica_log_head(r);
+    replica_note_unlogged(r, 0, replica_blocks(r));
+    replica_log_sums(r);
+    return r;
+}
+
+static int waits_done;
+
+static void count_wait(struct meta_wait *w)
+{
+    (void)w;
+    waits_done++;
+}
+
+START_TEST(one_sync_serves_all_who_wait)
+{
+    struct fixture f;
+    struct dir_env *d = dir_with_log(&f);
+    struct meta_wait waits[100];
+    waits_done = 0;
+    add_replica(&f, 1, 5000);
+    waits[0].done = count_wait;
+    meta_log_wait(&f.log, &waits[0], true); /* its batch leaves at once */
+    uint64_t before = d->ops_done;
+    for (int i = 1; i < 100; i++) {
+        add_replica(&f, (uint64_t)i + 10, 5000);
+        waits[i].done = count_wait;
+        meta_log_wait(&f.log, &waits[i], i % 2);
+    }
+    ck_assert_int_eq(waits_done, 0);
+    dir_env_pump(d);
+    ck_assert_int_eq(waits_done, 100);
+    ck_assert_uint_le(d->ops_done - before, 2);
+    /* Nothing new: no operation, and still a turn of the loop later. */
+    before = d->ops_done;
+    meta_log_wait(&f.log, &waits[0], true);
+    ck_assert_int_eq(waits_done, 100);
+    dir_env_pump(d);
+    ck_assert_int_eq(waits_done, 101);
+    ck_assert_uint_eq(d->ops_done, before);
+    close_fixture(&f);
+    dir_env_free(d);
+}
+END_TEST
+
+START_TEST(want_of_space_is_waited_out)
+{
+    struct fixture f;
+    struct dir_env *d = dir_with_log(&f);
+    struct meta_wait wait = {.done = count_wait};
+    waits_done = 0;
+    add_replica(&f, 1, 5000);
+    d->fail_at = d->ops_done + 1;
+    d->fail_error = -ENOSPC;
+    meta_log_wait(&f.log, &wait, true);
+    for (int i = 0; i < 10 && waits_done == 0; i++) {
+        dir_env_advance(d, 100 * NS_PER_MS);
+    }
+    ck_assert_int_eq(waits_done, 1);
+    uint64_t state = state_of(&f);
+    close_fixture(&f);
+    struct why why;
+    ck_assert_int_eq(reload(&f, d, true, &why), 0);
+    ck_assert_uint_eq(state_of(&f), state);
+    close_fixture(&f);
+    dir_env_free(d);
+}
+END_TEST
+
+/* Cut at every byte: after a kill everything before the cut record is there; after a clean stop it is damage
+ * unless the cut is between records. */
+START_TEST(torn_tail_at_every_byte)
+{
+    struct fixture f;
+    struct dir_env *d = dir_with_log(&f);
+    uint64_t ends[8], states[8];
+    for (uint64_t i = 0; i < 8; i++) {
+        struct meta_wait wait = {.done = count_wait};
+        add_replica(&f, 100 + i, 5000);
+        meta_log_wait(&f.log, &wait, false);
+        dir_env_pump(d);
+        ends[i] = f.log.now.size;
+        states[i] = f.table.count;
+    }
+    char path[512];
+    snprintf(path, sizeof(path), "%s", dir_env_path(d, "meta/0000000000000001"));
+    close_fixture(&f);
+    static uint8_t bytes[16384];
+    FILE *file = fopen(path, "rb");
+    size_t size = fread(bytes, 1, sizeof(bytes), file);
+    fclose(file);
+    ck_assert_uint_eq(size, ends[7]);
+    for (size_t cut = META_FILE_HEADER_BYTES; cut <= size; cut += 1 + cut % 3) {
+        struct why why;
+        for (int clean = 0; clean < 2; clean++) {
+            file = fopen(path, "wb");
+            ck_assert_uint_eq(fwrite(bytes, 1, cut, file), cut);
+            fclose(file);
+            int err = reload(&f, d, clean, &why);
+            if (err == 0) {
+                uint64_t whole = 0;
+                for (int i = 0; i < 8 && ends[i] <= cut; i++) {
+                    whole = states[i];
+                }
+                ck_assert_uint_ge(f.table.count, whole);
+                ck_assert_uint_le(f.table.count, whole + 1);
+            } else {
+                ck_assert_int_eq(err, ERR_CORRUPT);
+                ck_assert(clean);
+                ck_assert_ptr_nonnull(strstr(why.text, "offset"));
+            }
+            close_fixture(&f);
+        }
+    }
+    dir_env_free(d);
+}
+END_TEST
+
+/* A damaged record before one that says it was durable is damage, whatever ended the process. */
+START_TEST(damage_before_the_durable_mark)
+{
+    struct fixture f;
+    struct dir_env *d = dir_with_log(&f);
+    struct why why;
+    for (uint64_t i = 0; i < 8; i++) {
+        struct meta_wait wait = {.done = count_wait};
+        add_replica(&f, 100 + i, 5000);
+        meta_log_wait(&f.log, &wait, true);
+        dir_env_pump(d);
+    }
+    char path[512];
+    snprintf(path, sizeof(path), "%s", dir_env_path(d, "meta/0000000000000001"));
+    close_fixture(&f);
+    FILE *file = fopen(path, "r+b");
+    fseek(file, 200, SEEK_SET);
+    fputc(0xee, file);
+    fclose(file);
+    ck_assert_int_eq(reload(&f, d, false, &why), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(why.text, "damaged at offset"));
+    close_fixture(&f);
+    dir_env_free(d);
+}
+END_TEST
+
+START_TEST(compaction_keeps_the_table_while_it_changes)
+{
+    struct fixture f;
+    struct dir_env *d = dir_with_log(&f);
+    struct meta_wait waits[64];
+    f.log.compact_min_bytes = 1 << 20;
+    for (uint64_t h = 1; h <= 2000; h++) {
+        add_replica(&f, h * 7919, 1 << 20);
+    }
+    for (int round = 0; round < 8; round++) {
+        for (uint64_t h = 1; h <= 2000; h++) {
+            struct local_replica *r = table_get(&f.table, h * 7919);
+            r->sums[round] ^= 0x5a5a5a5a;
+            r->mutation++;
+            replica_note_unlogged(r, 0, replica_blocks(r));
+            replica_log_sums(r);
+        }
+        meta_log_kick(&f.log);
+        dir_env_pump(d);
+    }
+    uint64_t large = f.log.now.size;
+    ck_assert_uint_gt(large, 4 * table_live_bytes(&f.table));
+    meta_log_consider_compaction(&f.log, table_live_bytes(&f.table));
+    ck_assert_uint_ne(meta_log_next_number(&f.log), 0);
+    /* Changes of what was copied, of what was not, new ones and drops, between its steps. */
+    waits_done = 0;
+    for (int i = 0; i < 64; i++) {
+        uint64_t h = 7919 * (uint64_t)(1 + i * 31);
+        struct local_replica *r = table_get(&f.table, h);
+        r->sums[9] = (uint32_t)i;
+        r->mutation += 3;
+        replica_note_unlogged(r, 9, 10);
+        replica_log_sums(r);
+        add_replica(&f, 1 + (uint64_t)i, 5000);
+        struct local_replica *gone = table_get(&f.table, h + 7919);
+        replica_log_drop(gone);
+        table_forget(gone);
+        waits[i].done = count_wait;
+        meta_log_wait(&f.log, &waits[i], i % 2);
+        dir_env_step(d);
+    }
+    dir_env_pump(d);
+    ck_assert_int_eq(waits_done, 64);
+    ck_assert_uint_eq(f.log.now.number, 2);
+    ck_assert_uint_lt(f.log.now.size, large / 3);
+    add_replica(&f, 5000000, 100);
+    meta_log_kick(&f.log);
+    dir_env_pump(d);
+    ck_assert(meta_log_idle(&f.log));
+    uint64_t state = state_of(&f);
+    uint64_t count = f.table.count;
+    close_fixture(&f);
+    struct why why;
+    ck_assert_int_eq(reload(&f, d, true, &why), 0);
+    ck_assert_uint_eq(f.table.count, count);
+    ck_assert_uint_eq(state_of(&f), state);
+    ck_assert_int_eq(access(dir_env_path(d, "meta/0000000000000001"), F_OK), -1);
+    close_fixture(&f);
+    dir_env_free(d);
+}
+END_TEST
+
+/* The process ends after any number of steps of a compaction: nothing that was durable is lost. */
+START_TEST(compaction_cut_short_loses_nothing)
+{
+    struct fixture f;
+    struct dir_env *d = dir_with_log(&f);
+    struct meta_wait wait = {.done = count_wait};
+    f.log.compact_min_bytes = 64 << 10;
+    for (uint64_t h = 1; h <= 100; h++) {
+        for (int i = 0; i < 8; i++) {
+            if (i == 0) {
+                add_replica(&f, h, 1 << 20);
+            }
+            replica_note_unlogged(table_get(&f.table, h), 0, 256);
+            replica_log_sums(table_get(&f.table, h));
+        }
+    }
+    meta_log_wait(&f.log, &wait, true);
+    dir_env_pump(d);
+    uint64_t state = state_of(&f);
+    meta_log_consider_compaction(&f.log, table_live_bytes(&f.table));
+    ck_assert_uint_ne(meta_log_next_number(&f.log), 0);
+    for (int i = 0; i < _i; i++) {
+        dir_env_step(d);
+    }
+    dir_env_forget(d);
+    close_fixture(&f);
+    struct why why;
+    ck_assert_int_eq(reload(&f, d, false, &why), 0);
+    ck_assert_uint_eq(state_of(&f), state);
+    close_fixture(&f);
+    dir_env_free(d);
+}
+END_TEST
+
+Suite *suite_chunkd_format(void)
+{
+    Suite *s = suite_create("chunkd_format");
+    TCase *t = tcase_create("format");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, label_bytes);
+    tcase_add_test(t, meta_record_bytes);
+    tcase_add_test(t, intent_bytes);
+    tcase_add_test(t, held_intents_are_not_overwritten);
+    tcase_add_test(t, one_sync_serves_all_who_wait);
+    tcase_add_test(t, want_of_space_is_waited_out);
+    tcase_add_test(t, torn_tail_at_every_byte);
+    tcase_add_test(t, damage_before_the_durable_mark);
+    tcase_add_test(t, compaction_keeps_the_table_while_it_changes);
+    tcase_add_loop_test(t, compaction_cut_short_loses_nothing, 0, 8);
+    suite_add_tcase(s, t);
+    return s;
+}
