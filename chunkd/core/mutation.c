@@ -164,8 +164,11 @@ static void write_failed(struct member_set *s)
     struct write_request *wr = container_of(s, struct write_request, members);
     struct local_replica *r = wr->replica;
     r->broken = r->broken || r->version == wr->req.version;
-    /* The client asks for a new version, if it lives. The members must be made equal in any case. */
-    registration_report_bad(&wr->q.c->master, r, s->failed_server, UINT32_MAX);
+    /* The client asks for a new version, if it lives. The members must be made equal in any case. A damaged block
+     * was reported by the member itself. */
+    if (s->failed_status != ERR_CHECKSUM) {
+        registration_report_bad(&wr->q.c->master, r, s->failed_server, UINT32_MAX);
+    }
 }
 
 /* If this process dies before all members have the mutation, the next one must know that they may differ. */
