@@ -90,7 +90,7 @@ static void punched(struct chunk_write *w)
         finish(a, w->status);
         return;
     }
-    fsync_touch(a->inode, w->number);
+    fsync_touch(a->inode, w);
     a->at += w->length;
     env_timer_set(a->op.client->env, &a->again, 0);
 }

@@ -11,23 +11,28 @@ struct touched {
     struct list link;
     struct inode *inode;
     uint64_t number;
+    uint64_t handle;
+    uint64_t version; /* lowest one it was written under since it was last synced */
     bool started;
     struct chunk_write sync;
 };
 
 static void start_round(struct inode *i);
 
-void fsync_touch(struct inode *i, uint64_t number)
+void fsync_touch(struct inode *i, const struct chunk_write *w)
 {
     /* Mostly the chunk written last: look from the end. */
     for (struct list *e = i->touched.prev; e != &i->touched; e = e->prev) {
-        if (list_entry(e, struct touched, link)->number == number) {
+        struct touched *t = list_entry(e, struct touched, link);
+        if (t->number == w->number && t->handle == w->sent_handle) {
             return;
         }
     }
     struct touched *t = mem_new(struct touched);
     t->inode = i;
-    t->number = number;
+    t->number = w->number;
+    t->handle = w->sent_handle;
+    t->version = w->sent_version;
     list_push_back(&i->touched, &t->link);
 }
 
@@ -81,6 +86,10 @@ static void chunk_synced(struct chunk_write *w)
     struct touched *t = w->owner;
     struct inode *i = t->inode;
     inode_pin(i);
+    if (w->status == 0 && w->sent_handle == t->handle && w->sent_doubt > t->version) {
+        /* All its replicas lost power since: nobody can tell whether they still have the bytes. */
+        w->status = -EIO;
+    }
     if (w->status != 0) {
         env_log(i->client->env, LOG_ERROR, "inode %llu: chunk %llu could not be synced: %s",
                 (unsigned long long)i->ino, (unsigned long long)t->number, err_text(w->status));

@@ -8,6 +8,8 @@
 
 #include "fuse/core/commit.h"
 
+struct chunk_write;
+
 struct file_sync {
     struct list link; /* inode.sync_queue or sync_riders */
     void (*done)(struct file_sync *s);
@@ -23,8 +25,8 @@ struct file_sync {
 bool file_sync_start(struct inode *i, struct file_sync *s, bool data_only);
 void file_sync_cancel(struct file_sync *s); /* fine if it is not running */
 
-/* The chunk was written. */
-void fsync_touch(struct inode *i, uint64_t number);
+/* The chunk was written by w. */
+void fsync_touch(struct inode *i, const struct chunk_write *w);
 /* Forgets all without doing anything. */
 void fsync_drop(struct inode *i);
 

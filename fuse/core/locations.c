@@ -105,7 +105,7 @@ static void set_known(struct location *l)
 
 static void set_hole(struct location *l)
 {
-    l->handle = l->version = 0;
+    l->handle = l->version = l->doubt = 0;
     l->trim = NO_TRIM;
     l->fresh = false;
     l->primary = 0;
@@ -124,6 +124,7 @@ void location_learn(struct location *l, const struct chunk *chunk)
     l->fresh = chunk->fresh && (!same || l->fresh);
     l->handle = chunk->handle;
     l->version = chunk->version;
+    l->doubt = chunk->doubt;
     l->trim = chunk->trim;
     l->primary = chunk->primary;
     l->member_count = 0;

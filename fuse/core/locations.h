@@ -28,7 +28,8 @@ struct location {
     uint64_t known_ns;
     uint64_t handle; /* 0 = hole */
     uint64_t version;
-    uint32_t trim; /* NO_TRIM = none */
+    uint32_t trim;  /* NO_TRIM = none */
+    uint64_t doubt; /* writes under lower versions that were not synced may be gone; 0 = none */
     bool fresh;
     uint32_t primary; /* 0 = none: ask for a grant */
     struct chunk_peer *members[REPLICAS_MAX];

@@ -192,7 +192,7 @@ static void piece_written(struct chunk_write *w)
         if (w->status == 0) {
             i->first_written = i->first_written || w->number == 0;
             commit_need(i, end_of(p), w->bind);
-            fsync_touch(i, w->number);
+            fsync_touch(i, w);
         } else {
             env_log(c->env, LOG_ERROR, "inode %llu: %u bytes at %llu could not be written: %s",
                     (unsigned long long)i->ino, p->data.len, (unsigned long long)p->offset,

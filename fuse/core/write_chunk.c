@@ -287,7 +287,9 @@ static void send(struct chunk_write *w)
 {
     struct location *l = w->loc;
     struct chunk_peer *primary = primary_of(l);
+    w->sent_handle = l->handle;
     w->sent_version = l->version;
+    w->sent_doubt = l->doubt;
     w->sent_fresh = l->fresh && w->kind != CHUNK_SYNC;
     if (primary == NULL) { /* the grant makes no sense: ask for another */
         w->failed_version = l->version;

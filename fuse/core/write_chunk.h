@@ -30,7 +30,10 @@ struct chunk_write {
     uint32_t length;
     struct slice data; /* CHUNK_DATA: reference owned by the owner until done */
     int status;
-    bool bind; /* done: no size commit vouched for the chunk when it was written */
+    uint64_t sent_handle;
+    uint64_t sent_version; /* done, status 0: the version it was carried out under */
+    uint64_t sent_doubt;   /* struct chunk's, at that version */
+    bool bind;             /* done: no size commit vouched for the chunk when it was written */
     /* private */
     struct location *loc; /* pinned; NULL = not running */
     struct location_wait wait;
@@ -40,7 +43,6 @@ struct chunk_write {
     bool is_trim;       /* carries out the trim: does not wait for it */
     bool asked_grant;
     uint32_t backoff_ms;
-    uint64_t sent_version;
     bool sent_fresh;
     uint64_t failed_version;
     uint32_t failed_server;

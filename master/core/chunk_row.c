@@ -2,14 +2,14 @@
 #include "master/core/chunk_row.h"
 #include "master/core/row_key.h"
 
-enum { COUNT_MASK = 0x0f, FRESH = 0x10, BOUND = 0x20, TRIM = 0x40, KNOWN_BITS = 0x7f };
+enum { COUNT_MASK = 0x0f, FRESH = 0x10, BOUND = 0x20, TRIM = 0x40, DOUBT = 0x80 };
 
 uint32_t chunk_row_pack(const struct ns_chunk *c, uint8_t *out)
 {
     ASSERT(c->member_count <= REPLICAS_MAX);
     size_t n = 0;
     out[n++] = (uint8_t)(c->member_count | (c->fresh ? FRESH : 0) | (c->bound ? BOUND : 0) |
-                         (c->trim != NO_TRIM ? TRIM : 0));
+                         (c->trim != NO_TRIM ? TRIM : 0) | (c->doubt != 0 ? DOUBT : 0));
     n += put_varint(out + n, c->handle);
     n += put_varint(out + n, c->version >> 32);
     n += put_varint(out + n, c->version & UINT32_MAX);
@@ -18,6 +18,10 @@ uint32_t chunk_row_pack(const struct ns_chunk *c, uint8_t *out)
     }
     if (c->trim != NO_TRIM) {
         n += put_varint(out + n, c->trim);
+    }
+    if (c->doubt != 0) {
+        n += put_varint(out + n, c->doubt >> 32);
+        n += put_varint(out + n, c->doubt & UINT32_MAX);
     }
     return (uint32_t)n;
 }
@@ -31,7 +35,7 @@ void chunk_row_unpack(struct byte_reader *r, struct ns_chunk *c)
     c->version = (uint64_t)get_varint32(r) << 32;
     c->version |= get_varint32(r);
     c->member_count = head & COUNT_MASK;
-    if ((head & ~(uint64_t)KNOWN_BITS) != 0 || c->member_count > REPLICAS_MAX) {
+    if (c->member_count > REPLICAS_MAX) {
         r->bad = true;
         c->member_count = 0;
     }
@@ -40,4 +44,9 @@ void chunk_row_unpack(struct byte_reader *r, struct ns_chunk *c)
         c->members[i] = get_varint32(r);
     }
     c->trim = head & TRIM ? get_varint32(r) : NO_TRIM;
+    c->doubt = 0;
+    if (head & DOUBT) {
+        c->doubt = (uint64_t)get_varint32(r) << 32;
+        c->doubt |= get_varint32(r);
+    }
 }

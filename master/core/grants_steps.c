@@ -310,11 +310,13 @@ static void log_version(struct grant *g)
             n++;
         }
     }
-    union op_any rec = {.chunk_version_rec = {.ino = g->ino,
-                                              .number = g->number,
-                                              .handle = g->handle,
-                                              .version = g->version,
-                                              .members = writer_bytes(&w)}};
+    union op_any rec = {
+        .chunk_version_rec = {.ino = g->ino,
+                              .number = g->number,
+                              .handle = g->handle,
+                              .version = g->version,
+                              .members = writer_bytes(&w),
+                              .doubt = g->accepted || g->parts[g->source].replica.previous == 0}};
     g->phase = GRANT_LOG;
     uint64_t index = commit_record(m, OP_chunk_version, &rec, NULL, NULL);
     writer_free(&w);
@@ -441,7 +443,9 @@ static bool better(const struct grant *g, const struct replica *a, const struct 
         return a->previous > b->previous;
     }
     if (a->mutation != b->mutation) {
-        return a->mutation > b->mutation;
+        /* Every member has what was acknowledged. What some have beyond it is kept if there is room for it
+         * on the others; else they are made equal to the one with least, which takes none. */
+        return g->no_room ? a->mutation < b->mutation : a->mutation > b->mutation;
     }
     if (agreeing(g, a) != agreeing(g, b)) {
         return agreeing(g, a) > agreeing(g, b);

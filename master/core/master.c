@@ -160,6 +160,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         .fresh = row->fresh && !row->bound,
         /* Who writes must name every member: a list cut for readers names no primary. */
         .primary = !reading || (live && whole) ? row->members[0] : 0,
+        .doubt = row->doubt,
         .members = writer_bytes(w)};
 }
 

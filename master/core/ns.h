@@ -84,6 +84,7 @@ struct ns_chunk {
     uint32_t trim; /* NO_TRIM = none */
     bool fresh;    /* version is the first */
     bool bound; /* a size commit or a later version vouches for it: a missing replica is a loss */
+    uint64_t doubt; /* last version made of replicas that may have lost writes; 0 = none */
     uint32_t members[REPLICAS_MAX];
     uint32_t member_count;
 };

@@ -258,6 +258,7 @@ void apply_chunk_version(struct change *c, const struct chunk_version_rec *rec)
     k.version = rec->version;
     k.fresh = false;
     k.bound = true;
+    k.doubt = rec->doubt ? rec->version : old.doubt;
     k.member_count = member_ids(rec->members, k.members);
     chunk_replace(c, &in, &old, &k);
     inode_save(c, &in);

@@ -89,6 +89,7 @@ struct chunk chunk_answer(struct ns *ns, const struct ns_chunk *k, struct writer
         .version = k->version,
         .trim = k->trim,
         .fresh = k->fresh && !k->bound,
+        .doubt = k->doubt,
         .members = bytes_of(start == all.len ? NULL : all.data + start, all.len - start),
     };
 }
