@@ -58,8 +58,8 @@ static void each_entry(void *owner, const char *name)
     ((struct found *)owner)->data = true;
 }
 
-/* A directory without a label: new, or a format that did not come to its end. With data files in it, something is
- * wrong that formatting would make worse. */
+/* A directory without a label: new, or a format that did not come to its end. With data files in
+ * it, something is wrong that formatting would make worse. */
 static int format(struct chunkd *c, struct why *why)
 {
     struct env *env = c->env;
@@ -112,7 +112,8 @@ static int check_cluster(const struct chunkd *c, struct why *why)
     return 0;
 }
 
-/* From here on an unclean end is one of this incarnation. Both slots say so: an older one must not be believed. */
+/* From here on an unclean end is one of this incarnation. Both slots say so: an older one must not
+ * be believed. */
 static int take_over(struct chunkd *c, struct why *why)
 {
     c->label.clean = false;

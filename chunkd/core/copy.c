@@ -1,10 +1,11 @@
 /* copy.c - pull: makes a replica equal to a peer's by copying the blocks that differ.
  *
- *   start -> the source's vector of sums -> (CLONING and dirty, durable) -> same length -> own bytes checked, unless the
- *   sums in memory are known to be true -> differing blocks copied, two requests in flight -> data and sums durable
+ *   start -> the source's vector of sums -> (CLONING and dirty, durable) -> same length
+ *         -> own bytes checked, unless the sums in memory are known to be true
+ *         -> differing blocks copied, two requests in flight -> data and sums durable
  *
- * While it runs and until it is activated the replica is CLONING: its bytes need not match its sums, so what an
- * interrupted copy leaves is checked against the bytes next time.
+ * While it runs and until it is activated the replica is CLONING: its bytes need not match its
+ * sums, so what an interrupted copy leaves is checked against the bytes next time.
  */
 #include "chunkd/core/core.h"
 #include "chunkd/core/replica_scan.h"
@@ -134,7 +135,8 @@ static void lane_written(struct disk_op *op)
     lane_ended(l, err);
 }
 
-/* Takes the sums of what arrived: each piece of the payload is one block, or the last one's part up to the length. */
+/* Takes the sums of what arrived: each piece of the payload is one block, or the last one's part up
+ * to the length. */
 static int take_sums(struct copy_lane *l, struct bytes sums)
 {
     struct local_replica *r = l->p->op.replica;
@@ -347,7 +349,7 @@ static void state_durable(struct meta_wait *w)
     env_disk_submit(r->table->env, &p->disk);
 }
 
-/* Nothing of the replica was touched until here: a copy there is no room for leaves it as it was. */
+/* Nothing of the replica was touched until here: a copy that finds no room leaves it as it was. */
 static void vector_received(struct rpc_call *call)
 {
     struct pull_request *p = container_of(call, struct pull_request, call);

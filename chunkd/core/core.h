@@ -1,7 +1,7 @@
 /* core.h - the chunkserver's state and the requests it works on. Private to chunkd/core.
  *
- * A request is a message that is being answered: it holds its frame's slices and its connection, and is in
- * chunkd.requests until request_end. Its handler embeds it in a struct of its own.
+ * A request is a message that is being answered: it holds its frame's slices and its connection,
+ * and is in chunkd.requests until request_end. Its handler embeds it in a struct of its own.
  */
 #ifndef CHUNKD_CORE_CORE_H
 #define CHUNKD_CORE_CORE_H
@@ -74,8 +74,8 @@ struct request {
     struct slice body;
     struct slice payload;
     uint32_t charged; /* of request_bytes */
-    /* Frees what the handler holds, cancelling calls; no I/O, no answers. Runs from request_end, or when the
-     * chunkserver is destroyed. NULL = nothing. */
+    /* Frees what the handler holds, cancelling calls; no I/O, no answers. Runs from request_end, or
+     * when the chunkserver is destroyed. NULL = nothing. */
     void (*release)(struct request *q);
 };
 

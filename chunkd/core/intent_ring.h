@@ -1,9 +1,9 @@
 /* intent_ring.h - what writes were about to do, in memory that survives the process.
  *
- * Before the bytes of a block change, an entry with its old and new sum goes into a mapped ring. After the
- * process died (not the machine) the entries newer than the meta log tell for each block whether its bytes are
- * the new ones, the old ones, or torn. An entry may be overwritten only when the sums it names stand in the
- * meta log's file.
+ * Before the bytes of a block change, an entry with its old and new sum goes into a mapped ring.
+ * After the process died (not the machine) the entries newer than the meta log tell for each block
+ * whether its bytes are the new ones, the old ones, or torn. An entry may be overwritten only when
+ * the sums it names stand in the meta log's file.
  *
  * Entry of 64 bytes, little endian, at place sequence % INTENT_ENTRIES:
  *
@@ -17,8 +17,8 @@
  *    40   4  new_sum
  *    44   4  old_length  of the chunk
  *    48   4  new_length
- *    52   4  flags       INTENT_BEGIN, INTENT_END: no block; a primary sends the mutation to its secondaries; all
- *                         members have it. A BEGIN without its END: they may differ
+ *    52   4  flags       INTENT_BEGIN: no block; a primary sends the mutation to its secondaries.
+ *                         INTENT_END: no block; all members have it. Without it they may differ
  *    56   8  sum         XXH3-64 of the 56 bytes before, seeded with the disk's id
  */
 #ifndef CHUNKD_CORE_INTENT_RING_H

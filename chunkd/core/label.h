@@ -1,7 +1,8 @@
 /* label.h - identity of a chunkserver's disk directory.
  *
- * The file `label` has two slots, at bytes 0 and 4096; a store goes to the one that is not current, so a torn
- * write leaves the other. The valid slot with the greater sequence counts. A slot, little endian:
+ * The file `label` has two slots, at bytes 0 and 4096; a store goes to the one that is not current,
+ * so a torn write leaves the other. The valid slot with the greater sequence counts. A slot, little
+ * endian:
  *
  *   off size field
  *     0   4  magic        "GFSL"
@@ -40,10 +41,12 @@ struct label {
 };
 
 void label_encode(const struct label *l, uint8_t out[LABEL_SLOT_BYTES]);
-/* -ENOENT: no slot here (all zero); ERR_CORRUPT: bad sum or content; -EPROTONOSUPPORT: another format. */
+/* -ENOENT: no slot here (all zero); ERR_CORRUPT: bad sum or content; -EPROTONOSUPPORT: another
+ * format. */
 MUST_CHECK int label_decode(struct label *l, const uint8_t in[LABEL_SLOT_BYTES]);
 
-/* Opens the file and reads it: 0, -ENOENT if there is none, ERR_CORRUPT with a sentence, negative errno. */
+/* Opens the file and reads it: 0, -ENOENT if there is none, ERR_CORRUPT with a sentence, negative
+ * errno. */
 MUST_CHECK int label_load(struct env *env, struct label *l, struct env_file **out, struct why *why);
 /* Makes the file with `l` in it, durably. */
 MUST_CHECK int label_create(struct env *env, struct label *l, struct env_file **out,

@@ -66,8 +66,8 @@ struct window {
     uint8_t *data;
 };
 
-/* Bytes at `off`: as many as are left, but at least META_RECORD_MAX of them if the file has those. NULL = read
- * error. */
+/* Bytes at `off`: as many as are left, but at least META_RECORD_MAX of them if the file has those.
+ * NULL = read error. */
 static const uint8_t *window_at(struct window *w, uint64_t off, uint64_t *out_left)
 {
     if (off < w->at || off + META_RECORD_MAX > w->at + w->len) {
@@ -83,7 +83,8 @@ static const uint8_t *window_at(struct window *w, uint64_t off, uint64_t *out_le
     return w->data + (off - w->at);
 }
 
-/* Is there a valid record after the bad one at `off` that was made when `sequence`, the bad one's, was synced? */
+/* Is there a valid record after the bad one at `off` that was made when `sequence`, the bad one's,
+ * was synced? */
 static bool tail_was_durable(struct window *w, uint64_t off, uint64_t sequence)
 {
     for (uint64_t at = off + 8; at + META_HEADER_BYTES <= w->size; at += 8) {
@@ -148,8 +149,8 @@ static int load_records(struct meta_log *log, struct window *w, bool clean,
         off += (uint64_t)n;
     }
     log->now.size = off;
-    /* What a killed process left in the page cache is not synced yet: `durable` starts at 0 and the first
-     * sync covers it. */
+    /* What a killed process left in the page cache is not synced yet: `durable` starts at 0 and the
+     * first sync covers it. */
     return 0;
 }
 

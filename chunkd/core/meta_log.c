@@ -289,7 +289,8 @@ static void step_done(struct disk_op *op)
     struct meta_log *log = op->owner;
     if (op->result < 0) {
         if (op->kind == DISK_SYNC_DIR) {
-            /* Which of the two files a power cut would leave is not known: neither may be appended to. */
+            /* Which of the two files a power cut would leave is not known: neither may be appended
+             * to. */
             env_die(log->env, "meta: cannot sync the directory after replacing the meta log");
         }
         compaction_failed(log, (int)op->result);

@@ -1,19 +1,20 @@
 /* meta_log.h - the per-disk log of what replicas there are and what their blocks must hash to.
  *
- * File meta/<number, 16 hex digits>: a header of 32 bytes, little endian: magic "GFSM" 4, format 1 4, number 8,
- * zero 8, XXH3-64 of the 24 bytes before 8; then records (meta_record.h). The file with the highest number
- * counts; a new one is made complete and synced as meta/tmp and renamed.
+ * File meta/<number, 16 hex digits>: a header of 32 bytes, little endian: magic "GFSM" 4, format
+ * (1) 4, number 8, zero 8, XXH3-64 of the 24 bytes before 8; then records (meta_record.h). The file
+ * with the highest number counts; a new one is made complete and synced as meta/tmp and renamed.
  *
- * Torn tail: after an unclean end, a record that does not check out ends the log if no valid record after it was
- * made when the bad one was already synced (their `durable` fields tell). Anything else, and anything at all after
- * a clean stop, is damage: ERR_CORRUPT naming file and offset.
+ * Torn tail: after an unclean end, a record that does not check out ends the log if no valid record
+ * after it was made when the bad one was already synced (their `durable` fields tell). Anything
+ * else, and anything at all after a clean stop, is damage: ERR_CORRUPT naming file and offset.
  *
- * Records are appended in memory and leave in batches, one write at a time; waits say whether they need the batch in
- * the file or synced, so one fdatasync serves all who wait. A log that cannot be written ends the process
- * (env_die), except for want of space: then it is tried again until there is some.
+ * Records are appended in memory and leave in batches, one write at a time; waits say whether they
+ * need the batch in the file or synced, so one fdatasync serves all who wait. A log that cannot be
+ * written ends the process (env_die), except for want of space: then it is tried again until there
+ * is some.
  *
- * Compaction writes the whole table into a new file while the old one goes on: `snapshot` hands over replicas piece by
- * piece; records about replicas handed over go to both.
+ * Compaction writes the whole table into a new file while the old one goes on: `snapshot` hands
+ * over replicas piece by piece; records about replicas handed over go to both.
  */
 #ifndef CHUNKD_CORE_META_LOG_H
 #define CHUNKD_CORE_META_LOG_H
@@ -53,9 +54,10 @@ struct meta_stream {
 };
 
 struct meta_log_events {
-    /* Append (meta_log_append_next) some more replicas to the new file; false when all are there. */
+    /* Append (meta_log_append_next) some more replicas to the new file; false: all are there. */
     bool (*snapshot)(void *owner);
-    /* A batch reached the file: records appended when meta_log_tickets() was `ticket` or less are in it. */
+    /* A batch reached the file: records appended when `tickets` was `ticket` or less are
+     * in it. */
     void (*written)(void *owner, uint64_t ticket);
 };
 

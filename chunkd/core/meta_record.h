@@ -1,7 +1,7 @@
 /* meta_record.h - records of the meta log: what they say and their bytes.
  *
- * Every record tells how things are after it, never how they change, so that a record may be repeated.
- * Little endian; lengths are multiples of 8:
+ * Every record tells how things are after it, never how they change, so that a record may be
+ * repeated. Little endian; lengths are multiples of 8:
  *
  *   off size field
  *     0   8  sum       XXH3-64 of the rest of the record
@@ -13,9 +13,10 @@
  *    32      body
  *
  *   REPLICA 1  handle 8, ino 8, number 8, version 8, previous 8, mutation 8, previous_mutation 8,
- *              length 4, state 4, flags 4 (ACTIVE 1, DIRTY 2, FAILED 4), zero 4. Makes it if it is not there.
- *   SUMS    2  handle 8, mutation 8, length 4, first 4, count 4, zero 4, then count sums of 4 bytes each
- *              for the blocks from `first`, padded to 8: they are good from here on
+ *              length 4, state 4, flags 4 (ACTIVE 1, DIRTY 2, FAILED 4), zero 4.
+ *              Makes it if it is not there
+ *   SUMS    2  handle 8, mutation 8, length 4, first 4, count 4, zero 4, then count sums of 4 bytes
+ *              each for the blocks from `first`, padded to 8: they are good from here on
  *   BAD     3  handle 8, block 4, zero 4: the block's bytes do not match its sum
  *   DROP    4  handle 8: the replica is gone
  */
@@ -53,8 +54,8 @@ uint32_t meta_record_size(const struct meta_record *r);
 /* Writes meta_record_size bytes. */
 void meta_record_encode(const struct meta_record *r, uint64_t sequence, uint64_t durable,
                         uint8_t *out);
-/* Reads the record at `in`, of which `left` bytes are there. Returns its size, or ERR_CORRUPT if these bytes are
- * not a whole and valid record. */
+/* Reads the record at `in`, of which `left` bytes are there. Returns its size, or ERR_CORRUPT if
+ * these bytes are not a whole and valid record. */
 MUST_CHECK int meta_record_decode(struct meta_record *r, uint64_t *out_sequence,
                                   uint64_t *out_durable, const uint8_t *in, uint64_t left);
 

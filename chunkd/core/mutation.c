@@ -1,11 +1,12 @@
-/* mutation.c - writes: the primary numbers them and sends them to the secondaries while it applies them; everybody applies
- * them strictly in the order of their numbers.
+/* mutation.c - writes: the primary numbers them and sends them to the secondaries while it applies
+ * them; everybody applies them strictly in the order of their numbers.
  *
- * The client is answered when all members answered. A member that fails ends the primary's work under this version: the
- * client asks the master for a new one, which leaves the member out or makes the members equal first.
+ * The client is answered when all members answered. A member that fails ends the primary's work
+ * under this version: the client asks the master for a new one, which leaves the member out or
+ * makes the members equal first.
  *
- * A truncate is durable when it is answered: the master forgets that the bytes beyond are dead, and they must not come
- * back after a power cut.
+ * A truncate is durable when it is answered: the master forgets that the bytes beyond are dead, and
+ * they must not come back after a power cut.
  */
 #include "chunkd/core/mutation.h"
 #include "chunkd/core/replica_sync.h"
@@ -122,10 +123,11 @@ int primary_check(const struct chunkd *c, const struct local_replica *r, uint64_
     return chunkd_has_lease(c) ? 0 : ERR_NO_LEASE;
 }
 
-/* ---------------------------------------------------------------- the first replica of a new chunk */
+/* ---------------------------------------------------------------- a new chunk's first replica */
 
-/* A chunk's first version needs no preparation: no older replica can exist. It is born dirty, so it needs no mark
- * before it is written; its record is in the log's file before the write is acknowledged. */
+/* A chunk's first version needs no preparation: no older replica can exist. It is born dirty, so it
+ * needs no mark before it is written; its record is in the log's file before the write is
+ * acknowledged. */
 static struct local_replica *make_fresh(struct chunkd *c, uint64_t handle, uint64_t version,
                                         uint64_t ino, uint64_t number)
 {
@@ -164,14 +166,15 @@ static void write_failed(struct member_set *s)
     struct write_request *wr = container_of(s, struct write_request, members);
     struct local_replica *r = wr->replica;
     r->broken = r->broken || r->version == wr->req.version;
-    /* The client asks for a new version, if it lives. The members must be made equal in any case. A damaged block
-     * was reported by the member itself. */
+    /* The client asks for a new version, if it lives. The members must be made equal in any case. A
+     * damaged block was reported by the member itself. */
     if (s->failed_status != ERR_CHECKSUM) {
         registration_report_bad(&wr->q.c->master, r, s->failed_server, UINT32_MAX);
     }
 }
 
-/* If this process dies before all members have the mutation, the next one must know that they may differ. */
+/* If this process dies before all members have the mutation, the next one must know that they may
+ * differ. */
 static void put_mark(struct write_request *wr, uint32_t flags)
 {
     struct intent e = {.handle = wr->req.handle,
@@ -355,8 +358,8 @@ static void forward_applied(struct write_op *w)
     request_fail(&f->q, w->status);
 }
 
-/* A mutation under a version that was prepared here and not activated yet proves that it is committed: its primary
- * was activated. */
+/* A mutation under a version that was prepared here and not activated yet proves that it is
+ * committed: its primary was activated. */
 static void learn_commit(struct local_replica *r, uint64_t version)
 {
     if (r->version != version || r->active || r->preparing > 0 || r->failed) {

@@ -30,7 +30,8 @@ struct member_set {
     void (*done)(struct member_set *s);   /* all answered */
 };
 
-/* Parses the members of a request; we must be among them, the first if `first`. ERR_PROTOCOL, ERR_NOT_PRIMARY. */
+/* Parses the members of a request; we must be among them, the first if `first`. ERR_PROTOCOL,
+ * ERR_NOT_PRIMARY. */
 MUST_CHECK int member_set_parse(struct member_set *s, struct chunkd *c, struct bytes list,
                                 bool first);
 /* Calls every other member and leaves one answer, ours, pending: member_set_answered gives it. */

@@ -92,7 +92,8 @@ static int by_order(const void *a, const void *b)
     return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
 }
 
-/* Sum of the first n bytes of block b as they are in the file. False if there are fewer, or they cannot be read. */
+/* Sum of the first n bytes of block b as they are in the file. False if there are fewer, or they
+ * cannot be read. */
 static bool sum_on_disk(struct local_replica *r, uint32_t b, uint32_t n, uint8_t *scratch,
                         uint32_t *out)
 {
@@ -141,7 +142,8 @@ static bool was_applied(struct local_replica *r, const struct intent *e, uint32_
     return true;
 }
 
-/* Not applied, or in part: back to the old length; each block is old, new, or torn. True if none is torn. */
+/* Not applied, or in part: back to the old length; each block is old, new, or torn. True if none is
+ * torn. */
 static bool take_parts(struct local_replica *r, const struct intent *e, uint32_t count,
                        uint8_t *scratch)
 {
@@ -218,7 +220,8 @@ static bool has_end(const struct intent *e, uint32_t count, const struct intent 
     return false;
 }
 
-/* Mutations this server ordered and may not have brought to every member: the master makes them equal. */
+/* Mutations this server ordered and may not have brought to every member: the master makes them
+ * equal. */
 static void suspect_unfinished(struct table *t, const struct intent *e, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -278,7 +281,8 @@ static void fit_file(struct local_replica *r, bool power_cut)
             replica_mark_failed(r, err);
         }
     } else if (size != (int64_t)r->length) {
-        /* After a power cut the bytes beyond may be good: whoever compares the replica decides about them. */
+        /* After a power cut the bytes beyond may be good: whoever compares the replica decides
+         * about them. */
         replica_set_length(r, (uint32_t)size);
         replica_note_unlogged(r, 0, replica_blocks(r));
         r->state = r->state == REPLICA_OK ? REPLICA_SUSPECT : r->state;

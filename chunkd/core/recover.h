@@ -1,8 +1,9 @@
 /* recover.h - what the last process left: loading the meta log, and settling what was in flight.
  *
- * After a clean stop everything stands as logged. After a killed process (same incarnation) all its writes are there: the
- * intent ring tells how far the last mutation of each replica came. After a power cut, replicas that were dirty may lack
- * writes, whatever their sums say: they are SUSPECT until compared with a peer.
+ * After a clean stop everything stands as logged. After a killed process (same incarnation) all its
+ * writes are there: the intent ring tells how far the last mutation of each replica came. After a
+ * power cut, replicas that were dirty may lack writes, whatever their sums say: they are SUSPECT
+ * until compared with a peer.
  */
 #ifndef CHUNKD_CORE_RECOVER_H
 #define CHUNKD_CORE_RECOVER_H

@@ -1,7 +1,9 @@
-/* registration.h - our connection to the master: introduction, report, heartbeats, the lease, and its requests.
+/* registration.h - our connection to the master: introduction, report, heartbeats, the lease, and
+ * its requests.
  *
- * The masters of the configuration are dialled in turn. The lease runs from the sending of the last answered heartbeat for 99 %
- * of lease_ms; while it runs, replicas may be read and primaries here keep their role.
+ * The masters of the configuration are dialled in turn. The lease runs from the sending of the last
+ * answered heartbeat for 99 % of lease_ms; while it runs, replicas may be read and primaries here
+ * keep their role.
  */
 #ifndef CHUNKD_CORE_REGISTRATION_H
 #define CHUNKD_CORE_REGISTRATION_H
@@ -34,8 +36,8 @@ struct registration {
 MUST_CHECK int registration_init(struct registration *m, struct chunkd *c, struct why *why);
 void registration_start(struct registration *m);
 void registration_stop(struct registration *m);
-/* Tells the master that the replica of r's chunk on `server` is not what it should be. block: UINT32_MAX = not
- * known. */
+/* Tells the master that the replica of r's chunk on `server` is not what it should be. block:
+ * UINT32_MAX = not known. */
 void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t server,
                              uint32_t block);
 

@@ -1,8 +1,9 @@
 /* replica_read.c - reads: nothing leaves that was not verified against its sum.
  *
- * A read takes its turn in the replica's queue, so no mutation of its blocks is in flight while it runs: a block that does
- * not match its sum then is bad. It reads whole blocks, in pieces, two of them in flight: while one is hashed the
- * next one's I/O goes on. The sums are in memory: a piece costs one read and nothing else.
+ * A read takes its turn in the replica's queue, so no mutation of its blocks is in flight while it
+ * runs: a block that does not match its sum then is bad. It reads whole blocks, in pieces, two of
+ * them in flight: while one is hashed the next one's I/O goes on. The sums are in memory: a piece
+ * costs one read and nothing else.
  */
 #include "chunkd/core/core.h"
 #include "shared/base/bytes.h"
@@ -141,7 +142,7 @@ static void piece_done(struct disk_op *op)
     if (op->result < 0) {
         found_bad(rq, p->off / rq->op.replica->table->block_bytes, -EIO);
     } else if (rq->status == 0) {
-        /* A file shorter than the chunk's length lost bytes: they read as zeros and fail their sum. */
+        /* A file shorter than the chunk's length lost bytes: as zeros they fail their sum. */
         memset((uint8_t *)op->data + op->result, 0, op->len - (uint32_t)op->result);
         if (rq->next < rq->to && rq->in_flight == 0) {
             struct read_piece *other = &rq->pieces[p == &rq->pieces[0]];

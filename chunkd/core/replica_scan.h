@@ -9,7 +9,8 @@
 
 /* Embedded in its owner; set the callbacks, then start. */
 struct replica_scan {
-    /* A block whose bytes hash to `sum` instead of what is stored. `readable` false: they cannot be read. */
+    /* A block whose bytes hash to `sum` instead of what is stored. `readable` false: they cannot be
+     * read. */
     void (*mismatch)(struct replica_scan *s, uint32_t block, uint32_t sum, bool readable);
     /* Should block b be read? NULL = every one. */
     bool (*wanted)(struct replica_scan *s, uint32_t block);

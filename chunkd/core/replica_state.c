@@ -286,7 +286,7 @@ static void hand_over(struct table *t, struct local_replica *r)
     }
 }
 
-/* Replicas added after the list of handles was made are in the new log from their first record on. */
+/* Replicas added after the list of handles was made are in the new log from their first record. */
 bool table_snapshot(struct table *t)
 {
     enum { PIECE_BYTES = 512 << 10 };

@@ -1,4 +1,4 @@
-/* replica_table.c - the replicas of this disk: lookup, files, and the queue of operations of each. */
+/* replica_table.c - the replicas of this disk: lookup, files, and the queue of each. */
 #include "chunkd/core/replica_table.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
@@ -250,8 +250,8 @@ void replica_reset(struct local_replica *r)
     replica_note_unlogged(r, 0, 0);
 }
 
-/* The file of a dropped replica on its way out; the replica stays in the table, unfindable, until it is gone, so
- * that the handle is not made anew meanwhile. */
+/* The file of a dropped replica on its way out; the replica stays in the table, unfindable, until
+ * it is gone, so that the handle is not made anew meanwhile. */
 struct removal {
     struct disk_op op;
     struct local_replica *replica;

@@ -1,12 +1,14 @@
-/* replica_table.h - the replicas of this disk: what they hold, their sums in memory, their open files, and the order of
- * operations on each.
+/* replica_table.h - the replicas of this disk: what they hold, their sums in memory, their open
+ * files, and the order of operations on each.
  *
- * A replica's data file has exactly `length` bytes; blocks never written are holes. sums[b] covers the block's bytes up
- * to the length. Every change that must survive goes to the meta log by replica_log_* as it is made.
+ * A replica's data file has exactly `length` bytes; blocks never written are holes. sums[b] covers
+ * the block's bytes up to the length. Every change that must survive goes to the meta log by
+ * replica_log_* as it is made.
  *
- * Operations of one replica stand in one queue. One runs when no earlier one conflicts: two that change it always
- * conflict, one that changes conflicts with a read of a block it touches, reads never conflict. So mutations run one at
- * a time in their order, and a read sees each block before or after a mutation, never in between.
+ * Operations of one replica stand in one queue. One runs when no earlier one conflicts: two that
+ * change it always conflict, one that changes conflicts with a read of a block it touches, reads
+ * never conflict. So mutations run one at a time in their order, and a read sees each block before
+ * or after a mutation, never in between.
  */
 #ifndef CHUNKD_CORE_REPLICA_TABLE_H
 #define CHUNKD_CORE_REPLICA_TABLE_H
@@ -108,8 +110,8 @@ struct table {
     uint32_t unlinking;          /* files being removed */
     struct hmap tombstones;      /* struct tombstone, by handle */
     struct list tombstone_order; /* oldest first */
-    /* Intents that may be overwritten once the meta log's file holds what was appended up to a ticket: the pair that is
-     * waited for, and the next one. */
+    /* Intents that may be overwritten once the meta log's file holds what was appended up to a
+     * ticket: the pair that is waited for, and the next one. */
     struct intent_release {
         uint64_t ticket, settled;
     } release, release_next;
@@ -124,10 +126,9 @@ struct local_replica *table_get(const struct table *t,
                                 uint64_t handle); /* NULL if none or dropped */
 /* Handles the master named in drops, held or not: a late first write must not make them again. */
 void table_note_dropped(struct table *t, uint64_t handle);
-bool table_was_dropped(const struct table *t,
-                       uint64_t handle); /* one of the last TOMBSTONES_MAX, or its file is
-                                                                  * still there */
-bool table_is_dropping(const struct table *t, uint64_t handle);    /* its file is being removed */
+bool table_was_dropped(const struct table *t, uint64_t handle); /* one of the last TOMBSTONES_MAX,
+                                                                 * or its file is still there */
+bool table_is_dropping(const struct table *t, uint64_t handle); /* its file is being removed */
 struct local_replica *table_add(struct table *t, uint64_t handle); /* must not be there */
 /* Removes it from memory, while loading. */
 void table_forget(struct local_replica *r);
@@ -136,13 +137,16 @@ uint64_t *table_handles(const struct table *t, uint64_t *out_count);
 uint64_t table_live_bytes(const struct table *t); /* of a fresh meta log */
 bool table_snapshot(struct table *t);             /* meta_log_events.snapshot */
 
-/* Keep a replica (and its open file) while something runs. When the last use of a dropped one ends it leaves the
- * table and its file the disk: whoever drops it holds a use until the DROP record is durable. */
+/* Keep a replica (and its open file) while something runs. When the last use of a dropped one ends
+ * it leaves the table and its file the disk: whoever drops it holds a use until the DROP record is
+ * durable. */
 void replica_use(struct local_replica *r);
 void replica_unuse(struct local_replica *r);
-/* Opens the data file if it is not open; create: makes it. The caller holds a use. -ENOENT: it is missing. */
+/* Opens the data file if it is not open; create: makes it. The caller holds a use. -ENOENT: it is
+ * missing. */
 MUST_CHECK int replica_open(struct local_replica *r, bool create);
-/* Replaces the file by none and forgets what it held: the replica is empty and CLONING. Nothing uses the file. */
+/* Replaces the file by none and forgets what it held: the replica is empty and CLONING. Nothing
+ * uses the file. */
 void replica_reset(struct local_replica *r);
 void replica_path(uint64_t handle, char out[REPLICA_PATH_BYTES]);
 void replica_dir(uint64_t handle, char out[REPLICA_PATH_BYTES]);
@@ -155,7 +159,8 @@ uint32_t replica_blocks(const struct local_replica *r);
 /* Bytes of block b when the chunk has `length`. */
 uint32_t block_extent(const struct table *t, uint32_t length, uint32_t b);
 uint32_t zeros_sum(const struct table *t, uint32_t bytes);
-/* Changes the length; sums of new blocks are those of zeros, except that of a block that was partial before. */
+/* Changes the length; sums of new blocks are those of zeros, except that of a block that was
+ * partial before. */
 void replica_set_length(struct local_replica *r, uint32_t length);
 bool replica_block_is_bad(const struct local_replica *r, uint32_t b);
 void replica_clear_bad(struct local_replica *r, uint32_t b);
@@ -163,17 +168,20 @@ void replica_set_bad(struct local_replica *r, uint32_t b);  /* in memory only */
 void replica_mark_bad(struct local_replica *r, uint32_t b); /* logged */
 void replica_mark_failed(struct local_replica *r, int err); /* logged */
 uint64_t replica_digest(const struct local_replica *r);
-/* For the master; digest 0. BAD if any block is; SUSPECT after a mutation that not every member may have. */
+/* For the master; digest 0. BAD if any block is; SUSPECT after a mutation that not every member may
+ * have. */
 struct replica replica_report(const struct local_replica *r);
 void replica_drop_tail(struct local_replica *r);
 struct block_stream *replica_new_tail(struct local_replica *r, uint32_t block);
 
-/* The meta log. Sums that are newer than the log always go before the head that names their mutation. */
+/* The meta log. Sums that are newer than the log always go before the head that names their
+ * mutation. */
 void replica_note_unlogged(struct local_replica *r, uint32_t first, uint32_t end);
 void replica_log_sums(struct local_replica *r);
 void replica_log_head(struct local_replica *r);
 void replica_log_drop(struct local_replica *r);
-/* Logs the sums of all mutations that ended; their intents are released when the log's file has them. */
+/* Logs the sums of all mutations that ended; their intents are released when the log's file has
+ * them. */
 void table_log_all_sums(struct table *t);
 void table_meta_written(struct table *t); /* after each batch of the meta log */
 /* A data change was made: counts it and keeps the replica on the list of those to be synced. */

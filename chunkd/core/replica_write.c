@@ -1,9 +1,9 @@
 /* replica_write.c - one mutation applied to one replica.
  *
- *   start -> (dirty mark durable) -> plan each block, reading old ones -> (room in the ring) -> change the file
- *         -> apply sums -> done
- *   change failed for want of space -> cut back to the old length -> compare each touched block with its old and new
- *         sum -> done with -ENOSPC
+ *   start -> (dirty mark durable) -> plan each block, reading old ones -> (room in the ring)
+ *         -> change the file -> apply sums -> done
+ *   no space while changing it -> cut back to the old length
+ *         -> compare each touched block with its old and new sum -> done with -ENOSPC
  */
 #include "chunkd/core/replica_write.h"
 #include "shared/base/bytes.h"
@@ -190,8 +190,8 @@ static void old_read(struct disk_op *op)
     plan(w);
 }
 
-/* Old bytes of the block in w->old: true if they are there and match the old sum; else a read was started or the
- * mutation has ended. */
+/* Old bytes of the block in w->old: true if they are there and match the old sum; else a read was
+ * started or the mutation has ended. */
 static bool have_old(struct write_op *w, const struct block_change *k)
 {
     struct local_replica *r = w->op.replica;
@@ -264,7 +264,8 @@ static bool merge(struct write_op *w, const struct block_change *k, uint32_t *ou
     return true;
 }
 
-/* The sum of one block after the mutation: false if its old bytes must be read first, or it has ended. */
+/* The sum of one block after the mutation: false if its old bytes must be read first, or it has
+ * ended. */
 static bool plan_block(struct write_op *w, uint32_t b, uint32_t *out_sum)
 {
     struct local_replica *r = w->op.replica;
@@ -331,7 +332,8 @@ static void put_intents(struct write_op *w)
     }
 }
 
-/* Only an extension leaves the stream of the tail in step with its bytes; that of a full block is of no use. */
+/* Only an extension leaves the stream of the tail in step with its bytes; that of a full block is
+ * of no use. */
 static void drop_stale_tail(struct local_replica *r)
 {
     const struct table *t = r->table;

@@ -1,15 +1,18 @@
 /* replica_write.h - one mutation applied to one replica: data file, sums, intent ring, dirty mark.
  *
  * Which sum a touched block gets:
- *   wholly written             the sender's sum of the piece (the payload was checked against it)
- *   only extended              its sum goes on from the streaming state of the tail; without one the stored tail is hashed
- *                              first and must equal the stored sum, else the block is bad
- *   partly overwritten         the old block is read, must equal the old sum, is merged in memory and hashed
- *   new, with zeros before     zeros and the new bytes
- *   in a gap the write leaves  zeros; nothing is written, the file keeps a hole
+ *   wholly written        the sender's sum of the piece (the payload was checked against it)
+ *   only extended         its sum goes on from the streaming state of the tail; without one the
+ *                         stored tail is hashed first and must equal the stored sum, else the
+ *                         block is bad
+ *   partly overwritten    the old block is read, must equal the old sum, is merged in memory and
+ *                         hashed
+ *   new, zeros before it  zeros and the new bytes
+ *   in a gap              zeros; nothing is written, the file keeps a hole
  *
- * Order: dirty mark durable (if the replica was clean), old blocks read, intents in the ring, file changed, sums in
- * memory. The sums reach the meta log later, at the latest before their intents are overwritten.
+ * Order: dirty mark durable (if the replica was clean), old blocks read, intents in the ring, file
+ * changed, sums in memory. The sums reach the meta log later, at the latest before their intents
+ * are overwritten.
  */
 #ifndef CHUNKD_CORE_REPLICA_WRITE_H
 #define CHUNKD_CORE_REPLICA_WRITE_H
@@ -23,9 +26,8 @@ struct write_op {
     uint32_t offset, length;
     struct slice payload; /* borrowed from the owner until done; DATA */
     const uint8_t *sums;  /* borrowed: of its pieces, 4 bytes LE each; checked */
-    uint64_t
-        version; /* refused with ERR_WRONG_VERSION if the replica holds another when its turn comes */
-    uint64_t mutation;                /* number under version */
+    uint64_t version;     /* ERR_WRONG_VERSION if the replica holds another when its turn comes */
+    uint64_t mutation;    /* number under version */
     void (*done)(struct write_op *w); /* once, possibly inside write_op_begin */
     int status;         /* 0; ERR_CHECKSUM: bad_block; -ENOSPC; -EIO: the replica failed */
     uint32_t bad_block; /* UINT32_MAX = none found bad */
@@ -47,8 +49,8 @@ struct write_op {
     uint32_t pending; /* parts of the last step not yet ended */
 };
 
-/* 0 or ERR_PROTOCOL: do kind, offset, length, payload and the number of sums fit together and into a chunk? ERR_CHECKSUM:
- * the payload does not match its sums. */
+/* 0 or ERR_PROTOCOL: do kind, offset, length, payload and the number of sums fit together and into
+ * a chunk? ERR_CHECKSUM: the payload does not match its sums. */
 MUST_CHECK int write_op_check(const struct table *t, uint32_t kind, uint32_t offset,
                               uint32_t length, const struct slice *payload, struct bytes sums);
 void write_op_begin(struct write_op *w, struct local_replica *r);

@@ -1,8 +1,9 @@
 /* version.c - chunk versions: prepare, activate, drop, and checks the master asks for.
  *
- * A replica holds a pair (version, previous). prepare stores a new pair and stops mutations under the old version; the
- * new one may be used after activate. If a prepared version was never activated, the next prepare keeps `previous`: it
- * always names the last version under which the content was committed.
+ * A replica holds a pair (version, previous). prepare stores a new pair and stops mutations under
+ * the old version; the new one may be used after activate. If a prepared version was never
+ * activated, the next prepare keeps `previous`: it always names the last version under which the
+ * content was committed.
  */
 #include "chunkd/core/core.h"
 #include "chunkd/core/replica_scan.h"
@@ -193,7 +194,8 @@ static void activate_now(struct activate_request *a)
     meta_log_wait(r->table->meta, &a->wait, true);
 }
 
-/* No copy has better bytes than the ones the power cut left: they are the block's content from now on. */
+/* No copy has better bytes than the ones the power cut left: they are the block's content from now
+ * on. */
 static void accept_block(struct replica_scan *s, uint32_t block, uint32_t sum, bool readable)
 {
     struct activate_request *a = container_of(s, struct activate_request, scan);
@@ -299,7 +301,7 @@ static void drop_release(struct request *q)
     mem_free(d->replicas);
 }
 
-/* The records are durable: no restart brings the replicas back. Their files go in the background. */
+/* The records are durable: no restart brings the replicas back. Their files go later. */
 static void drop_durable(struct meta_wait *w)
 {
     struct drop_request *d = container_of(w, struct drop_request, wait);

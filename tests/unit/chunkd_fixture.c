@@ -1,4 +1,5 @@
-/* chunkd_fixture.c - chunkservers of the simulator between a master and a client that do what the test says. */
+/* chunkd_fixture.c - chunkservers of the simulator between a master and a client that do what the
+ * test says. */
 #include "tests/unit/chunkd_fixture.h"
 #include "shared/base/hash.h"
 #include "shared/base/mem.h"

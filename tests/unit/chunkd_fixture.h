@@ -1,7 +1,8 @@
-/* chunkd_fixture.h - chunkservers of the simulator between a master and a client that do what the test says.
+/* chunkd_fixture.h - chunkservers of the simulator between a master and a client that do what the
+ * test says.
  *
- * The master answers introductions, heartbeats and reports, keeps the last report of each server, and sends
- * what the test asks. Every call runs the simulation until its answer is there.
+ * The master answers introductions, heartbeats and reports, keeps the last report of each server,
+ * and sends what the test asks. Every call runs the simulation until its answer is there.
  */
 #ifndef TESTS_UNIT_CHUNKD_FIXTURE_H
 #define TESTS_UNIT_CHUNKD_FIXTURE_H
@@ -53,7 +54,8 @@ struct fx_answer {
 
 struct fx *fx_new(uint64_t seed);
 void fx_free(struct fx *f);
-/* Starts server id and waits until it is registered and has a lease; returns chunkd_start's result. */
+/* Starts server id and waits until it is registered and has a lease; returns chunkd_start's result.
+ */
 int fx_start(struct fx *f, uint32_t id);
 void fx_start_all(struct fx *f);
 void fx_kill(struct fx *f, uint32_t id);

@@ -1,5 +1,5 @@
-/* test_chunkd_data.c - reads and mutations: every row of the checksum table, damage included, and the model of
- * a chunk's bytes under random mutations. */
+/* test_chunkd_data.c - reads and mutations: every row of the checksum table, damage included, and
+ * the model of a chunk's bytes under random mutations. */
 #include "shared/base/mem.h"
 #include "tests/unit/chunkd_fixture.h"
 
@@ -112,7 +112,8 @@ START_TEST(whole_overwrite_heals_a_damaged_block)
 }
 END_TEST
 
-/* An append does not read the partial block: damage there shows at the next read, and the sum still tells. */
+/* An append does not read the partial block: damage there shows at the next read, and the sum still
+ * tells. */
 START_TEST(append_extends_the_sum_and_hides_no_damage)
 {
     struct fx *f = three(6);

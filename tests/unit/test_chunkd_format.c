@@ -1,5 +1,5 @@
-/* test_chunkd_format.c - bytes of label, meta log and intent ring; the meta log's batches, torn tails and
- * compaction. */
+/* test_chunkd_format.c - bytes of label, meta log and intent ring; the meta log's batches, torn
+ * tails and compaction. */
 #include "chunkd/core/intent_ring.h"
 #include "chunkd/core/label.h"
 #include "chunkd/core/meta_file.h"
@@ -368,8 +368,8 @@ START_TEST(want_of_space_is_waited_out)
 }
 END_TEST
 
-/* Cut at every byte: after a kill everything before the cut record is there; after a clean stop it is damage
- * unless the cut is between records. */
+/* Cut at every byte: after a kill everything before the cut record is there; after a clean stop it
+ * is damage unless the cut is between records. */
 START_TEST(torn_tail_at_every_byte)
 {
     struct fixture f;

@@ -1,5 +1,5 @@
-/* test_chunkd_restart.c - what a chunkserver finds after a clean stop, a kill and a power cut, at every moment
- * of a mutation. */
+/* test_chunkd_restart.c - what a chunkserver finds after a clean stop, a kill and a power cut, at
+ * every moment of a mutation. */
 #include "shared/base/hash.h"
 #include "tests/unit/chunkd_fixture.h"
 
@@ -132,8 +132,8 @@ static void answered(struct rpc_call *call)
     asked = call->status;
 }
 
-/* Starts a forward to server 2 and ends it at some event after; then what is there is old or new, block by
- * block, and honest about it. */
+/* Starts a forward to server 2 and ends it at some event after; then what is there is old or new,
+ * block by block, and honest about it. */
 static void end_in_mid_write(uint64_t seed, bool power_cut)
 {
     struct fx *f = three(seed);

@@ -145,7 +145,8 @@ START_TEST(pull_cuts_a_longer_replica)
 }
 END_TEST
 
-/* A new member: a copy while writes go on, then the rest under the prepared version. Holes stay holes. */
+/* A new member: a copy while writes go on, then the rest under the prepared version. Holes stay
+ * holes. */
 START_TEST(new_member_is_filled_before_and_after_prepare)
 {
     struct fx *f = three(6);
@@ -171,7 +172,8 @@ START_TEST(new_member_is_filled_before_and_after_prepare)
 }
 END_TEST
 
-/* After a power cut the sums prove nothing about age and the bytes nothing about the sums: both are compared. */
+/* After a power cut the sums prove nothing about age and the bytes nothing about the sums: both are
+ * compared. */
 START_TEST(suspect_replica_is_healed_by_pull)
 {
     struct fx *f = three(50 + (uint64_t)_i);
