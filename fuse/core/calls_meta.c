@@ -204,7 +204,8 @@ void client_create_file(struct client *c, struct client_call *k, uint64_t parent
 
 /* ---------------------------------------------------------------- rename */
 
-/* Which inode moves is known only by looking: done while there is anything uncommitted in this mount. */
+/* Which inode moves is known only by looking: done while there is anything uncommitted in this
+ * mount. */
 static void rename_look(struct meta_op *m, bool other);
 
 static void rename_committed(struct commit *k)

@@ -1,8 +1,9 @@
 /* chunk_link.h - chunkservers as the mount knows them, and requests to them.
  *
- * A peer is learned from the masters' answers and remembered by its id. Its connection is dialled when it is
- * needed, greeted with the cluster's id, and closed after a minute without a request. A chunk_call is sent
- * once and ends once: with the answer, ERR_TIMEOUT, or ERR_DISCONNECTED; repeating is its owner's business.
+ * A peer is learned from the masters' answers and remembered by its id. Its connection is dialled
+ * when it is needed, greeted with the cluster's id, and closed after a minute without a request. A
+ * chunk_call is sent once and ends once: with the answer, ERR_TIMEOUT, or ERR_DISCONNECTED;
+ * repeating is its owner's business.
  */
 #ifndef FUSE_CORE_CHUNK_LINK_H
 #define FUSE_CORE_CHUNK_LINK_H

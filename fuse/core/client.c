@@ -24,8 +24,8 @@ static void finish_call(struct client *c, struct client_call *k)
     slice_drop(&hold);
 }
 
-/* Runs done of the calls that have ended so far; those that end meanwhile wait for the next turn, so that
- * a caller that starts the next call in done does not keep the loop. */
+/* Runs done of the calls that have ended so far; those that end meanwhile wait for the next turn,
+ * so that a caller that starts the next call in done does not keep the loop. */
 static void finish_calls(struct client *c)
 {
     struct list now;

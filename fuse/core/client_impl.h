@@ -1,9 +1,9 @@
 /* client_impl.h - what the files of the mount's core share; nobody else includes it.
  *
  * Every event that enters the core (a callback of env or rpc, a call of client.h) stands between
- * client_enter and client_leave, or api_begin and api_end. Calls that ended meanwhile are collected and
- * their done callbacks run at the end of the event, when no structure of the core is being changed; calls
- * that ended inside a function of client.h run theirs on the next turn of the loop.
+ * client_enter and client_leave, or api_begin and api_end. Calls that ended meanwhile are collected
+ * and their done callbacks run at the end of the event, when no structure of the core is being
+ * changed; calls that ended inside a function of client.h run theirs on the next turn of the loop.
  */
 #ifndef FUSE_CORE_CLIENT_IMPL_H
 #define FUSE_CORE_CLIENT_IMPL_H

@@ -1,7 +1,8 @@
-/* commit.h - making written data count: on all members, then its end and time in the master's log (extend).
+/* commit.h - making written data count: on all members, then its end and time in the master's log
+ * (extend).
  *
- * One extend of an inode is on its way at a time; commits that arrive meanwhile share the next one. Errors
- * are left with the inode (inode_set_error): a commit itself just ends.
+ * One extend of an inode is on its way at a time; commits that arrive meanwhile share the next one.
+ * Errors are left with the inode (inode_set_error): a commit itself just ends.
  */
 #ifndef FUSE_CORE_COMMIT_H
 #define FUSE_CORE_COMMIT_H

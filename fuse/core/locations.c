@@ -171,8 +171,8 @@ static void learn_located(struct location *l, const struct chunk *chunk)
     }
 }
 
-/* The first chunk of the answer is l's or lies behind it. Neighbours are learned if nothing is known of
- * them, so that reading on needs no question. */
+/* The first chunk of the answer is l's or lies behind it. Neighbours are learned if nothing is
+ * known of them, so that reading on needs no question. */
 static void learn_answer(struct location *l, const struct locate_rep *rep)
 {
     bool found = false;

@@ -1,12 +1,13 @@
 /* master_link.h - the mount's connection to the master, its session, and the calls over both.
  *
- * Dials the masters in turn until one serves, introduces the mount, opens a session once and attaches it
- * on every connection. A master_call waits until it is answered: after a broken connection it is sent again,
- * a mutation under the sequence number it had. ERR_NOT_READY and ERR_BUSY are asked again later.
+ * Dials the masters in turn until one serves, introduces the mount, opens a session once and
+ * attaches it on every connection. A master_call waits until it is answered: after a broken
+ * connection it is sent again, a mutation under the sequence number it had. ERR_NOT_READY and
+ * ERR_BUSY are asked again later.
  *
- * If the master says that the session has ended, a new one is opened. Mutations that may or may not have
- * happened under the old one fail with -EIO; what certainly did not happen, and what may happen twice, is
- * sent again.
+ * If the master says that the session has ended, a new one is opened. Mutations that may or may not
+ * have happened under the old one fail with -EIO; what certainly did not happen, and what may
+ * happen twice, is sent again.
  */
 #ifndef FUSE_CORE_MASTER_LINK_H
 #define FUSE_CORE_MASTER_LINK_H

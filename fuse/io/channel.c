@@ -90,9 +90,9 @@ bool channel_write_kills_suid(const struct channel *c, uint32_t uid, bool from_p
     return !from_page_cache && uid != 0;
 }
 
-/* Features that the library cannot ask for, added to its answer of INIT: lookups of one directory side by
- * side; the server clears set-uid bits (else the kernel asks for security.capability at every write);
- * shared mappings of files opened for direct I/O. */
+/* Features that the library cannot ask for, added to its answer of INIT: lookups of one directory
+ * side by side; the server clears set-uid bits (else the kernel asks for security.capability at
+ * every write); shared mappings of files opened for direct I/O. */
 static void add_features(struct channel *c, struct fuse_init_out *out)
 {
     out->flags |= (uint32_t)c->kernel_flags & (FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2);

@@ -1,12 +1,12 @@
 /* channel.h - the kernel's request queue (/dev/fuse) on the loop.
  *
- * Requests are read without blocking, at most CHANNEL_BATCH per wake-up so that answers get their turn, and
- * handed to libfuse, which calls the handlers. The library forgets a few flags of the protocol that matter
- * here: the channel reads them from the raw request, and adds features to the answer of INIT that the
- * library does not know how to ask for.
+ * Requests are read without blocking, at most CHANNEL_BATCH per wake-up so that answers get their
+ * turn, and handed to libfuse, which calls the handlers. The library forgets a few flags of the
+ * protocol that matter here: the channel reads them from the raw request, and adds features to the
+ * answer of INIT that the library does not know how to ask for.
  *
- * Each request is read into a buffer of IO_MAX plus headers. A handler whose data must outlive it takes the
- * buffer (channel_take_buffer) and gives it back later. Loop thread only.
+ * Each request is read into a buffer of IO_MAX plus headers. A handler whose data must outlive it
+ * takes the buffer (channel_take_buffer) and gives it back later. Loop thread only.
  */
 #ifndef FUSE_IO_CHANNEL_H
 #define FUSE_IO_CHANNEL_H
@@ -40,12 +40,12 @@ struct channel {
     void *owner;
 };
 
-/* Starts reading the mounted session's queue; the session's user data must be `c`. The callbacks and owner
- * are set before; they run on the loop: on_ready once, when the kernel may send requests, on_end at most
- * once. 0 or a negative errno. */
+/* Starts reading the mounted session's queue; the session's user data must be `c`. The callbacks
+ * and owner are set before; they run on the loop: on_ready once, when the kernel may send requests,
+ * on_end at most once. 0 or a negative errno. */
 int channel_open(struct channel *c, uv_loop_t *loop, struct fuse_session *session);
-/* Stops reading for good; the handle is closed when the loop ran once more. The descriptor stays open, it is
- * the session's. */
+/* Stops reading for good; the handle is closed when the loop ran once more. The descriptor stays
+ * open, it is the session's. */
 void channel_close(struct channel *c);
 /* After the loop has ended: frees the buffers. Fine for a channel that was never opened. */
 void channel_free(struct channel *c);

@@ -1,8 +1,8 @@
-/* inode_refs.h - what this process must remember of inodes the kernel knows: lookup counts, open files, and
- * which attributes it was told to trust.
+/* inode_refs.h - what this process must remember of inodes the kernel knows: lookup counts, open
+ * files, and which attributes it was told to trust.
  *
- * An inode is in the table while the kernel holds a lookup of it or a file of it is open; the root always is.
- * The kernel's node id is the inode number. Loop thread only.
+ * An inode is in the table while the kernel holds a lookup of it or a file of it is open; the root
+ * always is. The kernel's node id is the inode number. Loop thread only.
  */
 #ifndef FUSE_IO_INODE_REFS_H
 #define FUSE_IO_INODE_REFS_H
@@ -32,8 +32,8 @@ struct inode_refs {
 void inode_refs_init(struct inode_refs *t); /* with the root */
 void inode_refs_close(struct inode_refs *t);
 struct inode_ref *inode_refs_find(const struct inode_refs *t, uint64_t ino); /* NULL if unknown */
-/* Takes in attributes of an inode and `lookups` new references of the kernel. The result is valid until
- * the inode is forgotten; it is NULL if lookups == 0 and the inode is unknown. */
+/* Takes in attributes of an inode and `lookups` new references of the kernel. The result is valid
+ * until the inode is forgotten; it is NULL if lookups == 0 and the inode is unknown. */
 struct inode_ref *inode_refs_learn(struct inode_refs *t, const struct attr *a, uint64_t lookups);
 void inode_refs_forget(struct inode_refs *t, uint64_t ino, uint64_t lookups);
 void inode_refs_open(struct inode_refs *t, uint64_t ino, bool writer);

@@ -6,14 +6,15 @@
 
 #include "shared/base/err.h"
 
-/* Minor device number of the topmost filesystem mounted on `dir` (absolute, without links), or -ENOENT. */
+/* Minor device number of the topmost filesystem mounted on `dir` (absolute, without links), or
+ * -ENOENT. */
 MUST_CHECK int mount_point_minor(const char *dir);
-/* Raises the kernel's read-ahead of the filesystem with that minor number to `kib` KiB. 0 or a negative
- * errno. */
+/* Raises the kernel's read-ahead of the filesystem with that minor number to `kib` KiB. 0 or a
+ * negative errno. */
 MUST_CHECK int mount_point_read_ahead(int minor, unsigned kib);
-/* Unmounts the filesystem with that minor number if it is topmost on `dir`: now, or if it is in use, as soon
- * as nobody uses it any more. May wait for its daemon, so it is not for its loop thread. 0 or a negative
- * errno. */
+/* Unmounts the filesystem with that minor number if it is topmost on `dir`: now, or if it is in
+ * use, as soon as nobody uses it any more. May wait for its daemon, so it is not for its loop
+ * thread. 0 or a negative errno. */
 MUST_CHECK int mount_point_unmount(const char *dir, int minor);
 
 #endif

@@ -2,7 +2,8 @@
  *
  *     gfs-fuse SPEC DIR [-f] [-o OPTION[,OPTION...]]
  *
- * SPEC is HOST[:PORT][,HOST[:PORT]...]:/ ; the port is 9400 unless said. Every option is known or refused.
+ * SPEC is HOST[:PORT][,HOST[:PORT]...]:/ ; the port is 9400 unless said. Every option is known or
+ * refused.
  */
 #ifndef FUSE_IO_OPTIONS_H
 #define FUSE_IO_OPTIONS_H
@@ -35,8 +36,8 @@ struct options {
     bool help;
 };
 
-/* Fills *o with argv and the defaults, and checks that the directory is one. 0, or -EINVAL etc. with a
- * sentence. With o->help set nothing else is checked. */
+/* Fills *o with argv and the defaults, and checks that the directory is one. 0, or -EINVAL etc.
+ * with a sentence. With o->help set nothing else is checked. */
 MUST_CHECK int options_parse(struct options *o, int argc, char **argv, struct why *why);
 
 extern const char options_usage[];

@@ -1,14 +1,15 @@
 /* request.h - one request of the kernel from the handler to its answer, and its interruption.
  *
- * A handler makes a request, starts one client call on it, and returns. When the call is done, `answer` runs:
- * it replies once and ends the request, or passes it on to a second call (request_chain). Requests are
- * pooled. Loop thread only.
+ * A handler makes a request, starts one client call on it, and returns. When the call is done,
+ * `answer` runs: it replies once and ends the request, or passes it on to a second call
+ * (request_chain). Requests are pooled. Loop thread only.
  *
- * Interruption: any signal of a waiting program sends one INTERRUPT, but only a signal that ends the program
- * cancels its call, and only after REQUEST_PATIENCE_MS: an alarm or a child's death must not make open() fail
- * while the cluster changes a primary. So waiting programs behave as on a hard NFS mount. A program that was
- * killed, or exits, closes its files, and no signal reaches it then: its flush is cancelled at once if it was
- * killed, after REQUEST_EXIT_PATIENCE_MS otherwise; what it wrote still goes out.
+ * Interruption: any signal of a waiting program sends one INTERRUPT, but only a signal that ends
+ * the program cancels its call, and only after REQUEST_PATIENCE_MS: an alarm or a child's death
+ * must not make open() fail while the cluster changes a primary. So waiting programs behave as on a
+ * hard NFS mount. A program that was killed, or exits, closes its files, and no signal reaches it
+ * then: its flush is cancelled at once if it was killed, after REQUEST_EXIT_PATIENCE_MS otherwise;
+ * what it wrote still goes out.
  */
 #ifndef FUSE_IO_REQUEST_H
 #define FUSE_IO_REQUEST_H
@@ -67,15 +68,16 @@ void requests_free(struct requests *q); /* after the loop and the core have ende
 struct request *request_begin(fuse_req_t fuse, uint64_t ino, void (*answer)(struct request *r));
 /* After an answer function has replied. */
 void request_end(struct request *r);
-/* In an answer function: a request that waits for another call and will answer the same kernel request. It
- * takes over what the handlers put into r; r is ended. */
+/* In an answer function: a request that waits for another call and will answer the same kernel
+ * request. It takes over what the handlers put into r; r is ended. */
 struct request *request_chain(struct request *r, void (*answer)(struct request *r));
 /* Replies with the error of a status < 0 and ends the request. */
 void request_fail(struct request *r, int status);
-/* The same where the kernel named an inode and not a path: one that is gone makes the kernel look up the path
- * again instead of telling the program. */
+/* The same where the kernel named an inode and not a path: one that is gone makes the kernel look
+ * up the path again instead of telling the program. */
 void request_fail_inode(struct request *r, int status);
-/* Copies a name of at most NAME_LEN_MAX bytes. If it is longer replies ENAMETOOLONG, ends r, gives false. */
+/* Copies a name of at most NAME_LEN_MAX bytes. If it is longer replies ENAMETOOLONG, ends r, gives
+ * false. */
 bool request_keep_name(struct request *r, char out[NAME_LEN_MAX + 1], const char *name);
 
 #endif

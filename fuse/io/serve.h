@@ -1,7 +1,7 @@
 /* serve.h - the handlers of the kernel's requests, by what they work on, and what they share.
  *
- * Each handler starts one call of the core and returns; its answer function replies. A handler that needs
- * nobody replies at once.
+ * Each handler starts one call of the core and returns; its answer function replies. A handler that
+ * needs nobody replies at once.
  */
 #ifndef FUSE_IO_SERVE_H
 #define FUSE_IO_SERVE_H
@@ -72,10 +72,11 @@ void serve_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* serve_attr.c: shared by handlers. */
 void serve_fill_stat(struct stat *out, const struct attr *a);
-/* Seconds the kernel may trust attributes of the inode: none while this mount has it open for writing. */
+/* Seconds the kernel may trust attributes of the inode: none while this mount has it open for
+ * writing. */
 double serve_attr_timeout(struct shell *s, uint64_t ino);
-/* Counts a lookup of the inode and fills the kernel's entry. Undo it with inode_refs_forget if the kernel
- * does not take the answer. */
+/* Counts a lookup of the inode and fills the kernel's entry. Undo it with inode_refs_forget if the
+ * kernel does not take the answer. */
 void serve_fill_entry(struct shell *s, struct fuse_entry_param *out, const struct attr *a);
 /* Answer functions. */
 void serve_answer_entry(struct request *r);  /* call->attr is an entry's inode */

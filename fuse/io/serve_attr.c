@@ -5,8 +5,8 @@
 
 #include "fuse/io/shell.h"
 
-/* What stat shows as the preferred size of a read or write: stdio takes it for its buffers, and each buffer
- * is a request. */
+/* What stat shows as the preferred size of a read or write: stdio takes it for its buffers, and
+ * each buffer is a request. */
 #define PREFERRED_IO_BYTES (64 * 1024)
 #define STATFS_BLOCK       4096u
 

@@ -1,8 +1,8 @@
 /* serve_dir.c - reading directories.
  *
- * Nothing is kept between requests: a position is 0 at the start, 1 after ".", 2 after "..", else the cookie
- * of the last entry, which the master keeps for the life of the entry and which is above 255 and below 2^63.
- * What does not fit into an answer is fetched again from its cookie.
+ * Nothing is kept between requests: a position is 0 at the start, 1 after ".", 2 after "..", else
+ * the cookie of the last entry, which the master keeps for the life of the entry and which is above
+ * 255 and below 2^63. What does not fit into an answer is fetched again from its cookie.
  */
 #include "fuse/io/serve.h"
 
@@ -48,8 +48,8 @@ static bool add_plain(struct page *p, const char *name, const struct attr *a, ui
     return true;
 }
 
-/* With all attributes the entry counts as looked up. An inode this mount is writing to is only named: the
- * kernel knows its size better than the directory. */
+/* With all attributes the entry counts as looked up. An inode this mount is writing to is only
+ * named: the kernel knows its size better than the directory. */
 static bool add_entry(struct page *p, const char *name, const struct dir_entry *d)
 {
     struct shell *s = p->r->shell;

@@ -1,8 +1,9 @@
 /* serve_file.c - open files: open, create, read, write, flush, release, fsync, fallocate, lseek.
  *
- * Files opened for writing only, and appending ones, use direct I/O: a third of the processor time of writing
- * through the page cache, and an append goes where the core says the file ends. Files opened for reading or
- * both use the page cache, which mmap needs; pages survive from one open to the next if nothing changed.
+ * Files opened for writing only, and appending ones, use direct I/O: a third of the processor time
+ * of writing through the page cache, and an append goes where the core says the file ends. Files
+ * opened for reading or both use the page cache, which mmap needs; pages survive from one open to
+ * the next if nothing changed.
  */
 #include "fuse/io/serve.h"
 
@@ -55,9 +56,9 @@ static void fill_info(struct fuse_file_info *fi, const struct request *r, struct
     fi->noflush = !f->is_writer; /* nothing to push at close, and locks are the kernel's own */
 }
 
-/* The path may lead to this unlinked file only because the kernel still trusts a name that another mount has
- * given to a new file: the kernel looks the path up once more. A thread that comes back means this file, by
- * /proc/self/fd. */
+/* The path may lead to this unlinked file only because the kernel still trusts a name that another
+ * mount has given to a new file: the kernel looks the path up once more. A thread that comes back
+ * means this file, by /proc/self/fd. */
 static bool must_look_up_again(struct request *r, struct inode_ref *ref)
 {
     pid_t thread = fuse_req_ctx(r->fuse)->pid;
@@ -82,8 +83,8 @@ static void answer_open(struct request *r)
         request_fail(r, -ESTALE);
         return;
     }
-    /* Another mount may have changed the file since the kernel was told its attributes: it must not read
-     * by an old size. Dropping attributes alone never waits for anything in the kernel. */
+    /* Another mount may have changed the file since the kernel was told its attributes: it must not
+     * read by an old size. Dropping attributes alone never waits for anything in the kernel. */
     if (ref != NULL && inode_ref_is_outdated(ref, &r->call.attr)) {
         ref->told = false;
         fuse_lowlevel_notify_inval_inode(s->session, r->ino, -1, 0);
@@ -171,7 +172,8 @@ static void start_write(struct request *r, bool append)
                  r->clear_suid);
 }
 
-/* A dirty page of a shared mapping: stores beyond the end of the file are dropped, they never extend it. */
+/* A dirty page of a shared mapping: stores beyond the end of the file are dropped, they never
+ * extend it. */
 static void answer_page_size(struct request *r)
 {
     if (r->call.status < 0) {

@@ -54,8 +54,8 @@ static void answer_bytes(struct request *r)
     request_end(r);
 }
 
-/* The kernel asks for security.capability before programs run and files are changed: of inodes known to
- * have no attributes the answer is here. */
+/* The kernel asks for security.capability before programs run and files are changed: of inodes
+ * known to have no attributes the answer is here. */
 static bool is_known_absent(struct shell *s, uint64_t ino, const char *name)
 {
     struct inode_ref *ref = inode_refs_find(&s->inodes, ino);

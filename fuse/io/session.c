@@ -15,9 +15,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
     const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                             FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |
                             FUSE_CAP_READDIRPLUS_AUTO;
-    /* Not wanted: the kernel's write-back cache (it hides other mounts' changes), dropping all pages when
-     * a file's time changes (ours change with every write), truncation as part of open (setattr does it),
-     * splice (no gain). */
+    /* Not wanted: the kernel's write-back cache (it hides other mounts' changes), dropping all
+     * pages when a file's time changes (ours change with every write), truncation as part of open
+     * (setattr does it), splice (no gain). */
     conn->want = wanted & conn->capable;
     conn->max_write = IO_MAX;
     conn->max_read = IO_MAX;
@@ -25,8 +25,8 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
     conn->time_gran = 1;
 }
 
-/* Not here, and so answered by the kernel alone: access (default_permissions), locks (local to the mount),
- * fsyncdir (a change of names is durable when it is acknowledged). */
+/* Not here, and so answered by the kernel alone: access (default_permissions), locks (local to the
+ * mount), fsyncdir (a change of names is durable when it is acknowledged). */
 static const struct fuse_lowlevel_ops handlers = {
     .init = on_init,
     .lookup = serve_lookup,

@@ -72,8 +72,8 @@ static void on_stop_deadline(uv_timer_t *t)
     stop(container_of(t, struct shell, deadline));
 }
 
-/* SIGTERM, SIGINT: unmounting writes dirty pages through us, so it runs beside the loop. A second signal
- * does not wait for it. */
+/* SIGTERM, SIGINT: unmounting writes dirty pages through us, so it runs beside the loop. A second
+ * signal does not wait for it. */
 static void on_signal(uv_signal_t *h, int number)
 {
     struct shell *s = h->data;
@@ -267,8 +267,9 @@ static void end(struct shell *s)
     uv_close((uv_handle_t *)&s->on_int, NULL);
     uv_close((uv_handle_t *)&s->deadline, NULL);
     if (s->session != NULL) {
-        /* Frees the mount point unless the queue says that it is free already. It closes the queue first,
-         * so it cannot wait for us. A busy mount that was taken off its place leaves the place alone. */
+        /* Frees the mount point unless the queue says that it is free already. It closes the queue
+         * first, so it cannot wait for us. A busy mount that was taken off its place leaves the
+         * place alone. */
         if (!s->is_unmounted || queue_is_cut(fuse_session_fd(s->session))) {
             fuse_session_unmount(s->session);
         }

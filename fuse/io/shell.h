@@ -1,9 +1,9 @@
 /* shell.h - the mounted process: core, session of the kernel, loop, and how they start and end.
  *
  * Life: connect to the cluster (at most CONNECT_MS) -> mount -> tell whoever started us -> serve ->
- * unmounted, or told to stop by SIGTERM or SIGINT -> flush and end the session (at most STOP_MS) -> exit.
- * With the option bg it mounts first. The shell makes no decision of the protocol: handlers translate
- * between the kernel's requests and calls of the core.
+ * unmounted, or told to stop by SIGTERM or SIGINT -> flush and end the session (at most STOP_MS) ->
+ * exit. With the option bg it mounts first. The shell makes no decision of the protocol: handlers
+ * translate between the kernel's requests and calls of the core.
  *
  * The process never touches its own mount point once it is mounted: that would wait for itself.
  */
@@ -49,8 +49,8 @@ struct shell {
     int exit_code;
 };
 
-/* Everything from connecting to the end. Returns the exit code; if it could not start, the starter was
- * told why. */
+/* Everything from connecting to the end. Returns the exit code; if it could not start, the starter
+ * was told why. */
 int shell_run(const struct options *options, struct background *background);
 
 /* The shell a kernel request belongs to. */

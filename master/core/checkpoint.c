@@ -14,8 +14,8 @@
  *    56 8*n  XXH3-64 of each MiB of the .mdb file, the last one shorter
  *   end   8  XXH3-64 of everything before
  *
- * Steps: copy the snapshot into ckpt.tmp (worker), sync it, read it back and hash it, write and sync
- * sum.tmp, rename both, sync the directory; only then older ones go.
+ * Steps: copy the snapshot into ckpt.tmp (worker), sync it, read it back and hash it, write and
+ * sync sum.tmp, rename both, sync the directory; only then older ones go.
  */
 #include "master/core/checkpoint.h"
 #include "shared/base/hash.h"
@@ -304,7 +304,8 @@ void checkpoint_remove(struct env *env, const struct checkpoint_ref *ref)
 
 /* ---------------------------------------------------------------- life */
 
-/* Removes what is no checkpoint: temporary files, and halves of ones that were being named or removed. */
+/* Removes what is no checkpoint: temporary files, and halves of ones that were being named or
+ * removed. */
 static int sweep(struct env *env, struct why *why)
 {
     struct listing list;
@@ -427,8 +428,8 @@ static void old_sum_removed(struct disk_op *op)
     submit(c, (struct disk_op){.kind = DISK_UNLINK, .path = c->path}, old_file_removed);
 }
 
-/* Removes the oldest until two are left, then the log that nothing needs any more. What cannot be removed
- * is tried again at the next start. */
+/* Removes the oldest until two are left, then the log that nothing needs any more. What cannot be
+ * removed is tried again at the next start. */
 static void prune(struct checkpoint *c)
 {
     if (c->kept_count > CHECKPOINTS_KEPT) {

@@ -1,12 +1,13 @@
-/* checkpoint.h - copies of the state at a committed index, made while the master goes on serving, and
- * finding the newest good one.
+/* checkpoint.h - copies of the state at a committed index, made while the master goes on serving,
+ * and finding the newest good one.
  *
- * A checkpoint is an LMDB file that is never written again, `checkpoints/ckpt-<index, 20 digits>.mdb`, and
- * beside it a `.sum` with its position and a checksum of every MiB (format: checkpoint.c). It exists once
- * both have their names. The newest two are kept, and the log from the older one's index.
+ * A checkpoint is an LMDB file that is never written again, `checkpoints/ckpt-<index, 20
+ * digits>.mdb`, and beside it a `.sum` with its position and a checksum of every MiB (format:
+ * checkpoint.c). It exists once both have their names. The newest two are kept, and the log from
+ * the older one's index.
  *
- * Loop thread; pure but for LMDB behind store.h. The copy runs on a worker; the file is read back 1 MiB at a
- * time with one read in flight, so that serving is not held up.
+ * Loop thread; pure but for LMDB behind store.h. The copy runs on a worker; the file is read back 1
+ * MiB at a time with one read in flight, so that serving is not held up.
  */
 #ifndef MASTER_CORE_CHECKPOINT_H
 #define MASTER_CORE_CHECKPOINT_H
@@ -44,18 +45,19 @@ void checkpoint_remove(struct env *env, const struct checkpoint_ref *ref);
 
 struct checkpoint;
 
-/* Removes what unfinished ones left. Blocks. Negative errno if the directory cannot be made or read. */
+/* Removes what unfinished ones left. Blocks. Negative errno if the directory cannot be made or
+ * read. */
 MUST_CHECK int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
                                  struct checkpoint **out, struct why *why);
 /* Frees memory; no work may be on a thread (the env was halted, or checkpoint_running is false). */
 void checkpoint_destroy(struct checkpoint *c);
 
-/* done(owner, status, position): status 0, or negative (the reason is in the log; nothing is lost, the next
- * one may be started). */
+/* done(owner, status, position): status 0, or negative (the reason is in the log; nothing is lost,
+ * the next one may be started). */
 typedef void (*checkpoint_done)(void *owner, int status, struct store_position at);
 
-/* Starts a checkpoint of what the store committed last. The snapshot is taken before this returns: commits
- * may go on. When it is durable, older ones and the log they needed are removed.
+/* Starts a checkpoint of what the store committed last. The snapshot is taken before this returns:
+ * commits may go on. When it is durable, older ones and the log they needed are removed.
  *   -EBUSY     one is being made
  *   -EALREADY  the newest one is at this index; done is not called
  * Rows that do not hash to what was committed end the process (store_abandon). */

@@ -1,7 +1,8 @@
 /* chunk_row.h - a chunk as stored: the value of a TABLE_CHUNK row, and a part of the inode row for
  * chunk 0.
  *
- *   1       bits 0..3 member count, 0x10 fresh, 0x20 bound, 0x40 a trim follows, 0x80 a doubt follows
+ *   1       bits 0..3 member count, 0x10 fresh, 0x20 bound, 0x40 a trim follows,
+ *           0x80 a doubt follows
  *   varint  handle
  *   varint  version >> 32 (epoch)
  *   varint  version & 0xffffffff (counter)

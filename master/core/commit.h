@@ -1,9 +1,10 @@
-/* commit.h - one way for a change: record -> operation log -> apply, and the points where LMDB commits.
+/* commit.h - one way for a change: record -> operation log -> apply, and the points where LMDB
+ * commits.
  *
- * A record is applied at once; answers that depend on it wait for the log. LMDB commits only at quiet
- * points, where the log has committed all that was applied: every COMMIT_INTERVAL_MS or COMMIT_RECORDS
- * mutations of clients are held in a bounded queue until the log has caught up, then LMDB commits and
- * they go on. Checkpoints start there.
+ * A record is applied at once; answers that depend on it wait for the log. LMDB commits only at
+ * quiet points, where the log has committed all that was applied: every COMMIT_INTERVAL_MS or
+ * COMMIT_RECORDS mutations of clients are held in a bounded queue until the log has caught up, then
+ * LMDB commits and they go on. Checkpoints start there.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_COMMIT_H
@@ -53,14 +54,15 @@ void commit_init(struct master *m);
 void commit_close(struct master *m); /* frees what waits */
 
 uint64_t committed_index(const struct master *m);
-/* Logs and applies a record of the master's own, or of a client if `who` is given; *rep (may be NULL) gets the
- * answer. Returns its index. Views in *rep live until the next record. */
+/* Logs and applies a record of the master's own, or of a client if `who` is given; *rep (may be
+ * NULL) gets the answer. Returns its index. Views in *rep live until the next record. */
 uint64_t commit_record(struct master *m, enum op_code op, const union op_any *rec,
                        const struct frame_header *who, union op_any *rep);
 /* Calls w->done once `index`, not committed yet, is. */
 void commit_wait_for(struct master *m, struct commit_wait *w, uint64_t index);
 
-/* A client's mutation: run it now, or queue it if a quiet point is being reached; ERR_BUSY beyond the bounds. */
+/* A client's mutation: run it now, or queue it if a quiet point is being reached; ERR_BUSY beyond
+ * the bounds. */
 void commit_mutation(struct master *m, struct peer *p, struct message *msg);
 /* A connection is gone: its queued mutations and its wishes for checkpoints are forgotten. */
 void commit_forget(struct peer *p);

@@ -1,7 +1,7 @@
 /* garbage.h - removal of replicas that committed records named, and of extra ones.
  *
- * Runs at quiet points only: what it sees in the rows is committed. Garbage of servers that are away
- * waits for them. What a server confirmed is logged as garbage_done.
+ * Runs at quiet points only: what it sees in the rows is committed. Garbage of servers that are
+ * away waits for them. What a server confirmed is logged as garbage_done.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_GARBAGE_H
@@ -23,8 +23,8 @@ struct garbage {
 
 /* At a quiet point: sends what is due. */
 void garbage_scan(struct master *m);
-/* Asks `s` to remove a replica that no row names; false if its request is full or running. The rows that
- * say so must be committed. */
+/* Asks `s` to remove a replica that no row names; false if its request is full or running. The rows
+ * that say so must be committed. */
 bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle);
 /* Sends what garbage_drop_extra gathered. */
 void garbage_flush(struct master *m, struct chunkserver *s);

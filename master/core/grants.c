@@ -204,8 +204,8 @@ bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, u
 
 /* ---------------------------------------------------------------- requests */
 
-/* Failures that are a server's own, so that the version should go on without it. The others (not primary any
- * more, another version, no lease) are healed by a new version with the same members. */
+/* Failures that are a server's own, so that the version should go on without it. The others (not
+ * primary any more, another version, no lease) are healed by a new version with the same members. */
 static bool blames_server(int64_t status)
 {
     switch (status) {

@@ -1,16 +1,16 @@
 /* grants.h - who may write a chunk: new versions of chunks, one machine per chunk at a time.
  *
- * A grant names a version, its members and their primary. If the version of the row can still be written
- * it is answered at once; else a new version is made:
- *   prepare   every member is given the new version: it stops the old one and tells what it holds. A
- *             member is left out only if it said that it does not hold the old version, was told to leave
- *             it, or its lease has certainly ended; else the machine waits
+ * A grant names a version, its members and their primary. If the version of the row can still be
+ * written it is answered at once; else a new version is made:
+ *   prepare   every member is given the new version: it stops the old one and tells what it holds.
+ *             A member is left out only if it said that it does not hold the old version, was told to
+ *             leave it, or its lease has certainly ended; else the machine waits
  *   reconcile replicas that differ from the best one copy from it
  *   log       the new version with its members is committed
  *   activate  the members are told, the primary first; then the clients are answered
- * At least min(2, members before) replicas must take part; the machine tries again until they do. The same
- * machine repairs: replicas to be compared or refilled, and new members, which are first filled while writes
- * go on.
+ * At least min(2, members before) replicas must take part; the machine tries again until they do.
+ * The same machine repairs: replicas to be compared or refilled, and new members, which are first
+ * filled while writes go on.
  * Loop thread only. Bounds: GRANTS_MAX machines, GRANT_WAITERS_MAX requests.
  */
 #ifndef MASTER_CORE_GRANTS_H
@@ -45,8 +45,8 @@ void grants_forget(struct peer *p);
 void grants_tick(struct master *m);
 
 bool grants_running(const struct master *m, uint64_t handle);
-/* Brings the chunk's replicas in order in the background. add: 0, or a server that shall become a member; it is
- * filled first from `source`. False if too many run already. */
+/* Brings the chunk's replicas in order in the background. add: 0, or a server that shall become a
+ * member; it is filled first from `source`. False if too many run already. */
 bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, uint32_t source);
 /* None is running or waiting. */
 bool grants_settled(const struct master *m);

@@ -78,7 +78,8 @@ struct grant {
 
 /* Looks at the row and begins an attempt. */
 void grant_attempt(struct grant *g);
-/* Ends the machine: status 0 answers the waiters from the row, else with status. g is freed, or kept to cool. */
+/* Ends the machine: status 0 answers the waiters from the row, else with status. g is freed, or
+ * kept to cool. */
 void grant_end(struct grant *g, int status);
 void grant_stop_calls(struct grant *g);
 /* Ends the filling of a new member in the servers' counts. */

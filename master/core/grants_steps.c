@@ -2,9 +2,9 @@
  *
  *   WAIT -> [ROW] -> [FILL] -> PREPARE -> [ACCEPT] -> [PULL] -> LOG -> ACTIVATE -> end
  *
- * Whatever fails before LOG leads back to WAIT and to a fresh attempt with a higher version: prepared
- * replicas still hold the content of the row's version. Once replicas were prepared nobody can use the
- * old version, so the machine goes on until it succeeds, also if nobody waits any more.
+ * Whatever fails before LOG leads back to WAIT and to a fresh attempt with a higher version:
+ * prepared replicas still hold the content of the row's version. Once replicas were prepared nobody
+ * can use the old version, so the machine goes on until it succeeds, also if nobody waits any more.
  */
 #include "master/core/grants_internal.h"
 
@@ -23,14 +23,15 @@ static struct chunkserver *server_of(const struct part *p)
     return servers_get(&p->grant->m->servers, p->server);
 }
 
-/* Nothing but its first version ever was: a member without a replica holds the chunk as it was made, empty. If
- * others have more, it copies from them. */
+/* Nothing but its first version ever was: a member without a replica holds the chunk as it was
+ * made, empty. If others have more, it copies from them. */
 static bool may_be_empty(const struct grant *g)
 {
     return g->row.fresh;
 }
 
-/* An answer that says: what was to be prepared is not here, or not to be believed. It serves nothing. */
+/* An answer that says: what was to be prepared is not here, or not to be believed. It serves
+ * nothing. */
 static bool replica_is_lost(int status)
 {
     return status == ERR_NO_REPLICA || status == ERR_WRONG_VERSION || status == -EIO;
@@ -262,8 +263,8 @@ static uint32_t ready(const struct grant *g)
     return n;
 }
 
-/* Index of the part that becomes primary: the first in the row's order that is alive; the one after it if
- * another is wanted. */
+/* Index of the part that becomes primary: the first in the row's order that is alive; the one after
+ * it if another is wanted. */
 static uint32_t choose_primary(const struct grant *g)
 {
     if (g->accepted) {
@@ -429,8 +430,8 @@ static uint32_t agreeing(const struct grant *g, const struct replica *r)
     return n;
 }
 
-/* Acknowledged bytes are on every member that lost nothing: of replicas with as many mutations, those that agree
- * are believed. */
+/* Acknowledged bytes are on every member that lost nothing: of replicas with as many mutations,
+ * those that agree are believed. */
 static bool better(const struct grant *g, const struct replica *a, const struct replica *b)
 {
     if ((a->previous == 0) != (b->previous == 0)) {
@@ -443,8 +444,8 @@ static bool better(const struct grant *g, const struct replica *a, const struct 
         return a->previous > b->previous;
     }
     if (a->mutation != b->mutation) {
-        /* Every member has what was acknowledged. What some have beyond it is kept if there is room for it
-         * on the others; else they are made equal to the one with least, which takes none. */
+        /* Every member has what was acknowledged. What some have beyond it is kept if there is room
+         * for it on the others; else they are made equal to the one with least, which takes none. */
         return g->no_room ? a->mutation < b->mutation : a->mutation > b->mutation;
     }
     if (agreeing(g, a) != agreeing(g, b)) {
@@ -556,8 +557,8 @@ static void prepared(struct rpc_call *c)
 
 static void prepare(struct grant *g)
 {
-    /* A member that is to leave gets a lower version: it stops serving, looks stale ever after, and refuses writes
-     * that are still on their way to it. */
+    /* A member that is to leave gets a lower version: it stops serving, looks stale ever after, and
+     * refuses writes that are still on their way to it. */
     uint64_t leaving = master_new_version(g->m, g->row.version);
     g->version = master_new_version(g->m, leaving);
     g->phase = GRANT_PREPARE;

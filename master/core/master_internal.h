@@ -71,12 +71,13 @@ struct master {
     struct env_timer slice; /* armed while a report is merged or a scan runs */
 };
 
-/* Answers `request`, once `index` is committed. Takes the reference of body; without one, status 0 answers with
- * fields that are all zero. */
+/* Answers `request`, once `index` is committed. Takes the reference of body; without one, status 0
+ * answers with fields that are all zero. */
 void master_answer(struct peer *p, const struct frame_header *request, int status, uint64_t index,
                    struct slice body);
 
-/* A request of ours to a server; fails with ERR_DISCONNECTED if it is away. Takes the reference of body. */
+/* A request of ours to a server; fails with ERR_DISCONNECTED if it is away. Takes the reference of
+ * body. */
 void server_call(struct master *m, uint32_t server, struct rpc_call *call, enum op_code op,
                  struct slice body, uint32_t timeout_ms);
 
@@ -86,12 +87,13 @@ uint64_t master_new_version(struct master *m, uint64_t old);
 /* Servers for a new chunk, the primary first; as ns_decider.choose_members. */
 int master_choose_members(void *owner, uint32_t *out_ids, uint32_t max);
 
-/* A chunk as clients see it. `reading`: replicas known to be unusable are left out while another is there, live
- * ones first. members is written to `w`, which must live as long as *out. */
+/* A chunk as clients see it. `reading`: replicas known to be unusable are left out while another is
+ * there, live ones first. members is written to `w`, which must live as long as *out. */
 void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, struct writer *w,
                   struct chunk *out);
 
-/* Lets go of a server's connection: nothing is sent to it or taken from it any more. It counts as away. */
+/* Lets go of a server's connection: nothing is sent to it or taken from it any more. It counts as
+ * away. */
 void master_detach_server(struct master *m, struct chunkserver *s);
 /* The server does not do what it was asked: cut it off until its lease has certainly ended. */
 void master_fence_server(struct master *m, struct chunkserver *s, const char *reason);

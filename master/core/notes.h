@@ -1,9 +1,9 @@
 /* notes.h - what is known to be wrong with single replicas, for the few of which something is.
  *
  * Learned from reports, from bad blocks and from grants that failed; volatile, and only a hint: it
- * keeps readers away from replicas that would refuse them and tells the repair scan where to look. What
- * a replica really holds, the grant machine asks its server. A note speaks of a replica at one version of
- * its chunk and means nothing at another.
+ * keeps readers away from replicas that would refuse them and tells the repair scan where to look.
+ * What a replica really holds, the grant machine asks its server. A note speaks of a replica at one
+ * version of its chunk and means nothing at another.
  * Pure; loop thread only. Bound: NOTES_MAX; beyond it new notes are dropped.
  */
 #ifndef MASTER_CORE_NOTES_H
@@ -43,8 +43,8 @@ struct notes {
 
 void notes_init(struct notes *ns);
 void notes_close(struct notes *ns);
-/* Replaces an older note of the same replica; kind NOTE_NONE removes it. Of *what, handle, server, ino, number, version
- * and kind are used. */
+/* Replaces an older note of the same replica; kind NOTE_NONE removes it. Of *what, handle, server,
+ * ino, number, version and kind are used. */
 void notes_set(struct notes *ns, const struct note *what);
 void notes_clear(struct notes *ns, uint64_t handle, uint32_t server);
 /* Kind noted for the replica at this version. */
@@ -55,8 +55,8 @@ struct note *notes_first(const struct notes *ns, uint64_t handle);
 struct note *notes_next(const struct note *n);
 /* A server will report anew. */
 void notes_clear_server(struct notes *ns, uint32_t server);
-/* Calls each(owner, note) for notes that the scan of `round` did not look at although they are older: their chunks
- * are gone. True drops the note. */
+/* Calls each(owner, note) for notes that the scan of `round` did not look at although they are
+ * older: their chunks are gone. True drops the note. */
 void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, const struct note *n),
                  void *owner);
 

@@ -47,14 +47,15 @@ void oplog_close(struct oplog *l);
 /* As found by oplog_open, before this process changed it (incarnation, clean_index of the
  * predecessor). */
 const struct oplog_identity *oplog_identity(const struct oplog *l);
-/* Un-synced writes of the last process that opened it are still there: it was killed, the machine was not. */
+/* Un-synced writes of the last process that opened it are still there: it was killed, the machine
+ * was not. */
 bool oplog_incarnation_same(const struct oplog *l);
 uint64_t oplog_first(const struct oplog *l); /* lowest index held; last + 1 if empty */
 uint64_t oplog_last(const struct oplog *l);  /* highest index appended; 0 if none */
 uint64_t oplog_committed(const struct oplog *l);
 uint32_t oplog_epoch(const struct oplog *l);
-/* H(i) for a committed index held, or first - 1. -ENOENT if not held; ERR_CORRUPT or a negative errno if the
- * log cannot be read. Reads the log and blocks, unless index is the last. */
+/* H(i) for a committed index held, or first - 1. -ENOENT if not held; ERR_CORRUPT or a negative
+ * errno if the log cannot be read. Reads the log and blocks, unless index is the last. */
 MUST_CHECK int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why);
 
 /* Calls each(owner, record) for records from..last in order, before serving; stops at a non-zero

@@ -1,8 +1,8 @@
 /* placement.h - which servers get the replicas of a chunk.
  *
- * Pure choice: replicas spread over racks first, then over hosts, then over disks; among equals a server
- * is drawn with a chance that grows with its free space, so that disks fill evenly without every chunk
- * of a moment going to the emptiest one.
+ * Pure choice: replicas spread over racks first, then over hosts, then over disks; among equals a
+ * server is drawn with a chance that grows with its free space, so that disks fill evenly without
+ * every chunk of a moment going to the emptiest one.
  */
 #ifndef MASTER_CORE_PLACEMENT_H
 #define MASTER_CORE_PLACEMENT_H

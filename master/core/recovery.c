@@ -1,7 +1,8 @@
 /* recovery.c - which environment is kept at start.
  *
- * `live/doubt` is one byte: how many processes opened the environment and did not get as far as a commit;
- * DOUBT_BUILDING while it is being built. It needs no sync: a power cut drops the environment anyway.
+ * `live/doubt` is one byte: how many processes opened the environment and did not get as far as a
+ * commit; DOUBT_BUILDING while it is being built. It needs no sync: a power cut drops the
+ * environment anyway.
  */
 #include "master/core/recovery.h"
 #include "master/core/checkpoint.h"

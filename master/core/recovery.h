@@ -1,10 +1,11 @@
 /* recovery.h - what a starting master trusts of what its predecessor left.
  *
- * The live environment `live/data.mdb` is synced by nobody. It is kept if the predecessor was only killed
- * (same incarnation) or stopped cleanly at exactly the position it holds, and if that position lies on the
- * log. Otherwise it is dropped and built from the newest checkpoint whose every sum fits and whose position
- * lies on the log, or from nothing if the log reaches back to the first record. It is also dropped when it
- * failed, or when two processes in a row died without getting as far as one commit.
+ * The live environment `live/data.mdb` is synced by nobody. It is kept if the predecessor was only
+ * killed (same incarnation) or stopped cleanly at exactly the position it holds, and if that
+ * position lies on the log. Otherwise it is dropped and built from the newest checkpoint whose
+ * every sum fits and whose position lies on the log, or from nothing if the log reaches back to the
+ * first record. It is also dropped when it failed, or when two processes in a row died without
+ * getting as far as one commit.
  *
  * Pure but for LMDB behind store.h; blocks; before serving.
  */
@@ -26,8 +27,8 @@ struct recovery_result {
     uint64_t checkpoint;  /* index of the checkpoint it was built from, 0 = from nothing */
 };
 
-/* Opens log and store. The caller then replays the log from replay_from, calls oplog_start_epoch, commits,
- * and calls recovery_settled.
+/* Opens log and store. The caller then replays the log from replay_from, calls oplog_start_epoch,
+ * commits, and calls recovery_settled.
  *   ERR_CORRUPT, ERR_FOREIGN_CLUSTER (why says what), negative errno */
 MUST_CHECK int recovery_open(struct env *env, const struct recovery_config *cfg,
                              struct store **out_store, struct oplog **out_log,

@@ -86,7 +86,8 @@ static uint32_t find_target(struct master *m, const struct ns_chunk *row, bool *
     return servers_get(&m->servers, id)->copies < COPIES_PER_SERVER ? id : 0;
 }
 
-/* New members wait until the picture is complete: every server that ever joined reported, or had its time. */
+/* New members wait until the picture is complete: every server that ever joined reported, or had
+ * its time. */
 static bool picture_complete(const struct master *m)
 {
     uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
@@ -186,8 +187,8 @@ static void pass_begin(struct master *m)
     r->begin_ns = env_mono_ns(m->env);
 }
 
-/* A note whose chunk the scan did not meet. A replica of a chunk that committed records removed goes, unless its
- * server holds suspiciously many of them. */
+/* A note whose chunk the scan did not meet. A replica of a chunk that committed records removed
+ * goes, unless its server holds suspiciously many of them. */
 static bool look_at_orphan(void *owner, const struct note *n)
 {
     struct master *m = owner;
@@ -219,7 +220,8 @@ static void pass_end(struct master *m)
     r->under_replicated = r->under;
     r->chunks_lost = r->lost;
     r->clean = !r->acted && !r->dirty;
-    /* While copies run the next ones start soon after them; a pass takes at most a fifth of the time. */
+    /* While copies run the next ones start soon after them; a pass takes at most a fifth of the
+     * time. */
     uint64_t pause = r->acted ? PASS_PAUSE_BUSY_MS : PASS_PAUSE_MS;
     r->next_ns = now + MAX(pause * NS_PER_MS, (now - r->begin_ns) * 4);
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {

@@ -1,9 +1,9 @@
-/* repair.h - the scan over all chunks: counts, and starts what brings replicas back in order; and the merging of
- * chunkservers' reports, which is a scan of the same rows.
+/* repair.h - the scan over all chunks: counts, and starts what brings replicas back in order; and
+ * the merging of chunkservers' reports, which is a scan of the same rows.
  *
- * Both go on in slices so that the loop never stalls. A pass begins at most once a second and takes at
- * most a twentieth of the loop's time. Replicas of a member that is away are replaced only after a grace,
- * unless they are the last but one.
+ * Both go on in slices so that the loop never stalls. A pass begins at most once a second and takes
+ * at most a twentieth of the loop's time. Replicas of a member that is away are replaced only after
+ * a grace, unless they are the last but one.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_REPAIR_H

@@ -1,7 +1,7 @@
 /* replies.c - answers held back until the operation log has committed what they saw.
  *
- * A binary heap by (index, order of arrival): answers mostly depend on the newest index, but a query of
- * something untouched for a while depends on an older one.
+ * A binary heap by (index, order of arrival): answers mostly depend on the newest index, but a
+ * query of something untouched for a while depends on an older one.
  */
 #include "master/core/replies.h"
 #include "shared/base/mem.h"

@@ -1,9 +1,9 @@
 /* report.c - merging what chunkservers say they hold with what the rows say.
  *
- * A report comes in parts ordered like the rows, by (inode, chunk number, handle), and is merged against
- * a cursor over the rows, in slices. A row whose member's report passed it by is a missing replica.
- * Rows change meanwhile: chunks made since the server registered are not judged, and a wrong note costs a
- * new version of the chunk, nothing else.
+ * A report comes in parts ordered like the rows, by (inode, chunk number, handle), and is merged
+ * against a cursor over the rows, in slices. A row whose member's report passed it by is a missing
+ * replica. Rows change meanwhile: chunks made since the server registered are not judged, and a
+ * wrong note costs a new version of the chunk, nothing else.
  */
 #include "master/core/master_internal.h"
 #include "master/core/service.h"

@@ -1,10 +1,11 @@
-/* servers.h - the chunkservers as this master sees them: who is connected, with what lease and space.
+/* servers.h - the chunkservers as this master sees them: who is connected, with what lease and
+ * space.
  *
- * Which disks ever joined stands in the namespace's rows; this is the volatile side. A chunkserver's
- * lease is counted here from the moment a heartbeat was answered and a little longer than the
- * chunkserver counts it: once it ended here the chunkserver certainly serves nothing under it. A new
- * master knows nothing of the leases its predecessor renewed and counts each as just renewed.
- * Pure; loop thread only. Bound: SERVERS_MAX.
+ * Which disks ever joined stands in the namespace's rows; this is the volatile side. A
+ * chunkserver's lease is counted here from the moment a heartbeat was answered and a little longer
+ * than the chunkserver counts it: once it ended here the chunkserver certainly serves nothing under
+ * it. A new master knows nothing of the leases its predecessor renewed and counts each as just
+ * renewed. Pure; loop thread only. Bound: SERVERS_MAX.
  */
 #ifndef MASTER_CORE_SERVERS_H
 #define MASTER_CORE_SERVERS_H
@@ -74,7 +75,8 @@ struct placement_server server_as_candidate(const struct chunkserver *s);
 /* Servers alive with room, for placement. Returns their count. */
 uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
                             struct placement_server *out, uint32_t max);
-/* Replicas a chunk should have: geometry.replicas, or fewer if fewer servers ever joined (at least 1). */
+/* Replicas a chunk should have: geometry.replicas, or fewer if fewer servers ever joined (at least
+ * 1). */
 uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo);
 
 #endif

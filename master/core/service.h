@@ -1,7 +1,7 @@
 /* service.h - connections to the master and what their requests do.
  *
- * A connection introduces itself with `hello`; what its role does not allow is refused. A connection that
- * breaks the protocol gets one answer, one log line, and is closed.
+ * A connection introduces itself with `hello`; what its role does not allow is refused. A
+ * connection that breaks the protocol gets one answer, one log line, and is closed.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_SERVICE_H

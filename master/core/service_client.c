@@ -152,7 +152,8 @@ void service_expire(struct master *m)
 
 /* ---------------------------------------------------------------- mutations */
 
-/* What the volatile side learns from an applied mutation. `rep` is its answer, also a repeated one's. */
+/* What the volatile side learns from an applied mutation. `rep` is its answer, also a repeated
+ * one's. */
 static void after_mutation(struct peer *p, const struct frame_header *head, const union op_any *rep)
 {
     struct master *m = p->m;

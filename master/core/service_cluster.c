@@ -20,7 +20,8 @@ static int takeover_check(struct peer *p, const struct chunkserver *s, uint64_t 
                 env_peer_name(p->m->env, p->rpc.conn), (unsigned long long)s->disk, s->addr, s->id);
         return -EBUSY;
     }
-    /* Cut off because it did not do what it was asked: it must not come back before its lease ended. */
+    /* Cut off because it did not do what it was asked: it must not come back before its lease
+     * ended. */
     if (s->peer == NULL && s->boot == boot && s->fenced && now < s->lease_until_ns) {
         return ERR_BUSY;
     }

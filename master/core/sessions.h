@@ -1,8 +1,9 @@
-/* sessions.h - the volatile side of mounts' sessions: who is here, what they hold open, who fell silent.
+/* sessions.h - the volatile side of mounts' sessions: who is here, what they hold open, who fell
+ * silent.
  *
  * The sessions themselves are rows of the namespace. After a start each of them counts as not yet
- * attached: it may hold any inode open until it has told what it holds, or its silence has ended it.
- * Pure; loop thread only. Bounds: SESSION_OPENS_MAX opens per session.
+ * attached: it may hold any inode open until it has told what it holds, or its silence has ended
+ * it. Pure; loop thread only. Bounds: SESSION_OPENS_MAX opens per session.
  */
 #ifndef MASTER_CORE_SESSIONS_H
 #define MASTER_CORE_SESSIONS_H
@@ -48,8 +49,8 @@ bool session_has_open(const struct session *s, uint64_t ino);
 
 /* Appends (u64) the sessions that hold `ino` open or, not attached yet, may hold it. */
 void sessions_holders(const struct sessions *ss, uint64_t ino, struct writer *w);
-/* Appends (u64) the inodes that `s` has open for writing and that no other session has, or may have, open;
- * sessions silent since before `dead_ns` do not count. */
+/* Appends (u64) the inodes that `s` has open for writing and that no other session has, or may
+ * have, open; sessions silent since before `dead_ns` do not count. */
 void sessions_sole_writes(const struct sessions *ss, const struct session *s, uint64_t dead_ns,
                           struct writer *w);
 /* A session silent since before `dead_ns`, or NULL. */

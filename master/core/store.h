@@ -48,8 +48,8 @@ struct store_position {
 /* Opens (or makes) the environment in the file `name` of the process's directory.
  * Errors: ERR_CORRUPT, negative errno, with why. */
 MUST_CHECK int store_open(struct env *env, const char *name, struct store **out, struct why *why);
-/* The rows turned out to be wrong: marks the environment as one to be dropped at the next start, and ends the
- * process. */
+/* The rows turned out to be wrong: marks the environment as one to be dropped at the next start,
+ * and ends the process. */
 void store_abandon(struct store *s, const char *reason) __attribute__((noreturn));
 /* Drops what was not committed, closes. */
 void store_close(struct store *s);
@@ -74,8 +74,8 @@ uint64_t store_rows(struct store *s, enum store_table t);
 /* Bytes the environment may still grow before it reaches its map or the disk's reserve. */
 uint64_t store_room(struct store *s);
 
-/* Commits the rows together with the position (its hash is filled in here); a new write transaction is
- * open after. */
+/* Commits the rows together with the position (its hash is filled in here); a new write transaction
+ * is open after. */
 void store_commit(struct store *s, struct store_position at);
 /* What the last commit contains; all zero in a new environment. */
 struct store_position store_committed(const struct store *s);

@@ -291,8 +291,8 @@ static void raise_file_limit(void)
     }
 }
 
-/* Payload buffers of a megabyte come and go: giving their pages back to the kernel each time would cost
- * more (faults, zeroing) than receiving them. */
+/* Payload buffers of a megabyte come and go: giving their pages back to the kernel each time would
+ * cost more (faults, zeroing) than receiving them. */
 static void keep_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, 32 << 20);

@@ -11,8 +11,8 @@
  * whole frame a peer may send at most FIRST_BODY_MAX bytes of body and no payload, within
  * FRAME_WAIT_MS; later frames are bounded by FRAME_BODY_MAX and FRAME_PAYLOAD_MAX and by time; a
  * connection whose peer does not read is not read from either once TX_PAUSE_BYTES wait for it (less
- * if many such peers make TX_ALL_BYTES). A peer that breaks the protocol is disconnected and named in
- * one line of the log, at most LOG_BURST lines at once.
+ * if many such peers make TX_ALL_BYTES). A peer that breaks the protocol is disconnected and named
+ * in one line of the log, at most LOG_BURST lines at once.
  */
 #ifndef SHARED_IO_UV_ENV_H
 #define SHARED_IO_UV_ENV_H

@@ -1,8 +1,8 @@
 /* posix_check.c - what programs expect of a filesystem, checked on a mounted one: posix_check DIR.
  *
- * DIR must be empty; each check works in a directory of its own there and is a sentence. A check ends at its
- * first broken expectation, which is printed with line and errno; the others go on. Run as root: ownership,
- * device nodes and set-uid are checked too. Exit code 0 if all hold.
+ * DIR must be empty; each check works in a directory of its own there and is a sentence. A check
+ * ends at its first broken expectation, which is printed with line and errno; the others go on. Run
+ * as root: ownership, device nodes and set-uid are checked too. Exit code 0 if all hold.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* fuzz.h - one fuzz target: feed it any bytes, it must neither crash nor hang nor allocate what they
- * claim. Each fuzz_*.c defines the libFuzzer entry; with gcc, driver.c runs a corpus and mutations of it.
+/* fuzz.h - one fuzz target: feed it any bytes, it must neither crash nor hang nor allocate what
+ * they claim. Each fuzz_*.c defines the libFuzzer entry; with gcc, driver.c runs a corpus and
+ * mutations of it.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H

@@ -1,4 +1,5 @@
-/* fuzz_config.c - configuration files: whatever the bytes, a verdict, and no value outside its limits. */
+/* fuzz_config.c - configuration files: whatever the bytes, a verdict, and no value outside its
+ * limits. */
 #include "shared/base/config.h"
 #include "shared/base/invariant.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,5 @@
-/* master_fixture.h - a master in the simulator, with chunkservers that only keep books and a mount that
- * only sends requests.
+/* master_fixture.h - a master in the simulator, with chunkservers that only keep books and a mount
+ * that only sends requests.
  */
 #ifndef TESTS_UNIT_MASTER_FIXTURE_H
 #define TESTS_UNIT_MASTER_FIXTURE_H
@@ -70,7 +70,8 @@ void fixture_connect(struct fixture *f);
 /* session_open and session_attach. */
 void fixture_open_session(struct fixture *f);
 void fixture_attach(struct fixture *f);
-/* Sends a request and waits up to `ms` for the answer; the answer stays in f->answer. -EAGAIN: none came. */
+/* Sends a request and waits up to `ms` for the answer; the answer stays in f->answer. -EAGAIN: none
+ * came. */
 int fixture_call(struct fixture *f, enum op_code op, struct slice body, uint64_t sequence,
                  uint64_t ms);
 /* Waits for the answer of a request sent before. */

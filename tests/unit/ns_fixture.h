@@ -1,7 +1,7 @@
 /* ns_fixture.h - a namespace over a real store in a simulated process, for tests.
  *
- * Every change goes the whole way: prepare, record encoded and decoded, apply; and is replayed into a second
- * namespace from the encoded record. fixture_check compares the two and audits both.
+ * Every change goes the whole way: prepare, record encoded and decoded, apply; and is replayed into
+ * a second namespace from the encoded record. fixture_check compares the two and audits both.
  */
 #ifndef TESTS_UNIT_NS_FIXTURE_H
 #define TESTS_UNIT_NS_FIXTURE_H

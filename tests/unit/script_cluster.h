@@ -1,7 +1,7 @@
 /* script_cluster.h - a scripted master and chunkservers for tests of the mount's core.
  *
- * They answer over simulated connections, keep just enough state to be believed, note every request, and do what
- * a test tells them: a hook may answer, drop or refuse any request first.
+ * They answer over simulated connections, keep just enough state to be believed, note every
+ * request, and do what a test tells them: a hook may answer, drop or refuse any request first.
  */
 #ifndef TESTS_UNIT_SCRIPT_CLUSTER_H
 #define TESTS_UNIT_SCRIPT_CLUSTER_H
@@ -20,7 +20,8 @@ enum {
     SCRIPT_TIMEOUT_MS = 1000,
 };
 
-/* What a hook returns: go on as usual, or this request was dealt with (or is to be left unanswered). */
+/* What a hook returns: go on as usual, or this request was dealt with (or is to be left
+ * unanswered). */
 enum script_verdict { SCRIPT_GO_ON, SCRIPT_DONE };
 
 struct script_chunk {

@@ -1,5 +1,5 @@
-/* test_checkpoint.c - making checkpoints, and what a starting master trusts. The "master" here keeps each
- * record's body as a row. */
+/* test_checkpoint.c - making checkpoints, and what a starting master trusts. The "master" here
+ * keeps each record's body as a row. */
 #include "master/core/checkpoint.h"
 #include "master/core/recovery.h"
 #include "tests/unit/dir_env.h"

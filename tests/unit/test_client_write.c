@@ -109,7 +109,8 @@ static enum script_verdict stall_writes(struct script_cluster *f, struct script_
     return m->head.op == OP_write && f->hook_count == 0 ? SCRIPT_DONE : SCRIPT_GO_ON;
 }
 
-/* Writers beyond the budget wait, in order, until bytes have arrived; a read sees what waited before it. */
+/* Writers beyond the budget wait, in order, until bytes have arrived; a read sees what waited
+ * before it. */
 START_TEST(budget_holds_writers_back)
 {
     struct client_config cfg = {.dirty_bytes = 100000};
@@ -213,7 +214,8 @@ static enum script_verdict disk_full(struct script_cluster *f, struct script_lin
     return SCRIPT_GO_ON;
 }
 
-/* An error of writing behind is reported once by every open file, at its next write, fsync or flush. */
+/* An error of writing behind is reported once by every open file, at its next write, fsync or
+ * flush. */
 START_TEST(late_error_is_reported_once_per_file)
 {
     struct script_cluster *f = script_start(NULL);

@@ -1,7 +1,8 @@
-/* test_codec.c - the codecs that come from the tables: round trips, cut and hostile input, a comparison with
- * msgpack's own parser, golden bytes.
+/* test_codec.c - the codecs that come from the tables: round trips, cut and hostile input, a
+ * comparison with msgpack's own parser, golden bytes.
  *
- * fill_x and same_x exist for every type and every operation, expanded from the same tables as the codecs.
+ * fill_x and same_x exist for every type and every operation, expanded from the same tables as the
+ * codecs.
  */
 #include "shared/base/hash.h"
 #include "shared/proto/frame.h"
@@ -568,7 +569,8 @@ START_TEST(reads_what_msgpack_reads)
 }
 END_TEST
 
-/* On any bytes: what msgpack takes, the reader skips at the same length; what it refuses is refused. */
+/* On any bytes: what msgpack takes, the reader skips at the same length; what it refuses is
+ * refused. */
 START_TEST(skips_what_msgpack_skips)
 {
     struct sim_rand rand = sim_rand_of(10, 1);

@@ -1,6 +1,6 @@
-/* test_durability.c - log, store, checkpoints and recovery together under kills and power cuts, by seed: what
- * was committed is there, what comes back is a prefix of what was appended, and the rows are those of that
- * prefix.
+/* test_durability.c - log, store, checkpoints and recovery together under kills and power cuts, by
+ * seed: what was committed is there, what comes back is a prefix of what was appended, and the rows
+ * are those of that prefix.
  */
 #include "master/core/checkpoint.h"
 #include "master/core/recovery.h"

@@ -1,5 +1,5 @@
-/* test_grants.c - new versions of chunks: failures, reconciliation, repair, with chunkservers that only keep
- * books. */
+/* test_grants.c - new versions of chunks: failures, reconciliation, repair, with chunkservers that
+ * only keep books. */
 #include "tests/unit/master_fixture.h"
 
 #include <check.h>
@@ -160,8 +160,8 @@ START_TEST(provisional_replicas_are_made)
 }
 END_TEST
 
-/* After a power cut a suspect replica with data is worth more than an empty one made in place of one that was
- * never synced. */
+/* After a power cut a suspect replica with data is worth more than an empty one made in place of
+ * one that was never synced. */
 START_TEST(suspect_data_beats_a_made_replica)
 {
     write_all(1);
@@ -196,7 +196,8 @@ START_TEST(never_written_chunk_is_made_empty)
 }
 END_TEST
 
-/* A member that fails is left out although it answers the master; it is filled and taken in again later. */
+/* A member that fails is left out although it answers the master; it is filled and taken in again
+ * later. */
 START_TEST(failed_member_leaves_and_returns)
 {
     write_all(1);
@@ -286,7 +287,8 @@ START_TEST(full_disks_end_in_enospc)
 }
 END_TEST
 
-/* A replica that a report shows as suspect is compared with its peers; one that is gone is filled again. */
+/* A replica that a report shows as suspect is compared with its peers; one that is gone is filled
+ * again. */
 START_TEST(reports_lead_to_repair)
 {
     write_all(1);
@@ -346,7 +348,8 @@ START_TEST(prepared_but_never_logged)
 }
 END_TEST
 
-/* A version that was logged, and whose activation was lost with the master, is activated by the next one. */
+/* A version that was logged, and whose activation was lost with the master, is activated by the
+ * next one. */
 START_TEST(activation_is_repeated)
 {
     write_all(1);
@@ -375,7 +378,8 @@ START_TEST(one_server_is_enough)
 }
 END_TEST
 
-/* A member away for long is replaced by another server; when it returns, its extra replica is removed. */
+/* A member away for long is replaced by another server; when it returns, its extra replica is
+ * removed. */
 START_TEST(long_absence_is_repaired_elsewhere)
 {
     write_all(1);

@@ -103,7 +103,8 @@ START_TEST(golden_keys)
 }
 END_TEST
 
-/* What the budget of 130 bytes for a file allows: LMDB adds 8 + 2 bytes to a row and pads it to even. */
+/* What the budget of 130 bytes for a file allows: LMDB adds 8 + 2 bytes to a row and pads it to
+ * even. */
 START_TEST(usual_file_is_small)
 {
     uint8_t row[INODE_ROW_MAX], key[DIRENT_KEY_MAX];

@@ -76,7 +76,8 @@ START_TEST(mutation_needs_a_session)
 }
 END_TEST
 
-/* A repeated mutation is answered as the first time, also after a kill of the master, and applied once. */
+/* A repeated mutation is answered as the first time, also after a kill of the master, and applied
+ * once. */
 START_TEST(retries_are_applied_once)
 {
     struct mkdir_rep first, again;

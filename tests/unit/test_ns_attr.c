@@ -1,4 +1,5 @@
-/* test_ns_attr.c - setattr, truncation and trims, size commits, blocks, chunks, extended attributes. */
+/* test_ns_attr.c - setattr, truncation and trims, size commits, blocks, chunks, extended
+ * attributes. */
 #include "tests/unit/ns_fixture.h"
 
 #include <stdio.h>
@@ -121,7 +122,8 @@ START_TEST(extend_commits)
 }
 END_TEST
 
-/* Chunks in any order, beyond the size and in holes: binding and blocks stay right (the audit counts). */
+/* Chunks in any order, beyond the size and in holes: binding and blocks stay right (the audit
+ * counts). */
 START_TEST(extend_binds_what_it_covers)
 {
     struct fixture *f = fixture_open();

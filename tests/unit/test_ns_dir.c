@@ -105,7 +105,8 @@ START_TEST(rmdir_removes)
 }
 END_TEST
 
-/* Reads a directory in pieces of at most `bytes` bytes; gives the entries and their bitwise sum of inodes. */
+/* Reads a directory in pieces of at most `bytes` bytes; gives the entries and their bitwise sum of
+ * inodes. */
 static unsigned read_all(struct fixture *f, uint64_t dir, uint32_t bytes, bool plus,
                          uint64_t *out_inodes, unsigned *out_pieces)
 {

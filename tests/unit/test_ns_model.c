@@ -1,5 +1,5 @@
-/* test_ns_model.c - random operations against a model that is as naive as can be: flat arrays of inodes and
- * entries, everything counted anew each time. */
+/* test_ns_model.c - random operations against a model that is as naive as can be: flat arrays of
+ * inodes and entries, everything counted anew each time. */
 #include "tests/unit/ns_fixture.h"
 #include "tests/unit/unit.h"
 

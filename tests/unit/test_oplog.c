@@ -716,8 +716,8 @@ START_TEST(a_missing_segment_is_refused)
 }
 END_TEST
 
-/* Stops after every single disk operation of a run over several segments: what was committed is there,
- * what comes back is a prefix, and the log goes on. */
+/* Stops after every single disk operation of a run over several segments: what was committed is
+ * there, what comes back is a prefix, and the log goes on. */
 START_TEST(a_kill_at_any_operation_loses_nothing_committed)
 {
     for (uint32_t stop = 1; stop < 90; stop++) {

@@ -42,7 +42,8 @@ START_TEST(racks_come_first)
 }
 END_TEST
 
-/* Within one rack, hosts are not shared while another is free; disks of one host are the last resort. */
+/* Within one rack, hosts are not shared while another is free; disks of one host are the last
+ * resort. */
 START_TEST(hosts_come_before_disks)
 {
     struct placement_server all[] = {server(1, "a", "r", 1 << 20), server(2, "a", "r", 1 << 20),

@@ -1,7 +1,7 @@
 /* unit.h - what every test may use besides Check.
  *
- * Check tells its parent about every ck_assert that passes; a loop of a million of them takes minutes. MUST
- * says something only when it fails.
+ * Check tells its parent about every ck_assert that passes; a loop of a million of them takes
+ * minutes. MUST says something only when it fails.
  */
 #ifndef TESTS_UNIT_UNIT_H
 #define TESTS_UNIT_UNIT_H
