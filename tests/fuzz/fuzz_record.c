@@ -1,6 +1,7 @@
 /* fuzz_record.c - the operation log's record scan over any bytes. */
 #include "master/core/record.h"
 #include "shared/base/invariant.h"
+#include "shared/base/limits.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
