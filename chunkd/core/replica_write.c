@@ -59,6 +59,8 @@ void write_op_release(struct write_op *w)
     if (w->op.replica != NULL) {
         env_timer_stop(w->op.replica->table->env, &w->ring_timer);
     }
+    meta_log_cancel(&w->wait);
+    meta_log_cancel(&w->created);
     mem_free(w->new_sums);
     w->new_sums = NULL;
     buf_unref(w->old);
