@@ -310,7 +310,7 @@ bool chunkd_settled(struct chunkd *c)
 {
     table_log_all_sums(&c->table);
     meta_log_kick(&c->meta);
-    return list_empty(&c->requests) && c->running == 0 && c->table.unlinking == 0 &&
+    return list_empty(&c->requests) && c->running == 0 && list_empty(&c->table.removals) &&
            meta_log_idle(&c->meta);
 }
 

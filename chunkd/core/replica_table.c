@@ -7,6 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The file of a dropped replica on its way out; the replica stays in the table, unfindable, until
+ * it is gone, so that the handle is not made anew meanwhile. */
+struct removal {
+    struct disk_op op;
+    struct list link; /* in table.removals */
+    struct local_replica *replica;
+    char path[REPLICA_PATH_BYTES];
+};
+
 void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring)
 {
     *t = (struct table){.env = env, .meta = meta, .ring = ring};
@@ -15,6 +24,7 @@ void table_init(struct table *t, struct env *env, struct meta_log *meta, struct 
     list_init(&t->tails);
     list_init(&t->unlogged);
     list_init(&t->dirty);
+    list_init(&t->removals);
     hmap_init(&t->tombstones);
     list_init(&t->tombstone_order);
 }
@@ -96,6 +106,9 @@ void table_close(struct table *t)
         replica_free(container_of(n, struct local_replica, node));
     }
     hmap_close(&t->replicas);
+    for (struct list *e; (e = list_pop_front(&t->removals)) != NULL;) {
+        mem_free(list_entry(e, struct removal, link));
+    }
     while (!list_empty(&t->tombstone_order)) {
         tombstone_free(t, list_entry(t->tombstone_order.next, struct tombstone, link));
     }
@@ -250,14 +263,6 @@ void replica_reset(struct local_replica *r)
     replica_note_unlogged(r, 0, 0);
 }
 
-/* The file of a dropped replica on its way out; the replica stays in the table, unfindable, until
- * it is gone, so that the handle is not made anew meanwhile. */
-struct removal {
-    struct disk_op op;
-    struct local_replica *replica;
-    char path[REPLICA_PATH_BYTES];
-};
-
 static void removed(struct disk_op *op)
 {
     struct removal *m = container_of(op, struct removal, op);
@@ -266,7 +271,7 @@ static void removed(struct disk_op *op)
     if (op->result < 0 && op->result != -ENOENT) {
         env_log(t->env, LOG_WARN, "%s: cannot remove: %s", m->path, err_text((int)op->result));
     }
-    t->unlinking--;
+    list_remove(&m->link);
     hmap_remove(&t->replicas, &r->node);
     replica_free(r);
     mem_free(m);
@@ -283,7 +288,7 @@ static void remove_if_unused(struct local_replica *r)
     m->replica = r;
     replica_path(r->handle, m->path);
     m->op = (struct disk_op){.kind = DISK_UNLINK, .path = m->path, .done = removed};
-    r->table->unlinking++;
+    list_push_back(&r->table->removals, &m->link);
     env_disk_submit(r->table->env, &m->op);
 }
 

@@ -107,7 +107,7 @@ struct table {
     struct list dirty;
     uint64_t *snapshot; /* handles of a compaction, in order */
     uint64_t snapshot_count, snapshot_at, snapshot_number;
-    uint32_t unlinking;          /* files being removed */
+    struct list removals;        /* files being removed */
     struct hmap tombstones;      /* struct tombstone, by handle */
     struct list tombstone_order; /* oldest first */
     /* Intents that may be overwritten once the meta log's file holds what was appended up to a
