@@ -4,6 +4,8 @@ UNIT_OBJS := $(call objs,tests/unit/*.c) $(call objs,tests/sim/sim*.c)
 $(B)/check_unit: $(UNIT_OBJS) $(CORES) $(SHARED_IO)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(CHECK_LIBS) $(CORE_LIBS) $(LMDB_LIBS) $(UV_LIBS)
 
+# A fork for each test is slow with a sanitizer's address space; a finding ends the run anyway.
+UNIT_ENV := $(if $(filter asan,$(BUILD)),CK_FORK=no)
 .PHONY: check-unit
 check-unit: $(B)/check_unit ## run the unit tests (CK_RUN_SUITE=name for one suite)
-	$(B)/check_unit
+	$(UNIT_ENV) $(B)/check_unit

@@ -7,6 +7,8 @@
 #define TESTS_UNIT_UNIT_H
 
 #include <check.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MUST(x)                                                                                    \
     do {                                                                                           \
@@ -14,5 +16,12 @@
             ck_abort_msg("not so: %s", #x);                                                        \
         }                                                                                          \
     } while (0)
+
+/* False if the tests run in this process (CK_FORK=no): what ends the process cannot be tested. */
+static inline int unit_forks(void)
+{
+    const char *fork = getenv("CK_FORK");
+    return fork == NULL || strcmp(fork, "no") != 0;
+}
 
 #endif
