@@ -85,6 +85,11 @@ cleanup() {
     if [ -d "$RUN" ]; then
         make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="$BIN" SKIP_BUILD=1 >/dev/null 2>&1 || true
     fi
+    # A daemon that broke an invariant or was caught by a sanitizer fails the test, whatever the programs saw.
+    if grep -lE 'invariant broken|runtime error:|ERROR: (Address|Leak)Sanitizer' "$RUN"/*.log 2>/dev/null; then
+        grep -hE -A12 'invariant broken|runtime error:|ERROR: (Address|Leak)Sanitizer' "$RUN"/*.log | head -40
+        code=1
+    fi
     type test_cleanup >/dev/null 2>&1 && test_cleanup
     if [ $code = 0 ]; then
         rm -rf "$WORK"

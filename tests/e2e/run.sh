@@ -21,7 +21,7 @@ if grep -q " $PWD/build/e2e/" /proc/mounts; then
     failed=$((failed + 1))
 fi
 left=$(grep -al "build/e2e/" /proc/[0-9]*/cmdline 2>/dev/null | while read -r f; do
-    tr '\0' ' ' <"$f" 2>/dev/null | grep -E '(gfs-master|chunkd|gfs-fuse) ' ; done)
+    { tr "\0" " " <"$f"; } 2>/dev/null | grep -E '(gfs-master|chunkd|gfs-fuse) ' ; done)
 if [ -n "$left" ]; then
     echo "e2e: still running: $left"
     failed=$((failed + 1))
