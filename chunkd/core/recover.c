@@ -271,6 +271,11 @@ static void fit_file(struct local_replica *r, bool power_cut)
         return;
     }
     int64_t size = err == 0 ? env_file_size(t->env, r->file) : err;
+    if (err == -ENOENT && power_cut) {
+        /* Its name was never durable, so nothing of it was synced: a replica without a mutation. */
+        r->mutation = r->previous_mutation = 0;
+        size = 0;
+    }
     if (size < 0) {
         replica_mark_failed(r, (int)size);
         return;

@@ -91,6 +91,20 @@ START_TEST(power_cut_makes_dirty_replicas_suspect)
 }
 END_TEST
 
+/* A file whose name never was durable is no damage: nothing in it was promised. */
+START_TEST(power_cut_takes_unsynced_replicas_whole)
+{
+    struct fx *f = three(300 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    for (uint32_t i = 0; i < f->servers[2].report_count; i++) {
+        ck_assert_uint_eq(f->servers[2].report[i].state, REPLICA_SUSPECT);
+    }
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(power_cut_spares_clean_replicas)
 {
     struct fx *f = three(5 + (uint64_t)_i);
@@ -309,6 +323,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
     tcase_add_test(t, kill_keeps_acknowledged_writes);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
+    tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
     tcase_add_loop_test(t, kill_in_mid_write_is_settled, 0, 80);
