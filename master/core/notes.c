@@ -93,7 +93,7 @@ void notes_clear_server(struct notes *ns, uint32_t server)
 {
     hmap_for_each (it, &ns->map) {
         struct note *n = container_of(it, struct note, node);
-        if (n->server == server) {
+        if (n->server == server && n->kind != NOTE_SUSPECT) {
             drop(ns, n);
         }
     }

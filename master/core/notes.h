@@ -53,7 +53,8 @@ enum note_kind notes_get(const struct notes *ns, uint64_t handle, uint32_t serve
 /* Walks the notes of a chunk. */
 struct note *notes_first(const struct notes *ns, uint64_t handle);
 struct note *notes_next(const struct note *n);
-/* A server will report anew. */
+/* A server will report anew. That a replica must be compared stays noted until the chunk has another
+ * version: its server cannot know that it missed a mutation. */
 void notes_clear_server(struct notes *ns, uint32_t server);
 /* Calls each(owner, note) for notes that the scan of `round` did not look at although they are
  * older: their chunks are gone. True drops the note. */

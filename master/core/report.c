@@ -185,7 +185,10 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
     if (grants_running(m, row->handle) && kind != NOTE_EXTRA) {
         return; /* its machine knows better */
     }
-    set_note(m, row, s->id, kind);
+    if (kind != NOTE_NONE ||
+        notes_get(&m->notes, row->handle, s->id, row->version) != NOTE_SUSPECT) {
+        set_note(m, row, s->id, kind);
+    }
     if (kind == NOTE_NONE && r->mutation == 0 && r->previous != 0) {
         remind(m, s, row); /* nothing was written under it yet: it may still wait to be activated */
     }

@@ -307,6 +307,33 @@ START_TEST(reports_lead_to_repair)
 }
 END_TEST
 
+/* A member that missed a mutation does not know it: coming back it says that its replica is good. */
+START_TEST(complaint_outlives_a_report)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    struct fake *away = fake_of(k.members[2]);
+    fake_stop(away);
+    fixture_run_ms(f, 50);
+    for (uint32_t i = 0; i < 2; i++) {
+        fake_put(fake_of(k.members[i]), &c, 2, 102);
+    }
+    struct report_bad_req req = {.handle = c.handle,
+                                 .ino = c.ino,
+                                 .version = k.version,
+                                 .server = away->id,
+                                 .block = UINT32_MAX};
+    report_bad(f->m, &req, false, "its primary");
+    fake_start(away);
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert_uint_gt(row().version, k.version);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(away, c.handle)->r.digest, 102);
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
 /* After a power cut of all, when only suspect replicas are left, the best of them is accepted. */
 START_TEST(only_suspect_replicas)
 {
@@ -485,6 +512,7 @@ Suite *suite_grants(void)
                                   one_replica_of_three_waits,
                                   full_disks_end_in_enospc,
                                   reports_lead_to_repair,
+                                  complaint_outlives_a_report,
                                   only_suspect_replicas,
                                   prepared_but_never_logged,
                                   activation_is_repeated,
