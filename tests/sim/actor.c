@@ -113,6 +113,9 @@ void actor_wait_mount(struct actor *a)
 
 /* ---------------------------------------------------------------- one call */
 
+/* How long after a loss of power on several replicas EIO may still be the right answer. */
+#define EXCUSE_NS (30 * NS_PER_S)
+
 static struct op_entry *begin(struct actor *a, enum op_code op)
 {
     struct world *w = a->world;
@@ -147,6 +150,7 @@ static void call_done(struct client_call *c)
     e->index = c->index;
     e->end = c->end;
     e->high = log_tap_last(a->world->tap);
+    e->excused = world_power_losses(a->world, e->start_ns - MIN(e->start_ns, EXCUSE_NS)) >= 2;
     e->end_ns = a->world->sim->now_ns;
     if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink)) {
         keep_bytes(e, c->bytes.data, c->bytes.len);

@@ -167,8 +167,7 @@ static int step_write(struct job *j)
                   file_model_size(j->file->model) < FILE_MODEL_MAX - WRITE_MAX;
     uint64_t off = append ? file_model_size(j->file->model) : draw_offset(j);
     uint32_t len = draw_length(j);
-    file_model_fill(j->file->model, j->a->mount->number * 256 + j->a->mount->life,
-                    ++j->all->next_write, off, j->buffer, len);
+    file_model_fill(j->file->model, ++j->all->next_write, off, j->buffer, len);
     file_model_write(j->file->model, off, j->buffer, len, now(j));
     int status = do_write(j->a, j->open, append ? 12345 : off, j->buffer, len, append);
     memset(j->buffer, 0xee, len); /* the core copied it */
@@ -338,6 +337,7 @@ static int visit_open(struct job *j)
     }
     j->open = j->a->opened;
     j->file = file_for(j->a->world, attr.ino);
+    file_model_writer(j->file->model, j->a->mount->number * 256 + j->a->mount->life);
     if (!file_model_settle_size(j->file->model, attr.size, now(j))) {
         world_fail(j->a->world, "inode %llu is opened with size %llu, wanted %llu",
                    (unsigned long long)attr.ino, (unsigned long long)attr.size,

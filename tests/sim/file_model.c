@@ -9,6 +9,8 @@
 /* Content of a unit from one time on. */
 struct version {
     uint64_t at_ns;
+    uint64_t write; /* number of the change; those with the same one are alternatives */
+    uint32_t writer;
     bool flushed;
     bool synced;
     bool uncertain; /* for good */
@@ -22,6 +24,7 @@ struct unit {
 
 struct file_model {
     uint32_t file;
+    uint32_t writer;
     power_losses losses;
     void *owner;
     uint64_t size;
@@ -31,6 +34,7 @@ struct file_model {
     bool size_open;
     struct unit *units;
     uint64_t unit_count;
+    uint64_t writes;
     char text[512];
 };
 
@@ -53,17 +57,22 @@ void file_model_free(struct file_model *f)
     mem_free(f);
 }
 
+void file_model_writer(struct file_model *f, uint32_t writer)
+{
+    f->writer = writer;
+}
+
 uint64_t file_model_size(const struct file_model *f)
 {
     return f->size;
 }
 
-void file_model_fill(const struct file_model *f, uint32_t writer, uint32_t sequence, uint64_t off,
-                     uint8_t *data, uint32_t len)
+void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off, uint8_t *data,
+                     uint32_t len)
 {
     for (uint32_t i = 0; i < len; i++) {
         uint32_t unit = (uint32_t)((off + i) / UNIT_BYTES);
-        uint32_t words[4] = {0x80000000u | f->file, unit, writer, sequence};
+        uint32_t words[4] = {0x80000000u | f->file, unit, f->writer, sequence};
         uint64_t at = (off + i) % 16;
         data[i] = (uint8_t)(words[at / 4] >> (8 * (at % 4)));
     }
@@ -81,6 +90,9 @@ static int oldest_possible(const struct file_model *f, const struct unit *u)
     while (i >= 0 && is_uncertain(f, &u->versions[i])) {
         i--;
     }
+    while (i > 0 && u->versions[i - 1].write == u->versions[i].write) {
+        i--;
+    }
     return i;
 }
 
@@ -95,20 +107,39 @@ static struct unit *unit_at(struct file_model *f, uint64_t index)
     return &f->units[index];
 }
 
-/* A new version equal to the newest, to be changed. */
-static struct version *push(struct unit *u, uint64_t now_ns)
+static void push(struct unit *u, const uint8_t *data, const struct version *as)
 {
-    u->versions = mem_resize(u->versions, (u->count + 1) * sizeof(struct version));
-    struct version *v = &u->versions[u->count];
-    if (u->count > 0) {
-        *v = v[-1];
-    } else {
-        memset(v, 0, sizeof(*v));
+    for (uint32_t i = u->count; i > 0 && u->versions[i - 1].write == as->write; i--) {
+        if (memcmp(u->versions[i - 1].data, data, UNIT_BYTES) == 0) {
+            return;
+        }
     }
-    u->count++;
-    v->at_ns = now_ns;
-    v->flushed = v->synced = v->uncertain = false;
-    return v;
+    u->versions = mem_resize(u->versions, (u->count + 1) * sizeof(struct version));
+    struct version *v = &u->versions[u->count++];
+    *v = *as;
+    memcpy(v->data, data, UNIT_BYTES);
+}
+
+/* Bytes [in, in + n) of a unit change (to zeros if data is NULL): whatever may have been there is what the rest
+ * of it may be from now on. */
+static void change_unit(struct file_model *f, struct unit *u, uint64_t in, const uint8_t *data,
+                        uint64_t n, uint64_t now_ns)
+{
+    struct version as = {.at_ns = now_ns, .write = ++f->writes, .writer = f->writer};
+    int last = (int)u->count - 1;
+    int first = n == UNIT_BYTES ? last : oldest_possible(f, u);
+    for (int i = first; i <= last; i++) {
+        uint8_t bytes[UNIT_BYTES] = {0};
+        if (i >= 0) {
+            memcpy(bytes, u->versions[i].data, UNIT_BYTES);
+        }
+        if (data != NULL) {
+            memcpy(bytes + in, data, n);
+        } else {
+            memset(bytes + in, 0, n);
+        }
+        push(u, bytes, &as);
+    }
 }
 
 /* Changes [off, off + len): data, or zeros if it is NULL. */
@@ -120,14 +151,9 @@ static void change(struct file_model *f, uint64_t off, const uint8_t *data, uint
         uint64_t n = MIN(len, UNIT_BYTES - in);
         struct unit *u = unit_at(f, off / UNIT_BYTES);
         if (data != NULL || u->count > 0) {
-            struct version *v = push(u, now_ns);
-            if (data != NULL) {
-                memcpy(v->data + in, data, n);
-                data += n;
-            } else {
-                memset(v->data + in, 0, n);
-            }
+            change_unit(f, u, in, data, n, now_ns);
         }
+        data = data != NULL ? data + n : NULL;
         off += n;
         len -= n;
     }
@@ -176,7 +202,7 @@ void file_model_flushed(struct file_model *f, bool synced)
             struct version *v = &u->versions[k];
             v->uncertain = is_uncertain(f, v);
             v->flushed = true;
-            v->synced = v->synced || synced;
+            v->synced = v->synced || (synced && v->writer == f->writer);
         }
         int first = oldest_possible(f, u);
         if (first > 0 && u->versions[first].synced) { /* those before it can never show again */
@@ -241,17 +267,40 @@ static void describe(char *out, size_t size, const uint8_t *data, uint64_t in)
     }
 }
 
+/* Byte i of what version v holds; v == -1: zeros. */
+static uint8_t version_byte(const struct unit *u, int v, uint64_t i)
+{
+    return v >= 0 ? u->versions[v].data[i] : 0;
+}
+
 static bool unit_fits(const struct file_model *f, const struct unit *u, uint64_t in,
                       const uint8_t *data, uint64_t n)
 {
-    static const uint8_t zeros[UNIT_BYTES];
     int oldest = oldest_possible(f, u);
-    for (int i = (int)u->count - 1; i >= oldest; i--) {
-        if (memcmp(i >= 0 ? u->versions[i].data + in : zeros, data, n) == 0) {
+    int newest = (int)u->count - 1;
+    for (int v = newest; v >= oldest; v--) {
+        uint64_t i = 0;
+        while (i < n && version_byte(u, v, in + i) == data[i]) {
+            i++;
+        }
+        if (i == n) {
             return true;
         }
     }
-    return false;
+    if (newest - oldest < 2) {
+        return false;
+    }
+    /* Of two writes in doubt to different parts of the unit the second may be there without the first. */
+    for (uint64_t i = 0; i < n; i++) {
+        int v = newest;
+        while (v >= oldest && version_byte(u, v, in + i) != data[i]) {
+            v--;
+        }
+        if (v < oldest) {
+            return false;
+        }
+    }
+    return true;
 }
 
 const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len)

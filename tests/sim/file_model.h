@@ -22,16 +22,19 @@ typedef uint32_t (*power_losses)(void *owner, uint64_t since_ns);
 struct file_model *file_model_new(uint32_t file, power_losses losses, void *owner);
 void file_model_free(struct file_model *f);
 
+/* Who writes from now on. */
+void file_model_writer(struct file_model *f, uint32_t writer);
 uint64_t file_model_size(const struct file_model *f);
-/* Fills data with what writer's write number `sequence` at off consists of. */
-void file_model_fill(const struct file_model *f, uint32_t writer, uint32_t sequence, uint64_t off,
-                     uint8_t *data, uint32_t len);
+/* Fills data with what the writer's write number `sequence` at off consists of. */
+void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off, uint8_t *data,
+                     uint32_t len);
 void file_model_write(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len,
                       uint64_t now_ns);
 void file_model_truncate(struct file_model *f, uint64_t size, uint64_t now_ns);
 void file_model_zero(struct file_model *f, uint64_t off, uint64_t len,
                      uint64_t now_ns); /* a hole; size unchanged */
-/* Everything written so far is on the replicas; durable too if synced. */
+/* Everything written so far is on the replicas; what this writer wrote is durable too if synced. (A mount
+ * does not know what others left un-synced.) */
 void file_model_flushed(struct file_model *f, bool synced);
 /* The writer died: what was not flushed may be there or not; so may the size. */
 void file_model_writer_died(struct file_model *f, uint64_t now_ns);

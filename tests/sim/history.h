@@ -35,6 +35,7 @@ struct op_entry {
     uint32_t byte_count;
     bool end;        /* readdir: complete */
     bool check_size; /* attr.size is what the log says, not what this mount has not committed yet */
+    bool excused;    /* EIO is right: all replicas lost power before the data was synced */
     uint64_t index;  /* witness the client gave */
     /* of the judgement */
     uint64_t record; /* index of its record */
