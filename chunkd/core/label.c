@@ -6,7 +6,12 @@
 
 #include <string.h>
 
-enum { LABEL_MAGIC = 0x4c534647, LABEL_FORMAT = 1, LABEL_SUM_OFFSET = LABEL_SLOT_BYTES - 8 };
+enum {
+    LABEL_MAGIC = 0x4c534647,
+    LABEL_FORMAT = 1,
+    LABEL_SUM_OFFSET = LABEL_SLOT_BYTES - 8,
+    BLOCK_BYTES_MAX = 64 << 10, /* as much as a master is configured with */
+};
 
 void label_encode(const struct label *l, uint8_t out[LABEL_SLOT_BYTES])
 {
@@ -31,9 +36,9 @@ static bool geometry_is_valid(uint32_t chunk_bytes, uint32_t block_bytes)
     if (chunk_bytes == 0 && block_bytes == 0) {
         return true;
     }
-    return block_bytes >= 512 && (block_bytes & (block_bytes - 1)) == 0 &&
-           (chunk_bytes & (chunk_bytes - 1)) == 0 && chunk_bytes >= block_bytes &&
-           chunk_bytes / block_bytes <= CHUNK_BLOCKS_MAX;
+    return block_bytes >= 512 && block_bytes <= BLOCK_BYTES_MAX &&
+           (block_bytes & (block_bytes - 1)) == 0 && (chunk_bytes & (chunk_bytes - 1)) == 0 &&
+           chunk_bytes >= block_bytes && chunk_bytes / block_bytes <= CHUNK_BLOCKS_MAX;
 }
 
 int label_decode(struct label *l, const uint8_t in[LABEL_SLOT_BYTES])

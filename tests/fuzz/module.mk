@@ -20,10 +20,13 @@ check-fuzz: $(FUZZ_NAMES:%=$(B)/fuzz_%) ## run every fuzz target over its corpus
 
 TARGET ?= ops
 TIME ?= 60
+LIBFUZZER_FLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined
 fuzz: ## libFuzzer (clang) on TARGET= for TIME= seconds
 	@mkdir -p build/fuzz/corpus-$(TARGET)
-	clang -iquote . -D_GNU_SOURCE -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined \
-	    tests/fuzz/fuzz_$(TARGET).c tests/fuzz/mem_env.c $(wildcard $(FUZZ_CORES:$(B)/%.o=%.c)) \
-	    -o build/fuzz/$(TARGET) $(CORE_LIBS) $(LMDB_LIBS)
-	build/fuzz/$(TARGET) -max_total_time=$(TIME) -max_len=65536 build/fuzz/corpus-$(TARGET) \
+	+@$(MAKE) -s -j2 BUILD=fuzz CC=clang CFLAGS='$(LIBFUZZER_FLAGS)' build/fuzz/libfuzzer_$(TARGET)
+	build/fuzz/libfuzzer_$(TARGET) -max_total_time=$(TIME) -max_len=65536 build/fuzz/corpus-$(TARGET) \
 	    $(wildcard tests/fuzz/corpus/$(TARGET))
+
+# Only for BUILD=fuzz, from the rule above.
+$(B)/libfuzzer_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/mem_env.o $(FUZZ_CORES)
+	$(CC) $^ -o $@ -fsanitize=fuzzer,address,undefined $(LDFLAGS_ALL) $(CORE_LIBS) $(LMDB_LIBS)
