@@ -107,19 +107,6 @@ static uint64_t decide_version(void *owner, uint64_t old)
     return MAX(old + 1, (uint64_t)m->epoch << 32 | 1);
 }
 
-/* From the rows, not from the volatile side: apply must give the same bytes on replay. */
-static void decide_members(void *owner, const uint32_t *ids, uint32_t count, struct writer *w)
-{
-    struct master *m = owner;
-    for (uint32_t i = 0; i < count; i++) {
-        struct server row;
-        uint64_t disk;
-        if (ns_server_next(m->ns, ids[i], &row, &disk) == 0 && row.id == ids[i]) {
-            enc_server(w, &row);
-        }
-    }
-}
-
 /* Whether a reader should keep away from the replica. */
 static bool unusable(const struct master *m, const struct ns_chunk *row, uint32_t id, uint64_t now)
 {
@@ -290,8 +277,7 @@ static int recover(struct master *m, struct why *why)
     if (err != 0) {
         return err;
     }
-    struct ns_decider decider = {master_choose_members, decide_holders, decide_version,
-                                 decide_members, m};
+    struct ns_decider decider = {master_choose_members, decide_holders, decide_version, m};
     m->ns = ns_create(m->env, m->store, &m->cfg.geometry, &decider);
     struct store_position at = store_committed(m->store);
     m->commit.applied = at.index;

@@ -28,13 +28,10 @@
 struct ns_decider {
     /* Servers for a new chunk, the primary first: count >= 0 (0 = none is up), or -ENOSPC. */
     int (*choose_members)(void *owner, uint32_t *out_ids, uint32_t max);
-    /* Sessions that hold (or, not yet re-attached, may hold) the inode open: appended as u64 to w.
-     */
+    /* Sessions that hold (or, not yet re-attached, may hold) the inode open: appended as u64 to w. */
     void (*holders)(void *owner, uint64_t ino, struct writer *w);
     /* Next chunk version: above `old` and of the current epoch: max(old + 1, epoch << 32 | 1). */
     uint64_t (*next_version)(void *owner, uint64_t old);
-    /* Servers by id for `chunk.members`, encoded as `server` elements; unknown ids are left out. */
-    void (*members)(void *owner, const uint32_t *ids, uint32_t count, struct writer *w);
     void *owner;
 };
 
