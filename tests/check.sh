@@ -28,7 +28,7 @@ stage "simulator" make -s check-sim
 stage "end-to-end tests" make -s check-e2e
 stage "sanitizer build" make -s -j2 BUILD=asan all build/asan/check_unit build/asan/sim build/asan/posix_check build/asan/hostile
 stage "sanitizer: unit tests" make -s BUILD=asan check-unit
-stage "sanitizer: fuzz targets" make -s BUILD=asan check-fuzz RUNS=20000
+stage "sanitizer: fuzz targets" make -s BUILD=asan check-fuzz RUNS=4000
 stage "sanitizer: simulator" make -s BUILD=asan check-sim SEEDS=50
 stage "sanitizer: mount" env E2E_BIN="$PWD/build/asan/bin" E2E_BUILD=asan E2E_SANITIZED=1 \
     make -s BUILD=asan check-e2e TESTS="$SANITIZED_TESTS"
