@@ -57,6 +57,12 @@ static void look_at_member(struct master *m, const struct ns_chunk *row, uint32_
         f->content++;
         f->troubled++;
         break;
+    case NOTE_UNSEEN:
+        /* Once something is committed it must be there: its server is asked. */
+        f->good += !row->bound;
+        f->content += row->bound;
+        f->troubled += row->bound;
+        break;
     case NOTE_MISSING:
     case NOTE_STALE:
     case NOTE_BAD:

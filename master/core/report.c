@@ -197,9 +197,9 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
 static void missing(struct master *m, struct chunkserver *s, const struct ns_chunk *row)
 {
     bool empty = row->fresh && !row->bound;
-    if (is_member(row, s->id) && !empty && row->handle < s->report->handle_limit &&
+    if (is_member(row, s->id) && row->handle < s->report->handle_limit &&
         !grants_running(m, row->handle)) {
-        set_note(m, row, s->id, NOTE_MISSING);
+        set_note(m, row, s->id, empty ? NOTE_UNSEEN : NOTE_MISSING);
     }
 }
 

@@ -307,6 +307,30 @@ START_TEST(reports_lead_to_repair)
 }
 END_TEST
 
+/* A replica that is lost between the write and the commit of the size is made again. */
+START_TEST(replica_lost_before_the_commit)
+{
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_put(fake_of(k.members[i]), &c, 1, 101);
+    }
+    struct fake *lost = fake_of(k.members[1]);
+    fake_stop(lost);
+    lost->count = 0;
+    fake_start(lost);
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(row().version, k.version);
+    ck_assert(master_settled(f->m));
+    write_all(1);
+    lost->count = 0;
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(lost, c.handle)->r.digest, 101);
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
 /* A member that missed a mutation does not know it: coming back it says that its replica is good. */
 START_TEST(complaint_outlives_a_report)
 {
@@ -512,6 +536,7 @@ Suite *suite_grants(void)
                                   one_replica_of_three_waits,
                                   full_disks_end_in_enospc,
                                   reports_lead_to_repair,
+                                  replica_lost_before_the_commit,
                                   complaint_outlives_a_report,
                                   only_suspect_replicas,
                                   prepared_but_never_logged,
