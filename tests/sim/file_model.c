@@ -238,8 +238,8 @@ bool file_model_settle_size(struct file_model *f, uint64_t size, uint64_t now_ns
         file_model_truncate(f, size, now_ns);
         for (uint64_t i = size / UNIT_BYTES; i < f->unit_count; i++) {
             struct unit *u = &f->units[i];
-            if (u->count > 0 && u->versions[u->count - 1].at_ns == now_ns) {
-                u->versions[u->count - 1].uncertain = f->size_open;
+            for (uint32_t k = u->count; k > 0 && u->versions[k - 1].at_ns == now_ns; k--) {
+                u->versions[k - 1].uncertain = f->size_open;
             }
         }
         f->sizes[0] = size;

@@ -6,12 +6,35 @@
 
 #include <string.h>
 
-static void work(struct world *w)
+static bool all_joined(void *world)
+{
+    const struct world *w = world;
+    uint32_t joined = 0;
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        joined += r != NULL && r->type == OP_server_add;
+    }
+    return joined >= WORLD_CHUNKDS;
+}
+
+static void come_up(struct world *w)
 {
     (void)actor_new(w, &w->mounts[0], setup_work, NULL);
     if (!sim_run_until(w->sim, actors_done, w, 60 * NS_PER_S)) {
         world_fail(w, "the cluster does not come up");
     }
+    /* Chunks made before would have fewer replicas and be lost by fewer power cuts. */
+    if (!all_joined(w)) {
+        if (!sim_run_until(w->sim, all_joined, w, 60 * NS_PER_S)) {
+            world_fail(w, "a chunkserver does not join");
+        }
+        sim_run_for(w->sim, 2 * w->geo.heartbeat_ms * NS_PER_MS);
+    }
+}
+
+static void work(struct world *w)
+{
+    come_up(w);
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
         (void)actor_new(w, &w->mounts[i], meta_work, NULL);
         (void)actor_new(w, &w->mounts[i], data_work, NULL);
