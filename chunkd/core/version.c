@@ -53,12 +53,18 @@ static bool holds(const struct local_replica *r, uint64_t old)
     return old == 0 || r->version == old || (!r->active && r->previous == old);
 }
 
+/* Made for a version that was never activated, and nothing was copied into it since. */
+static bool just_made(const struct local_replica *r)
+{
+    return !r->active && r->previous == 0 && r->length == 0;
+}
+
 /* The master knows by `old` which of the pair was committed; without it the activation tells. */
 static void take_version(struct local_replica *r, const struct prepare_request *p)
 {
     const struct prepare_req *req = &p->req;
     bool committed = req->old != 0 ? r->version == req->old : r->active;
-    if (!holds(r, req->old)) {
+    if (!holds(r, req->old) && !just_made(r)) {
         r->state = REPLICA_CLONING; /* of an older content: to be filled */
         committed = true;
     }

@@ -302,6 +302,7 @@ static void log_version(struct grant *g)
         return;
     }
     uint32_t primary = choose_primary(g);
+    const struct replica *source = &g->parts[g->source].replica;
     struct writer w;
     writer_init(&w);
     enc_u32(&w, &g->parts[primary].server);
@@ -311,13 +312,13 @@ static void log_version(struct grant *g)
             n++;
         }
     }
-    union op_any rec = {
-        .chunk_version_rec = {.ino = g->ino,
-                              .number = g->number,
-                              .handle = g->handle,
-                              .version = g->version,
-                              .members = writer_bytes(&w),
-                              .doubt = g->accepted || g->parts[g->source].replica.previous == 0}};
+    union op_any rec = {.chunk_version_rec = {.ino = g->ino,
+                                              .number = g->number,
+                                              .handle = g->handle,
+                                              .version = g->version,
+                                              .members = writer_bytes(&w),
+                                              .doubt = g->accepted || source->previous == 0 ||
+                                                       source->state == REPLICA_CLONING}};
     g->phase = GRANT_LOG;
     uint64_t index = commit_record(m, OP_chunk_version, &rec, NULL, NULL);
     writer_free(&w);
@@ -498,6 +499,53 @@ static void try_otherwise(struct grant *g)
     }
 }
 
+/* The member has no replica of the chunk's first version, and its process did not change since the
+ * chunk was made: nothing was ever acknowledged under it. */
+static bool proves_empty(const struct part *p)
+{
+    const struct chunkserver *s = server_of(p);
+    return p->state == PART_READY && !p->added && p->replica.previous == 0 && s != NULL &&
+           p->grant->handle >= s->first_handle;
+}
+
+/* Whether the best replica may lack acknowledged bytes that another member holds. */
+static bool may_lack(const struct grant *g)
+{
+    const struct replica *best = &g->parts[g->source].replica;
+    if (best->state == REPLICA_OK && best->previous != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        if (proves_empty(&g->parts[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether another attempt may find a better source: the member that was to leave, or one that is
+ * away and did not say that it lost its replica. Those who are away are waited for as long as they
+ * would be before they are replaced. */
+static bool better_may_come(struct grant *g)
+{
+    if (!may_lack(g)) {
+        return false;
+    }
+    if (g->complained != 0) {
+        g->complained = 0;
+        g->rotate = true;
+        return true;
+    }
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        if (p->state == PART_OUT && !p->added && p->status == ERR_DISCONNECTED &&
+            !repair_away_long(g->m, p->server)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void all_prepared(struct grant *g)
 {
     for (uint32_t i = 0; i < g->part_count; i++) {
@@ -515,6 +563,10 @@ static void all_prepared(struct grant *g)
     g->source = best_source(g);
     if (g->source == UINT32_MAX || ready(g) < needed(g)) {
         try_otherwise(g);
+        retry(g);
+        return;
+    }
+    if (better_may_come(g)) {
         retry(g);
         return;
     }

@@ -18,6 +18,14 @@ void repair_poke(struct master *m)
     m->repair.next_ns = 0;
 }
 
+bool repair_away_long(const struct master *m, uint32_t server)
+{
+    const struct chunkserver *s = servers_get(&m->servers, server);
+    uint64_t since = s != NULL ? MAX(s->heartbeat_ns, m->start_ns) : m->start_ns;
+    uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
+    return env_mono_ns(m->env) - since > grace;
+}
+
 /* What the scan finds about one chunk. */
 struct finding {
     uint32_t wanted;
@@ -33,16 +41,17 @@ struct finding {
 static void look_at_member(struct master *m, const struct ns_chunk *row, uint32_t id,
                            struct finding *f)
 {
-    uint64_t now = env_mono_ns(m->env);
     const struct chunkserver *s = servers_get(&m->servers, id);
-    if (s == NULL || !server_alive(s, now)) {
-        uint64_t since = s != NULL ? MAX(s->heartbeat_ns, m->start_ns) : m->start_ns;
-        uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
+    if (s == NULL || !server_alive(s, env_mono_ns(m->env))) {
         f->away++;
-        f->away_long += now - since > grace;
+        f->away_long += repair_away_long(m, id);
         return;
     }
-    switch (notes_get(&m->notes, row->handle, id, row->version)) {
+    enum note_kind kind = notes_get(&m->notes, row->handle, id, row->version);
+    if (kind == NOTE_MISSING && row->fresh) {
+        kind = NOTE_UNSEEN; /* a size commit binds chunks that were never written, too */
+    }
+    switch (kind) {
     case NOTE_NONE:
     case NOTE_EXTRA:
         f->good++;

@@ -44,6 +44,8 @@ void repair_init(struct master *m);
 void repair_touch(struct master *m);
 /* Starts a pass now. */
 void repair_poke(struct master *m);
+/* The server is away for so long that its replicas are replaced. */
+bool repair_away_long(const struct master *m, uint32_t server);
 /* One slice; true if there is more to do soon. */
 bool repair_slice(struct master *m);
 

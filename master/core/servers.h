@@ -40,6 +40,8 @@ struct chunkserver {
     uint32_t copies;         /* copies between replicas that run from or to it */
     uint64_t orphans;        /* replicas of no chunk in its last report */
     struct report *report;   /* being merged, or NULL */
+    /* Chunks from this handle on were made while the process that is registered now was running. */
+    uint64_t first_handle;
 
     /* Removal of replicas: one request at a time. */
     struct rpc_call drop_call;

@@ -83,6 +83,9 @@ static void register_server(struct peer *p, struct message *msg)
         s->lease_until_ns =
             0; /* the process that held it is gone: the disk is locked by its successor */
     }
+    if (s->boot != req.boot) {
+        s->first_handle = ns_next_handle(m->ns);
+    }
     s->boot = req.boot;
     s->peer = p;
     p->server = s;

@@ -55,7 +55,8 @@ static void fake_prepare(struct fake *k, struct message *msg)
     if (status == 0 && r == NULL && req.make == 0) {
         status = ERR_NO_REPLICA;
     } else if (status == 0 && r != NULL && req.old != 0 && r->r.version != req.old &&
-               (r->active || r->r.previous != req.old)) {
+               (r->active || r->r.previous != req.old) &&
+               (req.make != 2 || r->active || r->r.previous != 0)) {
         status = ERR_WRONG_VERSION;
     }
     if (status != 0) {

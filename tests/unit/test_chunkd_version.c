@@ -103,6 +103,20 @@ START_TEST(prepare_of_what_is_not_there)
 }
 END_TEST
 
+/* The version it was made for was never logged: the replica is as empty as it was made. */
+START_TEST(prepare_makes_once_more)
+{
+    struct fx *f = three(3);
+    struct replica r;
+    ck_assert_int_eq(fx_prepare(f, 1, H, V1, V2, 2, &r), 0);
+    ck_assert_uint_eq(r.previous, 0);
+    ck_assert_int_eq(fx_prepare(f, 1, H, V1, V3, 2, &r), 0);
+    ck_assert_uint_eq(r.previous, 0);
+    ck_assert_uint_eq(r.state, REPLICA_OK);
+    fx_free(f);
+}
+END_TEST
+
 /* A mutation that reached only some members: the others take it from the one that has it. */
 START_TEST(pull_makes_diverged_replicas_equal)
 {
@@ -346,6 +360,7 @@ Suite *suite_chunkd_version(void)
     tcase_add_test(t, previous_stays_the_last_committed_version);
     tcase_add_loop_test(t, prepare_survives_a_power_cut, 0, 10);
     tcase_add_test(t, prepare_of_what_is_not_there);
+    tcase_add_test(t, prepare_makes_once_more);
     tcase_add_test(t, pull_makes_diverged_replicas_equal);
     tcase_add_test(t, pull_cuts_a_longer_replica);
     tcase_add_test(t, new_member_is_filled_before_and_after_prepare);

@@ -184,6 +184,71 @@ START_TEST(suspect_data_beats_a_made_replica)
 }
 END_TEST
 
+/* Member 0 is stopped as it is, the others come back from a power cut: their replicas are suspect,
+ * or gone. A grant is asked for, and waits. */
+static uint32_t only_the_absent_is_whole(bool gone)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    fake_stop(fake_of(k.members[0]));
+    for (uint32_t i = 1; i < 3; i++) {
+        struct fake *s = fake_of(k.members[i]);
+        fake_stop(s);
+        struct fake_replica *r = fake_find(s, c.handle);
+        r->r.state = REPLICA_SUSPECT;
+        r->r.digest = 50;
+        s->count = gone ? 0 : s->count;
+        fake_start(s);
+    }
+    struct grant_req req = {.ino = c.ino, .failed_version = c.version};
+    ck_assert_int_eq(fixture_call(f, OP_grant, RPC_BODY(grant_req, &req), 0, 2000), -EAGAIN);
+    ck_assert_uint_eq(row().version, k.version);
+    return k.members[0];
+}
+
+/* Replicas that may lack acknowledged bytes wait for the member that is away: it has them. */
+START_TEST(absent_member_may_know_better)
+{
+    for (int gone = 0; gone < 2; gone++) {
+        uint32_t whole = only_the_absent_is_whole(gone != 0);
+        fake_start(fake_of(whole));
+        ck_assert_int_eq(fixture_wait(f, 5000), 0);
+        fixture_run_ms(f, 5000);
+        ck_assert_uint_eq(row().member_count, 3);
+        ck_assert_uint_eq(row().doubt, 0);
+        all_equal_and_active();
+        ck_assert_uint_eq(fake_find(fake_of(whole), c.handle)->r.digest, 101);
+        teardown();
+        setup();
+    }
+}
+END_TEST
+
+/* But not for ever: then the chunk goes on with what there is, marked as doubtful. */
+START_TEST(absent_member_is_given_up)
+{
+    uint32_t whole = only_the_absent_is_whole(true);
+    ck_assert_int_eq(fixture_wait(f, 15000), 0);
+    ck_assert(!is_member(whole));
+    ck_assert_uint_eq(row().doubt, row().version);
+    all_equal_and_active();
+}
+END_TEST
+
+/* Servers that ran all the time and have no replica show that nothing was acknowledged: a first
+ * write does not wait for a member that died before it. */
+START_TEST(unwritten_chunk_does_not_wait)
+{
+    uint32_t away = row().members[0];
+    fake_stop(fake_of(away));
+    uint64_t before = f->sim->now_ns;
+    ck_assert_int_eq(grant(c.version, away, ERR_DISCONNECTED), 0);
+    ck_assert_uint_le(f->sim->now_ns - before, 2000 * NS_PER_MS);
+    ck_assert(!is_member(away));
+    all_equal_and_active();
+}
+END_TEST
+
 /* A chunk that was granted, never written, and then lay below the file's size is made empty. */
 START_TEST(never_written_chunk_is_made_empty)
 {
@@ -193,6 +258,25 @@ START_TEST(never_written_chunk_is_made_empty)
     ck_assert_int_eq(grant(c.version, c.primary, ERR_NO_REPLICA), 0);
     ck_assert_uint_eq(row().member_count, 3);
     all_equal_and_active();
+}
+END_TEST
+
+/* The same when every server came back since and said that it has nothing: nothing is lost. */
+START_TEST(never_written_chunk_is_not_lost)
+{
+    struct ns_chunk k = row();
+    struct extend_req req = {.ino = c.ino, .end = 100};
+    struct extend_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &req, &rep, ++sequence), 0);
+    for (uint32_t i = 0; i < k.member_count; i++) {
+        fake_stop(fake_of(k.members[i]));
+        fake_start(fake_of(k.members[i]));
+    }
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 0);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    ck_assert(master_settled(f->m));
 }
 END_TEST
 
@@ -529,7 +613,11 @@ Suite *suite_grants(void)
                                   different_replicas_copy_from_the_newest,
                                   provisional_replicas_are_made,
                                   suspect_data_beats_a_made_replica,
+                                  absent_member_may_know_better,
+                                  absent_member_is_given_up,
+                                  unwritten_chunk_does_not_wait,
                                   never_written_chunk_is_made_empty,
+                                  never_written_chunk_is_not_lost,
                                   failed_member_leaves_and_returns,
                                   away_member_is_waited_for,
                                   mute_member_is_cut_off,
