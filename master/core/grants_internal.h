@@ -1,4 +1,5 @@
-/* grants_internal.h - the machine of one chunk, for grants.c (requests) and grants_steps.c (steps). */
+/* grants_internal.h - the machine of one chunk, for grants.c (requests), grants_steps.c
+ * (steps) and grants_source.c (which replica is believed). */
 #ifndef MASTER_CORE_GRANTS_INTERNAL_H
 #define MASTER_CORE_GRANTS_INTERNAL_H
 
@@ -84,5 +85,12 @@ void grant_end(struct grant *g, int status);
 void grant_stop_calls(struct grant *g);
 /* Ends the filling of a new member in the servers' counts. */
 void grant_fill_done(struct grant *g);
+
+/* Index of the part with the best prepared replica, or UINT32_MAX. */
+uint32_t grant_best_source(const struct grant *g);
+/* Whether another attempt may find a better source than g->source: the member that was to leave, or
+ * one that is away and did not say that it lost its replica. Those who are away are waited for as
+ * long as they would be before they are replaced. */
+bool grant_better_may_come(struct grant *g);
 
 #endif
