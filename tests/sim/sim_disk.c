@@ -241,6 +241,7 @@ static void make_real_dir(struct sim_disk *d)
                  (int)getpid());
     }
     ASSERT(mkdir(d->sim->real_base, 0700) == 0 || errno == EEXIST);
+    sim_remove_tree(real_name(d, "", name, sizeof(name))); /* of a killed process with our number */
     ASSERT(mkdir(real_name(d, "", name, sizeof(name)), 0700) == 0 || errno == EEXIST);
     d->real_made = true;
     for (uint32_t i = 0; i < d->now.count; i++) {
