@@ -4,6 +4,8 @@
 #include "tests/sim/meta_work.h"
 #include "tests/sim/verify.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool all_joined(void *world)
@@ -72,5 +74,10 @@ struct run_result run_seed(uint64_t seed, bool trace)
                            .sim_ns = w->sim->now_ns};
     memcpy(r.faults, w->faults, sizeof(r.faults));
     world_free(w);
+    if (buf_total_bytes() != 0) {
+        fprintf(stderr, "seed %llu failed: %zu bytes of buffers were not freed\n",
+                (unsigned long long)seed, buf_total_bytes());
+        exit(1);
+    }
     return r;
 }
