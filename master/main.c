@@ -50,7 +50,7 @@ static const struct config_key keys[] = {
     N("request_timeout_ms", core.geometry.request_timeout_ms, 10, 600000),
     N("checkpoint_records", core.geometry.checkpoint_records, 1, UINT32_MAX),
     BYTES("chunk_bytes", core.geometry.chunk_bytes, 4096, 64 << 20),
-    BYTES("block_bytes", core.geometry.block_bytes, 4096, 64 << 10),
+    BYTES("block_bytes", core.geometry.block_bytes, 4096, BLOCK_BYTES_MAX),
     BYTES("segment_bytes", core.geometry.segment_bytes, 64 << 10, 1 << 30),
     S("boot_id", core.boot_override, CONFIG_TEXT, false),
 };

@@ -10,7 +10,6 @@ enum {
     LABEL_MAGIC = 0x4c534647,
     LABEL_FORMAT = 1,
     LABEL_SUM_OFFSET = LABEL_SLOT_BYTES - 8,
-    BLOCK_BYTES_MAX = 64 << 10, /* as much as a master is configured with */
 };
 
 void label_encode(const struct label *l, uint8_t out[LABEL_SLOT_BYTES])

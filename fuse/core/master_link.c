@@ -215,8 +215,8 @@ static void attach_done(struct rpc_call *rc)
     client_enter(l->client);
     struct session_attach_rep rep;
     int err = RPC_REPLY(session_attach, rc, &rep);
-    bool sane = err == 0 && rep.block_bytes > 0 && rep.chunk_bytes >= rep.block_bytes &&
-                rep.chunk_bytes % rep.block_bytes == 0 &&
+    bool sane = err == 0 && rep.block_bytes > 0 && rep.block_bytes <= BLOCK_BYTES_MAX &&
+                rep.chunk_bytes >= rep.block_bytes && rep.chunk_bytes % rep.block_bytes == 0 &&
                 rep.chunk_bytes / rep.block_bytes <= CHUNK_BLOCKS_MAX && rep.session_ms > 0 &&
                 rep.request_timeout_ms > 0;
     if (err == ERR_NO_SESSION) {

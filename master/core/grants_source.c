@@ -47,9 +47,11 @@ static bool better(const struct grant *g, const struct replica *a, const struct 
         return a->previous > b->previous;
     }
     if (a->mutation != b->mutation) {
-        /* Every member has what was acknowledged. What some have beyond it is kept if there is room
-         * for it on the others; else they are made equal to the one with least, which takes none. */
-        return g->no_room ? a->mutation < b->mutation : a->mutation > b->mutation;
+        /* A member that lost nothing has what was acknowledged. What some have beyond it is kept if
+         * there is room for it on the others; else they are made equal to the one with least, which
+         * takes none. */
+        bool least = g->no_room && a->state == REPLICA_OK;
+        return least ? a->mutation < b->mutation : a->mutation > b->mutation;
     }
     if (agreeing(g, a) != agreeing(g, b)) {
         return agreeing(g, a) > agreeing(g, b);

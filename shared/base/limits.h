@@ -21,6 +21,7 @@ enum {
     READDIR_BYTES_MAX = 64 * 1024,
     LOCATE_COUNT_MAX = 64,       /* chunks answered by one locate */
     SESSION_INFLIGHT_MAX = 1024, /* unanswered mutations of one session */
+    BLOCK_BYTES_MAX = 64 * 1024, /* bytes of one block */
     CHUNK_BLOCKS_MAX = 1024,     /* blocks of one chunk */
 };
 
