@@ -22,6 +22,7 @@ struct report {
     uint32_t part_count;
     uint64_t ino, number;   /* cursor over the rows */
     uint64_t handle_limit;  /* chunks from here on are younger than the report */
+    uint64_t version_limit; /* and so are versions above this one */
     struct replica replica; /* the next one, if have_replica */
     bool have_replica;
 };
@@ -56,6 +57,7 @@ void report_begin(struct master *m, struct chunkserver *s)
     s->orphans = 0;
     s->report = mem_new(struct report);
     s->report->handle_limit = ns_next_handle(m->ns);
+    s->report->version_limit = (uint64_t)m->epoch << 32 | m->version_counter;
     list_init(&s->report->parts);
     repair_touch(m);
 }
@@ -178,12 +180,20 @@ static void remind(struct master *m, struct chunkserver *s, const struct ns_chun
                 m->cfg.geometry.request_timeout_ms);
 }
 
+/* A grant that runs, or that ended since the report began, asked the servers itself: what the report says
+ * may be of before. */
+static bool machine_knows_better(struct master *m, const struct chunkserver *s,
+                                 const struct ns_chunk *row)
+{
+    return grants_running(m, row->handle) || row->version > s->report->version_limit;
+}
+
 static void found(struct master *m, struct chunkserver *s, const struct ns_chunk *row,
                   const struct replica *r)
 {
     enum note_kind kind = judge(m, s, row, r);
-    if (grants_running(m, row->handle) && kind != NOTE_EXTRA) {
-        return; /* its machine knows better */
+    if (kind != NOTE_EXTRA && machine_knows_better(m, s, row)) {
+        return;
     }
     if (kind != NOTE_NONE ||
         notes_get(&m->notes, row->handle, s->id, row->version) != NOTE_SUSPECT) {
@@ -198,7 +208,7 @@ static void missing(struct master *m, struct chunkserver *s, const struct ns_chu
 {
     bool empty = row->fresh && !row->bound;
     if (is_member(row, s->id) && row->handle < s->report->handle_limit &&
-        !grants_running(m, row->handle)) {
+        !machine_knows_better(m, s, row)) {
         set_note(m, row, s->id, empty ? NOTE_UNSEEN : NOTE_MISSING);
     }
 }
