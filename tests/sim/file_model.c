@@ -200,9 +200,10 @@ void file_model_flushed(struct file_model *f, bool synced)
         struct unit *u = &f->units[i];
         for (uint32_t k = 0; k < u->count; k++) {
             struct version *v = &u->versions[k];
-            v->uncertain = is_uncertain(f, v);
+            bool durable = synced && v->writer == f->writer;
+            v->uncertain = !durable && is_uncertain(f, v);
             v->flushed = true;
-            v->synced = v->synced || (synced && v->writer == f->writer);
+            v->synced = v->synced || durable;
         }
         int first = oldest_possible(f, u);
         if (first > 0 && u->versions[first].synced) { /* those before it can never show again */
@@ -220,6 +221,7 @@ void file_model_writer_died(struct file_model *f, uint64_t now_ns)
         for (uint32_t k = 0; k < f->units[i].count; k++) {
             struct version *v = &f->units[i].versions[k];
             v->uncertain = v->uncertain || !v->flushed;
+            v->writer = 0; /* nobody will sync it */
         }
     }
 }
@@ -240,6 +242,7 @@ bool file_model_settle_size(struct file_model *f, uint64_t size, uint64_t now_ns
             struct unit *u = &f->units[i];
             for (uint32_t k = u->count; k > 0 && u->versions[k - 1].at_ns == now_ns; k--) {
                 u->versions[k - 1].uncertain = f->size_open;
+                u->versions[k - 1].writer = 0;
             }
         }
         f->sizes[0] = size;
