@@ -24,8 +24,12 @@ static void look(struct first_chunk *f)
         finish(f, 0);
         return;
     }
-    f->write = (struct chunk_write){
-        .done = written, .owner = f, .inode = f->inode, .kind = CHUNK_TRUNCATE};
+    /* A cut at the very end: it makes the replicas and takes nothing from a write that comes first. */
+    f->write = (struct chunk_write){.done = written,
+                                    .owner = f,
+                                    .inode = f->inode,
+                                    .kind = CHUNK_TRUNCATE,
+                                    .offset = f->inode->client->master.chunk_bytes};
     chunk_write_start(&f->write);
 }
 
