@@ -166,9 +166,13 @@ static void send_locate(struct location *l);
 static void learn_located(struct location *l, const struct chunk *chunk)
 {
     bool older = l->known && l->handle == chunk->handle && l->version > chunk->version;
-    if (!older && !l->trimming) {
-        location_learn(l, chunk);
+    if (older) {
+        return;
     }
+    /* A trim being carried out stands until the master has heard that it is. */
+    uint32_t trim = l->trimming && l->handle == chunk->handle ? l->trim : NO_TRIM;
+    location_learn(l, chunk);
+    l->trim = MIN(l->trim, trim);
 }
 
 /* The first chunk of the answer is l's or lies behind it. Neighbours are learned if nothing is
