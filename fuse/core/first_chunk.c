@@ -24,7 +24,8 @@ static void look(struct first_chunk *f)
         finish(f, 0);
         return;
     }
-    /* A cut at the very end: it makes the replicas and takes nothing from a write that comes first. */
+    /* A cut at the very end: it makes the replicas and takes nothing from a write that comes first.
+     */
     f->write = (struct chunk_write){.done = written,
                                     .owner = f,
                                     .inode = f->inode,

@@ -180,8 +180,8 @@ static void remind(struct master *m, struct chunkserver *s, const struct ns_chun
                 m->cfg.geometry.request_timeout_ms);
 }
 
-/* A grant that runs, or that ended since the report began, asked the servers itself: what the report says
- * may be of before. */
+/* A grant that runs, or that ended since the report began, asked the servers itself: what the
+ * report says may be of before. */
 static bool machine_knows_better(struct master *m, const struct chunkserver *s,
                                  const struct ns_chunk *row)
 {

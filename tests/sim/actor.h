@@ -1,8 +1,9 @@
-/* actor.h - a simulated program on a mount: straight code in a fiber that makes one call after another.
+/* actor.h - a simulated program on a mount: straight code in a fiber that makes one call after
+ * another.
  *
- * Each function below starts the client's call of that name, waits for its end in simulated time and notes both in
- * the history. Results: the call's status, or GONE if the mount died meanwhile: then the program must
- * unwind to its top, where actor_wait_mount waits for the next life.
+ * Each function below starts the client's call of that name, waits for its end in simulated time
+ * and notes both in the history. Results: the call's status, or GONE if the mount died meanwhile:
+ * then the program must unwind to its top, where actor_wait_mount waits for the next life.
  */
 #ifndef TESTS_SIM_ACTOR_H
 #define TESTS_SIM_ACTOR_H

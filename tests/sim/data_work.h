@@ -1,7 +1,9 @@
-/* data_work.h - programs that write and read files, each file one program's at a time, and know every byte.
+/* data_work.h - programs that write and read files, each file one program's at a time, and know
+ * every byte.
  *
- * Files live in one directory under a few names. A program locks a name, opens or creates the file, checks what is
- * there, works on it, flushes, closes, and unlocks: the next one may be on another mount (close-to-open).
+ * Files live in one directory under a few names. A program locks a name, opens or creates the file,
+ * checks what is there, works on it, flushes, closes, and unlocks: the next one may be on another
+ * mount (close-to-open).
  */
 #ifndef TESTS_SIM_DATA_WORK_H
 #define TESTS_SIM_DATA_WORK_H
@@ -20,11 +22,13 @@ void data_files_free(struct data_files *d);
 /* The file of that inode, or NULL. */
 struct data_file *data_file_of(struct world *w, uint64_t ino);
 
-/* Body of a data program; arg is unused. The directory's inode is set by the first program of all. */
+/* Body of a data program; arg is unused. The directory's inode is set by the first program of all.
+ */
 void data_work(struct actor *a);
 void data_work_dir(struct world *w, uint64_t ino);
 
-/* Reads a whole open file and checks it; fails the seed if a byte is wrong. The call's status or GONE. */
+/* Reads a whole open file and checks it; fails the seed if a byte is wrong. The call's status or
+ * GONE. */
 int data_read_all(struct actor *a, struct client_file *f, struct data_file *d, uint64_t size);
 
 #endif

@@ -1,5 +1,6 @@
-/* fiber.h - a stack of its own for a simulated program, so that it can be written as straight code: it gives
- * the processor back with fiber_pause and goes on when somebody resumes it. All on one thread.
+/* fiber.h - a stack of its own for a simulated program, so that it can be written as straight code:
+ * it gives the processor back with fiber_pause and goes on when somebody resumes it. All on one
+ * thread.
  */
 #ifndef TESTS_SIM_FIBER_H
 #define TESTS_SIM_FIBER_H

@@ -120,8 +120,8 @@ static void push(struct unit *u, const uint8_t *data, const struct version *as)
     memcpy(v->data, data, UNIT_BYTES);
 }
 
-/* Bytes [in, in + n) of a unit change (to zeros if data is NULL): whatever may have been there is what the rest
- * of it may be from now on. */
+/* Bytes [in, in + n) of a unit change (to zeros if data is NULL): whatever may have been there is
+ * what the rest of it may be from now on. */
 static void change_unit(struct file_model *f, struct unit *u, uint64_t in, const uint8_t *data,
                         uint64_t n, uint64_t now_ns)
 {
@@ -276,24 +276,52 @@ static uint8_t version_byte(const struct unit *u, int v, uint64_t i)
     return v >= 0 ? u->versions[v].data[i] : 0;
 }
 
+/* How many of the n bytes at `in` are those of version v. */
+static uint64_t same_bytes(const struct unit *u, int v, uint64_t in, const uint8_t *data,
+                           uint64_t n)
+{
+    uint64_t i = 0;
+    while (i < n && version_byte(u, v, in + i) == data[i]) {
+        i++;
+    }
+    return i;
+}
+
+/* The newer bytes up to where an older version ended, and nothing behind: the data of a write in
+ * doubt was kept and the length that came with it was not. */
+static bool cut_at_old_end(const struct unit *u, int oldest, int newer, uint64_t in,
+                           const uint8_t *data, uint64_t n)
+{
+    uint64_t end = n;
+    while (end > 0 && data[end - 1] == 0) {
+        end--;
+    }
+    if (same_bytes(u, newer, in, data, end) < end) {
+        return false;
+    }
+    for (int v = newer - 1; v >= oldest; v--) {
+        if (same_bytes(u, v, in + end, data + end, n - end) == n - end) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool unit_fits(const struct file_model *f, const struct unit *u, uint64_t in,
                       const uint8_t *data, uint64_t n)
 {
     int oldest = oldest_possible(f, u);
     int newest = (int)u->count - 1;
     for (int v = newest; v >= oldest; v--) {
-        uint64_t i = 0;
-        while (i < n && version_byte(u, v, in + i) == data[i]) {
-            i++;
-        }
-        if (i == n) {
+        if (same_bytes(u, v, in, data, n) == n || cut_at_old_end(u, oldest, v, in, data, n)) {
             return true;
         }
     }
     if (newest - oldest < 2) {
         return false;
     }
-    /* Of two writes in doubt to different parts of the unit the second may be there without the first. */
+    /* Of two writes in doubt to different parts of the unit the second may be there without the
+     * first. */
     for (uint64_t i = 0; i < n; i++) {
         int v = newest;
         while (v >= oldest && version_byte(u, v, in + i) != data[i]) {

@@ -1,10 +1,12 @@
 /* file_model.h - what the bytes of one file may be, told for every 512-byte unit.
  *
- * A unit has its newest version and those before it that may still show: a version may show if every later
- * one is uncertain. A version becomes uncertain for good when its writer died before it was flushed, and as
- * long as it was not synced when two or more chunkservers lost power after it was written.
+ * A unit has its newest version and those before it that may still show: a version may show if
+ * every later one is uncertain. A version becomes uncertain for good when its writer died before it
+ * was flushed, and as long as it was not synced when two or more chunkservers lost power after it
+ * was written.
  *
- * Bytes written say where they belong (file, unit, writer, sequence), so that a foreign byte is known at sight.
+ * Bytes written say where they belong (file, unit, writer, sequence), so that a foreign byte is
+ * known at sight.
  */
 #ifndef TESTS_SIM_FILE_MODEL_H
 #define TESTS_SIM_FILE_MODEL_H
@@ -33,8 +35,8 @@ void file_model_write(struct file_model *f, uint64_t off, const uint8_t *data, u
 void file_model_truncate(struct file_model *f, uint64_t size, uint64_t now_ns);
 void file_model_zero(struct file_model *f, uint64_t off, uint64_t len,
                      uint64_t now_ns); /* a hole; size unchanged */
-/* Everything written so far is on the replicas; what this writer wrote is durable too if synced. (A mount
- * does not know what others left un-synced.) */
+/* Everything written so far is on the replicas; what this writer wrote is durable too if synced. (A
+ * mount does not know what others left un-synced.) */
 void file_model_flushed(struct file_model *f, bool synced);
 /* The writer died: what was not flushed may be there or not; so may the size. */
 void file_model_writer_died(struct file_model *f, uint64_t now_ns);

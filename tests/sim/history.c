@@ -506,7 +506,8 @@ static const char *attr_differs(struct history *h, const struct attr *a)
     return NULL;
 }
 
-/* Is the page of a directory what the reference has? Only asked for pages that are whole directories. */
+/* Is the page of a directory what the reference has? Only asked for pages that are whole
+ * directories. */
 static bool dir_fits(struct history *h, const struct op_entry *e)
 {
     struct model_inode *dir = model_find(h->model, e->ino);
@@ -608,7 +609,8 @@ static bool is_query(enum op_code op)
            op == OP_open;
 }
 
-/* Answers that must fit some state between call and answer: look at the one after record `index`. */
+/* Answers that must fit some state between call and answer: look at the one after record `index`.
+ */
 static void judge_state(struct history *h, uint64_t index)
 {
     for (uint32_t i = 0; i < h->count; i++) {

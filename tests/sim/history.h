@@ -1,9 +1,10 @@
 /* history.h - everything the mounts were asked and what they answered, and the judgement of it.
  *
- * The master's log (log_tap.h) is the witness of the order: it is replayed into the reference filesystem, and
+ * The master's log (log_tap.h) is the witness of the order: it is replayed into the reference
+ * filesystem, and
  *  - every record must be possible there, no (session, sequence) may stand in it twice,
- *  - every acknowledged change must be in it, once, between its call and its answer, with the result the
- *    reference gives; a refused one must not be in it,
+ *  - every acknowledged change must be in it, once, between its call and its answer, with the
+ * result the reference gives; a refused one must not be in it,
  *  - every other answer must be what the reference gives at some moment between call and answer.
  */
 #ifndef TESTS_SIM_HISTORY_H
@@ -48,7 +49,8 @@ void history_free(struct history *h);
 struct op_entry *history_add(struct history *h);
 uint32_t history_count(const struct history *h);
 
-/* Replays and judges; fails the seed with what is wrong. Afterwards history_model is the final state. */
+/* Replays and judges; fails the seed with what is wrong. Afterwards history_model is the final
+ * state. */
 void history_judge(struct history *h);
 struct model *history_model(struct history *h);
 

@@ -1,8 +1,9 @@
-/* log_tap.h - what the master wrote into its operation log, seen at its disk: the witness of the order in which
- * everything happened.
+/* log_tap.h - what the master wrote into its operation log, seen at its disk: the witness of the
+ * order in which everything happened.
  *
- * Records are noted when their write is submitted and count as certain when the synced write has completed. A record that
- * was not certain may be replaced by a later master's; a certain one never: log_tap_wrong tells.
+ * Records are noted when their write is submitted and count as certain when the synced write has
+ * completed. A record that was not certain may be replaced by a later master's; a certain one
+ * never: log_tap_wrong tells.
  */
 #ifndef TESTS_SIM_LOG_TAP_H
 #define TESTS_SIM_LOG_TAP_H

@@ -1,4 +1,5 @@
-/* meta_work.h - programs that change one small tree all at once: many of their operations conflict. */
+/* meta_work.h - programs that change one small tree all at once: many of their operations conflict.
+ */
 #ifndef TESTS_SIM_META_WORK_H
 #define TESTS_SIM_META_WORK_H
 

@@ -1,7 +1,7 @@
 /* model.h - the reference filesystem: a plain tree in memory, written from what POSIX says.
  *
- * Shares no code with the master. Inode numbers come from outside, so that they can be those of the real one.
- * Every change has a form that only asks: do_it == false tells what the answer would be.
+ * Shares no code with the master. Inode numbers come from outside, so that they can be those of the
+ * real one. Every change has a form that only asks: do_it == false tells what the answer would be.
  */
 #ifndef TESTS_SIM_MODEL_H
 #define TESTS_SIM_MODEL_H

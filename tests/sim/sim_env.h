@@ -34,7 +34,8 @@ struct sim_process {
     int64_t wall_offset_ns;
     int32_t drift_ppm;
     uint64_t log_lines[4]; /* by level */
-    /* Told of every asynchronous write when it is submitted and when it has completed; may be NULL. */
+    /* Told of every asynchronous write when it is submitted and when it has completed; may be NULL.
+     */
     void (*on_write)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
                      bool completed);
     void *on_write_owner;

@@ -217,7 +217,8 @@ static void say_frame(struct sim *s, const struct sim_process *from, const struc
               reply && m->head.status != 0 ? err_name(m->head.status) : "", text, m->payload.len);
 }
 
-/* Each seed has a world of its own: slow or quick network and disks, small or large log segments. */
+/* Each seed has a world of its own: slow or quick network and disks, small or large log segments.
+ */
 static void draw_world(struct world *w)
 {
     struct sim_rand r = sim_rand_of(w->seed, 10);

@@ -1,5 +1,5 @@
-/* world.h - one seed's cluster: a master, three chunkservers and two mounts in simulated processes, what they
- * were asked and what happened to them.
+/* world.h - one seed's cluster: a master, three chunkservers and two mounts in simulated processes,
+ * what they were asked and what happened to them.
  */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
