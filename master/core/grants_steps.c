@@ -288,10 +288,29 @@ static uint32_t choose_primary(const struct grant *g)
     return g->rotate && second != UINT32_MAX ? second : first;
 }
 
+/* Too few replicas take part: what the next attempt does differently. */
+static void try_otherwise(struct grant *g)
+{
+    if (g->complained != 0) {
+        g->complained = 0;
+        g->rotate = true;
+        return;
+    }
+    g->add = 0;
+    for (uint32_t i = 0; i < g->row.member_count; i++) {
+        const struct part *p = &g->parts[i];
+        if (p->state == PART_OUT && !p->added && replica_is_lost(p->status)) {
+            g->add = p->server; /* a member that lost its replica is filled anew */
+            return;
+        }
+    }
+}
+
 static void log_version(struct grant *g)
 {
     struct master *m = g->m;
-    if (ready(g) < needed(g)) {
+    if (ready(g) < needed(g)) { /* some could not copy */
+        try_otherwise(g);
         retry(g);
         return;
     }
@@ -415,24 +434,6 @@ static bool none_holds(const struct grant *g)
         }
     }
     return true;
-}
-
-/* Too few replicas take part: what the next attempt does differently. */
-static void try_otherwise(struct grant *g)
-{
-    if (g->complained != 0) {
-        g->complained = 0;
-        g->rotate = true;
-        return;
-    }
-    g->add = 0;
-    for (uint32_t i = 0; i < g->row.member_count; i++) {
-        const struct part *p = &g->parts[i];
-        if (p->state == PART_OUT && !p->added && replica_is_lost(p->status)) {
-            g->add = p->server; /* a member that lost its replica is filled anew */
-            return;
-        }
-    }
 }
 
 static void all_prepared(struct grant *g)
