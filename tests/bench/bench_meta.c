@@ -120,6 +120,349 @@ static uint64_t next_version(void *owner, uint64_t old)
     return MAX(old + 1, (uint64_t)oplog_epoch(oplog) << 32 | 1);
 }
 
+/* ---------------------------------------------------------------- one change */
+
+static void writer_clear(struct writer *w)
+{
+    w->len = 0;
+}
+
+static void log_and_apply(enum op_code op, const union op_any *rec, union op_any *rep)
+{
+    writer_clear(&record_writer);
+    op_info_of((uint16_t)op)->rec_encode(&record_writer, rec);
+    record_time = MAX(record_time + 1, env_wall_ns(env));
+    struct record r = {
+        .type = (uint16_t)op, .time_ns = record_time, .body = writer_bytes(&record_writer)};
+    oplog_append(oplog, &r);
+    writer_clear(&apply_writer);
+    ns_apply(ns, &r, rec, &apply_writer, rep);
+    chain = r.chain;
+}
+
+static void change(enum op_code op, const union op_any *rec, union op_any *rep)
+{
+    if ((oplog_last(oplog) + 1) % STATE_HASH_EVERY == 0) {
+        union op_any hash = {.state_hash_rec = {.hash = store_hash(store)}};
+        union op_any unused;
+        log_and_apply(OP_state_hash, &hash, &unused);
+    }
+    log_and_apply(op, rec, rep);
+}
+
+static void mutate(enum op_code op, const union op_any *req, union op_any *rep)
+{
+    union op_any rec;
+    uint64_t depends;
+    writer_clear(&prepare_writer);
+    int rc = ns_prepare(ns, op, req, &prepare_writer, &rec, &depends);
+    if (rc != 0) {
+        why_set(&why, rc, "%s answers %s", op_name((uint16_t)op), err_name(rc));
+        fail("change");
+    }
+    change(op, &rec, rep);
+}
+
+/* ---------------------------------------------------------------- the files */
+
+static struct bytes name_of(uint64_t i, char out[NAME_BYTES + 1])
+{
+    snprintf(out, NAME_BYTES + 1, "f-%016llx", (unsigned long long)hmap_hash_u64(i + 1));
+    return bytes_of(out, NAME_BYTES);
+}
+
+static bool is_deleted(uint64_t i)
+{
+    return hmap_hash_u64(i * 3 + 7) & 1;
+}
+
+static uint64_t size_of(uint64_t i)
+{
+    return 1 + hmap_hash_u64(i * 5 + 11) % 65536;
+}
+
+static bool make_directory(void)
+{
+    char name[32];
+    union op_any req, rep;
+    if (next == DIRECTORIES) {
+        return false;
+    }
+    snprintf(name, sizeof(name), "directory-%04u", (unsigned)next);
+    req = (union op_any){.mkdir_req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0755}};
+    mutate(OP_mkdir, &req, &rep);
+    dirs[next++] = rep.mkdir_rep.attr.ino;
+    return true;
+}
+
+static bool make_file(void)
+{
+    char name[NAME_BYTES + 1];
+    union op_any req, rep;
+    if (next == files) {
+        return false;
+    }
+    req = (union op_any){.create_req = {.parent = dirs[hmap_hash_u64(next) % DIRECTORIES],
+                                        .name = name_of(next, name),
+                                        .mode = 0644,
+                                        .uid = 1000,
+                                        .gid = 1000}};
+    mutate(OP_create, &req, &rep);
+    uint64_t ino = rep.create_rep.attr.ino;
+    if (next == 0) {
+        first_file = ino;
+    }
+    req = (union op_any){.extend_req = {.ino = ino, .end = size_of(next)}};
+    mutate(OP_extend, &req, &rep);
+    next++;
+    return true;
+}
+
+/* Removed replicas are confirmed at once, as chunkservers would. */
+static void drop_garbage(void)
+{
+    struct writer done;
+    uint64_t handle = 0;
+    uint32_t server = 0, count = 0;
+    writer_init(&done);
+    while (count < 2000 && ns_garbage_next(ns, handle, server, &handle, &server) == 0) {
+        enc_u64(&done, &handle);
+        enc_u32(&done, &server);
+        server++;
+        count++;
+    }
+    if (count > 0) {
+        union op_any rec = {.garbage_done_rec = {.done = writer_bytes(&done)}}, rep;
+        change(OP_garbage_done, &rec, &rep);
+    }
+    writer_free(&done);
+}
+
+static bool delete_file(void)
+{
+    char name[NAME_BYTES + 1];
+    union op_any req, rep;
+    while (next < files && !is_deleted(next)) {
+        next++;
+    }
+    if (next == files) {
+        uint64_t handle;
+        uint32_t server;
+        if (ns_garbage_next(ns, 0, 0, &handle, &server) == 0) {
+            drop_garbage();
+            return true;
+        }
+        return false;
+    }
+    req = (union op_any){.unlink_req = {.parent = dirs[hmap_hash_u64(next) % DIRECTORIES],
+                                        .name = name_of(next, name)}};
+    mutate(OP_unlink, &req, &rep);
+    files_left--;
+    if (next++ % 500 == 0) {
+        drop_garbage();
+    }
+    return true;
+}
+
+/* A change of some file that is still there; for load. */
+static void touch_file(void)
+{
+    union op_any req, rep;
+    uint64_t i;
+    do {
+        i = hmap_hash_u64(next++) % files;
+    } while (files_left < files && is_deleted(i));
+    req = (union op_any){.extend_req = {.ino = first_file + i, .end = size_of(i)}};
+    mutate(OP_extend, &req, &rep);
+}
+
+/* ---------------------------------------------------------------- phases */
+
+static uint64_t newest_checkpoint_bytes(void)
+{
+    struct checkpoint_ref refs[CHECKPOINTS_LISTED_MAX];
+    return checkpoint_list(env, refs, &why) > 0 ? refs[0].bytes : 0;
+}
+
+static void report_rate(const char *what, uint64_t count)
+{
+    double s = seconds(now_ns() - phase_began);
+    uint64_t records = oplog_last(oplog) - phase_first_record;
+    printf("%-34s %10.0f /s   (%.0f records/s, %.1f s, longest turn of the loop %.1f ms)\n", what,
+           (double)count / s, (double)records / s, s, seconds(longest_turn) * 1000);
+}
+
+static void report_checkpoint(const char *what)
+{
+    double per_file = (double)newest_checkpoint_bytes() / (double)files_left;
+    printf("%-34s %10.1f      (%llu files)\n", what, per_file, (unsigned long long)files_left);
+    printf("%-34s %10.2f s    (longest turn of the loop meanwhile %.1f ms)\n", "  checkpoint time",
+           seconds(now_ns() - checkpoint_began), seconds(longest_turn) * 1000);
+    if (per_file > BYTES_PER_FILE_MAX) {
+        printf("FAILED: more than %d bytes per file\n", BYTES_PER_FILE_MAX);
+        failed = true;
+    }
+}
+
+static void checkpoint_ended(void *owner, int status, struct store_position at)
+{
+    (void)owner;
+    (void)at;
+    if (status != 0) {
+        why_set(&why, status, "%s", err_text(status));
+        fail("checkpoint");
+    }
+    checkpoint_made = true;
+}
+
+static bool until_checkpoint(void)
+{
+    if (checkpoint_made) {
+        return false;
+    }
+    touch_file();
+    return true;
+}
+
+static bool tail(void)
+{
+    touch_file();
+    return oplog_last(oplog) - phase_first_record < TAIL_RECORDS;
+}
+
+static bool for_ever(void)
+{
+    touch_file();
+    return true;
+}
+
+static void start_checkpoint(void)
+{
+    checkpoint_made = false;
+    checkpoint_began = now_ns();
+    if (checkpoint_start(maker, checkpoint_ended, NULL) != 0) {
+        fail("checkpoint does not start");
+    }
+}
+
+static void directories_made(void)
+{
+}
+
+static void files_made(void)
+{
+    report_rate("files created (create + size)", files);
+    start_checkpoint();
+}
+
+static void first_checkpoint_made(void)
+{
+    report_checkpoint("bytes per file in the checkpoint");
+}
+
+static void files_deleted(void)
+{
+    report_rate("files deleted", files - files_left);
+    start_checkpoint();
+}
+
+static void second_checkpoint_made(void)
+{
+    report_checkpoint("bytes per file, half deleted");
+}
+
+static void tail_made(void)
+{
+    fflush(stdout);
+    if (write(STDERR_FILENO, failed ? "F" : "R", 1) != 1) { /* tell the parent: kill me */
+        exit(1);
+    }
+}
+
+static void never(void)
+{
+}
+
+static const struct phase phases[] = {
+    {"directories", make_directory, directories_made},
+    {"files", make_file, files_made},
+    {"first checkpoint", until_checkpoint, first_checkpoint_made},
+    {"deletes", delete_file, files_deleted},
+    {"second checkpoint", until_checkpoint, second_checkpoint_made},
+    {"tail", tail, tail_made},
+    {"load", for_ever, never},
+};
+
+/* ---------------------------------------------------------------- the loop */
+
+static void commit_store(void)
+{
+    ns_before_commit(ns);
+    store_commit(store, (struct store_position){.index = oplog_last(oplog),
+                                                .epoch = oplog_epoch(oplog),
+                                                .chain = chain});
+    last_commit = oplog_last(oplog);
+    draining = false;
+}
+
+static void begin_phase(void)
+{
+    next = 0;
+    longest_turn = 0;
+    last_turn = now_ns();
+    phase_began = last_turn;
+    phase_first_record = oplog_last(oplog);
+}
+
+static bool phase_over;
+
+static void turn(struct env_timer *t)
+{
+    uint64_t now = now_ns();
+    longest_turn = MAX(longest_turn, now - last_turn);
+    last_turn = now;
+    if (draining) {
+        if (oplog_committed(oplog) != oplog_last(oplog)) {
+            return; /* on_commit goes on */
+        }
+        commit_store();
+        if (phase_over) {
+            phase->end();
+            phase++;
+            phase_over = false;
+            begin_phase();
+        }
+    }
+    for (int i = 0; i < OPS_PER_TURN && oplog_pending_bytes(oplog) < PENDING_BYTES_MAX; i++) {
+        if (!phase->step()) {
+            phase_over = true;
+            draining = true;
+            break;
+        }
+    }
+    draining = draining || oplog_last(oplog) - last_commit >= COMMIT_RECORDS;
+    env_timer_set(env, t, 0);
+}
+
+static void on_commit(void *owner, uint64_t index)
+{
+    (void)owner;
+    if (draining && index == oplog_last(oplog) && turn_timer.place == 0) {
+        env_timer_set(env, &turn_timer, 0);
+    }
+}
+
+/* ---------------------------------------------------------------- processes */
+
+static int replay(void *owner, const struct record *r)
+{
+    uint64_t *count = owner;
+    ++*count;
+    record_time = r->time_ns;
+    chain = r->chain;
+    return ns_apply_record(ns, r, &why);
+}
+
 /* As the master starts: recovery, replay, a new epoch. Returns the records replayed. */
 static uint64_t start(const char *dir, const char *boot)
 {
