@@ -22,7 +22,9 @@ test_cleanup() {
         rm -f "$h"
     done
 }
-ip link add "$B" type bridge
+# An address of its own: else the bridge takes the lowest of its ports', changes it when one is added, and who
+# asked for it before talks into the void until its neighbour entry ages.
+ip link add "$B" address 02:67:66:73:00:01 type bridge
 ip addr add "$NET.1/24" dev "$B"
 ip link set "$B" up
 mkdir -p "$RUN/master"
@@ -44,7 +46,7 @@ for i in 1 2 3; do
 done
 export GFS_MASTERS=$NET.1:$PORT
 alive() { [ "$("$BIN/gfsctl" status --json | grep -o '"alive": *true' | wc -l)" = 3 ]; }
-wait_for "three live chunkservers" 20 alive
+wait_for "three live chunkservers" 60 alive
 for i in 1 2 3; do
     "$BIN/gfsctl" status | grep -q "$NET.$((10 + i)):7000" || fail "gfsctl does not show $NET.$((10 + i)):7000"
 done
