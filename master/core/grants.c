@@ -247,7 +247,7 @@ static void ask_new(struct master *m, struct peer *p, const struct frame_header 
                     const struct grant_req *req)
 {
     uint32_t ids[REPLICAS_MAX];
-    int n = master_choose_members(m, ids, REPLICAS_MAX);
+    int n = master_choose_members(m, ns_wanted(m->ns, req->ino), ids, REPLICAS_MAX);
     if (n < 0) {
         master_answer(p, head, n, ns_changed_at(m->ns, req->ino), (struct slice){0});
         return;

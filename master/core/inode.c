@@ -11,7 +11,8 @@ enum {
     INODE_XATTR = 0x10,
     INODE_ROWS = 0x20,
     INODE_CHUNK0 = 0x40,
-    INODE_KNOWN_FLAGS = 0x7f,
+    INODE_EXTRA = 0x80,
+    EXTRA_REPLICAS = 0x0f,
 };
 
 static uint32_t usual_nlink(uint32_t mode)
@@ -56,6 +57,7 @@ static uint8_t flags_of(const struct inode *in)
     f |= in->xattr_names != 0 ? INODE_XATTR : 0;
     f |= in->rows != 0 ? INODE_ROWS : 0;
     f |= in->has_chunk0 ? INODE_CHUNK0 : 0;
+    f |= in->replicas != 0 ? INODE_EXTRA : 0;
     return (uint8_t)f;
 }
 
@@ -99,6 +101,9 @@ uint32_t inode_pack(const struct inode *in, uint8_t out[INODE_ROW_MAX])
     if (flags & INODE_CHUNK0) {
         n += chunk_row_pack(&in->chunk0, out + n);
     }
+    if (flags & INODE_EXTRA) {
+        out[n++] = in->replicas;
+    }
     ASSERT(n <= INODE_ROW_MAX);
     return (uint32_t)n;
 }
@@ -130,6 +135,10 @@ int inode_unpack(struct bytes row, uint64_t ino, struct inode *out)
     if (out->has_chunk0) {
         chunk_row_unpack(&r, &out->chunk0);
     }
-    bool unknown = (flags & ~(uint64_t)INODE_KNOWN_FLAGS) != 0;
-    return r.bad || unknown || byte_reader_left(&r) != 0 ? ERR_CORRUPT : 0;
+    if (flags & INODE_EXTRA) {
+        uint64_t extra = byte_reader_le(&r, 1);
+        out->replicas = extra & EXTRA_REPLICAS;
+        r.bad |= extra == 0 || extra > REPLICAS_MAX;
+    }
+    return r.bad || byte_reader_left(&r) != 0 ? ERR_CORRUPT : 0;
 }

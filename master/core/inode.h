@@ -14,6 +14,7 @@
  *   varint  bytes of the names of extended attributes with a NUL each, if there are any
  *   4 varints  rows, rows_inside, unbound, first_unbound: if the file has chunks in TABLE_CHUNK
  *   chunk_row  chunk 0, if it exists
+ *   1       bits 0..3 replicas wanted, 4..7 zero: if a number of them was set
  *
  * A small file of the usual kind takes about 30 bytes. There is one encoding of each inode: equal
  * inodes are equal rows.
@@ -38,6 +39,7 @@ struct inode {
     struct stamp mtime;
     struct stamp atime;
     uint32_t xattr_names; /* bytes listxattr gives */
+    uint8_t replicas;     /* wanted for its chunks, or for what is made in it; 0 = the default */
     /* Chunks of number >= 1, in TABLE_CHUNK. */
     uint64_t rows;          /* how many */
     uint64_t rows_inside;   /* that begin below size */

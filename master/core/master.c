@@ -68,12 +68,12 @@ void master_fence_server(struct master *m, struct chunkserver *s, const char *re
     service_close_soon(p);
 }
 
-int master_choose_members(void *owner, uint32_t *out_ids, uint32_t max)
+int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max)
 {
     struct master *m = owner;
     const struct geometry *geo = &m->cfg.geometry;
     uint64_t now = env_mono_ns(m->env);
-    uint32_t wanted = MIN(servers_wanted(&m->servers, geo), MIN(max, (uint32_t)REPLICAS_MAX));
+    wanted = MIN(servers_wanted(&m->servers, geo, wanted), MIN(max, (uint32_t)REPLICAS_MAX));
     uint32_t needed = MIN(2u, wanted);
     if (servers_alive(&m->servers, now, geo, false) < needed) {
         return 0;

@@ -85,7 +85,7 @@ void server_call(struct master *m, uint32_t server, struct rpc_call *call, enum 
 uint64_t master_new_version(struct master *m, uint64_t old);
 
 /* Servers for a new chunk, the primary first; as ns_decider.choose_members. */
-int master_choose_members(void *owner, uint32_t *out_ids, uint32_t max);
+int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max);
 
 /* A chunk as clients see it. `reading`: replicas known to be unusable are left out while another is
  * there, live ones first. members is written to `w`, which must live as long as *out. */

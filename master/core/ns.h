@@ -26,8 +26,9 @@
 
 /* What prepare must ask the volatile side of the master (service of chunkservers and sessions). */
 struct ns_decider {
-    /* Servers for a new chunk, the primary first: count >= 0 (0 = none is up), or -ENOSPC. */
-    int (*choose_members)(void *owner, uint32_t *out_ids, uint32_t max);
+    /* Servers for a new chunk of a file that wants `wanted` replicas (0 = the cluster's default),
+     * the primary first: count >= 0 (0 = none is up), or -ENOSPC. */
+    int (*choose_members)(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max);
     /* Sessions that hold (or, not yet re-attached, may hold) the inode open: appended as u64 to w. */
     void (*holders)(void *owner, uint64_t ino, struct writer *w);
     /* Next chunk version: above `old` and of the current epoch: max(old + 1, epoch << 32 | 1). */
@@ -84,6 +85,7 @@ struct ns_chunk {
     uint64_t doubt; /* last version made of replicas that may have lost writes; 0 = none */
     uint32_t members[REPLICAS_MAX];
     uint32_t member_count;
+    uint8_t wanted; /* replicas its file wants, 0 = the cluster's default; not part of the row */
 };
 MUST_CHECK int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
 /* First chunk at or after (ino, number) in row order: 0 or -ENOENT. For scans and for merging
@@ -95,6 +97,8 @@ MUST_CHECK int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server,
 /* First orphan hold at or after (ino, session). */
 MUST_CHECK int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uint64_t *out_ino,
                               uint64_t *out_session);
+/* Replicas that chunks of this file should have: 0 = the cluster's default, or no such file. */
+uint32_t ns_wanted(struct ns *ns, uint64_t ino);
 /* Attributes of an inode: 0 or -ENOENT. */
 MUST_CHECK int ns_attr(struct ns *ns, uint64_t ino, struct attr *out);
 

@@ -48,6 +48,7 @@ static struct ns_chunk chunk0_of(const struct inode *in)
     struct ns_chunk k = in->chunk0;
     k.ino = in->ino;
     k.number = 0;
+    k.wanted = in->replicas;
     return k;
 }
 
@@ -63,6 +64,7 @@ int chunk_load(struct ns *ns, const struct inode *in, uint64_t number, struct ns
         return -ENOENT;
     }
     unpack_row(ns, row_key_bytes(&key), value, out);
+    out->wanted = in->replicas;
     return 0;
 }
 
@@ -87,6 +89,7 @@ int chunk_seek(struct ns *ns, const struct inode *in, uint64_t number, struct ns
     if (in->rows == 0 || row_seek(ns, in->ino, number, out) != 0 || out->ino != in->ino) {
         return -ENOENT;
     }
+    out->wanted = in->replicas;
     return 0;
 }
 
@@ -310,6 +313,12 @@ int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *
     return err == 0 ? chunk_load(ns, &in, number, out) : err;
 }
 
+uint32_t ns_wanted(struct ns *ns, uint64_t ino)
+{
+    struct inode in;
+    return inode_load(ns, ino, &in) == 0 ? in.replicas : 0;
+}
+
 /* First inode at or after `ino`, and not above `last`, that has a chunk 0. */
 static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chunk *out)
 {
@@ -335,13 +344,21 @@ static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chu
     return -ENOENT;
 }
 
+/* The row as a chunk of its file. */
+static int with_wanted(struct ns *ns, const struct ns_chunk *row, struct ns_chunk *out)
+{
+    struct inode in;
+    *out = *row;
+    out->wanted = inode_load(ns, row->ino, &in) == 0 ? in.replicas : 0;
+    return 0;
+}
+
 int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out)
 {
     struct ns_chunk row, first;
     int row_err = row_seek(ns, ino, number, &row);
     if (number > 0 && row_err == 0 && row.ino == ino) {
-        *out = row;
-        return 0;
+        return with_wanted(ns, &row, out);
     }
     /* Chunk 0 of an inode up to the row's comes before the row. */
     uint64_t from = number > 0 ? ino + 1 : ino;
@@ -350,8 +367,7 @@ int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk 
         *out = first;
         return 0;
     }
-    *out = row;
-    return row_err;
+    return row_err == 0 ? with_wanted(ns, &row, out) : row_err;
 }
 
 int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *out_handle,

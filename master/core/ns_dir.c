@@ -27,6 +27,7 @@ void apply_mkdir(struct change *c, const struct mkdir_rec *rec, struct mkdir_rep
         .uid = rec->uid,
         .gid = group ? parent.gid : rec->gid,
         .parent = rec->parent,
+        .replicas = parent.replicas,
         .ctime = c->now,
         .mtime = c->now,
         .atime = c->now,

@@ -10,6 +10,7 @@ static struct inode new_inode(const struct change *c, const struct inode *parent
         .ino = ino,
         .mode = mode,
         .nlink = 1,
+        .replicas = S_ISREG(mode) ? parent->replicas : 0,
         .uid = uid,
         .gid = parent->mode & S_ISGID ? parent->gid : gid,
         .ctime = c->now,
@@ -77,8 +78,7 @@ int prepare_create(struct look *l, struct create_rec *rec)
     }
     rec->ino = ns->next_ino;
     uint32_t ids[REPLICAS_MAX];
-    uint32_t wanted = MIN(ns->geo.replicas, (uint32_t)REPLICAS_MAX);
-    int count = ns->decider.choose_members(ns->decider.owner, ids, wanted);
+    int count = ns->decider.choose_members(ns->decider.owner, parent.replicas, ids, REPLICAS_MAX);
     if (count <= 0) {
         return 0; /* full or absent servers are the business of the first write: the file may stay
                      empty */

@@ -167,7 +167,7 @@ static void look_at_notes(struct master *m, const struct ns_chunk *row, const st
 
 static void look_at_row(struct master *m, const struct ns_chunk *row)
 {
-    struct finding f = {.wanted = servers_wanted(&m->servers, &m->cfg.geometry)};
+    struct finding f = {.wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted)};
     for (uint32_t i = 0; i < row->member_count; i++) {
         look_at_member(m, row, row->members[i], &f);
     }

@@ -69,6 +69,16 @@ bool server_alive(const struct chunkserver *s, uint64_t now_ns)
     return s->peer != NULL && s->beating && now_ns < s->lease_until_ns;
 }
 
+bool server_leaving(const struct chunkserver *s)
+{
+    return s->draining || s->failing;
+}
+
+bool server_in_maintenance(const struct chunkserver *s, uint64_t now_ns)
+{
+    return now_ns < s->maintenance_until_ns;
+}
+
 bool server_has_room(const struct chunkserver *s, const struct geometry *geo)
 {
     /* What is free must hold a chunk, but a small disk may be filled to its last part. */
@@ -107,14 +117,14 @@ uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const str
     uint32_t n = 0;
     for (uint32_t id = 1; id <= SERVERS_MAX && n < max; id++) {
         const struct chunkserver *s = ss->by_id[id];
-        if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo)) {
+        if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo) && !server_leaving(s)) {
             out[n++] = server_as_candidate(s);
         }
     }
     return n;
 }
 
-uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo)
+uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo, uint32_t wanted)
 {
-    return MAX(1u, MIN(geo->replicas, ss->count));
+    return MAX(1u, MIN(wanted != 0 ? wanted : geo->replicas, ss->count));
 }

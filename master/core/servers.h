@@ -37,9 +37,14 @@ struct chunkserver {
     bool reported;           /* its report since it registered is merged */
     bool fenced;             /* cut off: may register again once its lease ended */
     bool full;               /* a write failed for space since its last heartbeat */
-    uint32_t copies;         /* copies between replicas that run from or to it */
-    uint64_t orphans;        /* replicas of no chunk in its last report */
-    struct report *report;   /* being merged, or NULL */
+    bool draining;           /* logged: no new replicas, and the ones it has move away */
+    bool failing;            /* its disk says so: treated as draining */
+    bool slow;               /* measured against its peers: avoided, never below safety */
+    /* Until then its absence is not repaired, but for chunks with one copy left; 0 = none. */
+    uint64_t maintenance_until_ns;
+    uint32_t copies;       /* copies between replicas that run from or to it */
+    uint64_t orphans;      /* replicas of no chunk in its last report */
+    struct report *report; /* being merged, or NULL */
     /* Chunks from this handle on were made while the process that is registered now was running. */
     uint64_t first_handle;
 
@@ -66,6 +71,10 @@ bool servers_differs(const struct chunkserver *s, const struct server *row);
 
 /* Its lease runs and it is here: it may serve and be given work. */
 bool server_alive(const struct chunkserver *s, uint64_t now_ns);
+/* Its replicas are to move to others, and it gets no new ones. */
+bool server_leaving(const struct chunkserver *s);
+/* The operator asked that its absence be waited for. */
+bool server_in_maintenance(const struct chunkserver *s, uint64_t now_ns);
 /* Room for another chunk. */
 bool server_has_room(const struct chunkserver *s, const struct geometry *geo);
 /* Servers alive; with room only if `room`. */
@@ -74,11 +83,11 @@ uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, const struct g
 /* As `server` of the tables; views into s. */
 struct server server_as_field(const struct chunkserver *s);
 struct placement_server server_as_candidate(const struct chunkserver *s);
-/* Servers alive with room, for placement. Returns their count. */
+/* Servers alive with room that are not leaving, for placement. Returns their count. */
 uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
                             struct placement_server *out, uint32_t max);
-/* Replicas a chunk should have: geometry.replicas, or fewer if fewer servers ever joined (at least
- * 1). */
-uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo);
+/* Replicas a chunk should have: `wanted` of its file (0 = geometry.replicas), or fewer if fewer
+ * servers ever joined; at least 1. */
+uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo, uint32_t wanted);
 
 #endif

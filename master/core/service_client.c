@@ -271,7 +271,7 @@ static void query_statfs(struct master *m, struct statfs_rep *rep)
             rep->avail += s->avail;
         }
     }
-    uint32_t replicas = servers_wanted(&m->servers, &m->cfg.geometry);
+    uint32_t replicas = servers_wanted(&m->servers, &m->cfg.geometry, 0);
     rep->total /= replicas;
     rep->avail /= replicas;
 }

@@ -96,10 +96,11 @@ static double seconds(uint64_t ns_passed)
 
 /* ---------------------------------------------------------------- what the namespace asks */
 
-static int choose_members(void *owner, uint32_t *out_ids, uint32_t max)
+static int choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max)
 {
     static uint32_t turn;
     (void)owner;
+    (void)wanted;
     turn++;
     for (uint32_t i = 0; i < 3 && i < max; i++) {
         out_ids[i] = 1 + (turn + i * (1 + turn / SERVERS % 5)) % SERVERS;

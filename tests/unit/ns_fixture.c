@@ -2,13 +2,14 @@
 #include "tests/unit/ns_fixture.h"
 #include "shared/base/mem.h"
 
-static int choose_members(void *owner, uint32_t *out_ids, uint32_t max)
+static int choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max)
 {
     struct fixture *f = owner;
-    for (int i = 0; i < f->members && (uint32_t)i < max; i++) {
+    int count = MIN(f->members, (int)MIN(wanted != 0 ? wanted : 3, max));
+    for (int i = 0; i < count; i++) {
         out_ids[i] = (uint32_t)i + 1;
     }
-    return f->members > (int)max ? (int)max : f->members;
+    return count;
 }
 
 static void holders(void *owner, uint64_t ino, struct writer *w)
