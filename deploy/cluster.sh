@@ -2,16 +2,20 @@
 # cluster.sh - what up.sh and down.sh share: where the cluster lives, and which processes are its own.
 #
 # Environment: RUN (state, configuration, logs), MNT (mount point), PORT (of the master; chunkd i has PORT + i),
-# N (chunkservers), BINDIR (programs). A process is ours if it has the recorded pid and its command line names a
-# file of RUN: a pid that was given to somebody else since is neither trusted nor killed.
+# N (chunkservers), RACKS (racks they are dealt to in turn; default one each), BINDIR (programs). A process is ours
+# if it has the recorded pid and its command line names a file of RUN: a pid that was given to somebody else since is
+# neither trusted nor killed.
 
 N=${N:-3}
+RACKS=${RACKS:-$N}
 MNT=$(readlink -m "${MNT:-/mnt/gfs}")
 PORT=${PORT:-9400}
 mkdir -p "${RUN:-build/run}"
 RUN=$(cd "${RUN:-build/run}" && pwd)
 BINDIR=$(cd "${BINDIR:-build/bin}" && pwd)
 MASTERS=127.0.0.1:$PORT
+
+rack_of() { echo $((($1 - 1) % RACKS + 1)); } # of chunkserver NUMBER
 
 # mark NAME: what the command line of that process contains.
 mark() {

@@ -4,7 +4,7 @@ MNT ?= /mnt/gfs
 RUN ?= build/run
 PORT ?= 9400
 BINDIR ?= $(BIN)
-CLUSTER_ENV = N='$(N)' MNT='$(MNT)' RUN='$(RUN)' PORT='$(PORT)' BINDIR='$(BINDIR)'
+CLUSTER_ENV = N='$(N)' RACKS='$(RACKS)' MNT='$(MNT)' RUN='$(RUN)' PORT='$(PORT)' BINDIR='$(BINDIR)'
 
 # A second make builds: only after the packages are there can the flags of the libraries be known.
 .PHONY: up down install

@@ -44,7 +44,7 @@ masters = $MASTERS
 listen = 127.0.0.1:$((PORT + $1))
 dir = $RUN/chunkd-$1
 host = h$1
-rack = r$1
+rack = r$(rack_of "$1")
 ${GFS_CHUNKD_CONF:-}
 END
     launch "chunkd-$1" chunkd
@@ -100,7 +100,7 @@ report() {
     line() { printf '  %-10s pid %-8s %-22s %s\n' "$1" "$(pid_of "$1")" "$2" "$3"; }
     line master "127.0.0.1:$PORT" "$RUN/master"
     for i in $(seq 1 "$N"); do
-        line "chunkd-$i" "127.0.0.1:$((PORT + i))" "$RUN/chunkd-$i, rack r$i"
+        line "chunkd-$i" "127.0.0.1:$((PORT + i))" "$RUN/chunkd-$i, rack r$(rack_of "$i")"
     done
     line fuse "$MNT" "mounted${cleared:-}"
     if [ -n "$started" ]; then
