@@ -176,6 +176,9 @@ static void peer_request(void *owner, struct rpc *r, struct message *m)
     case OP_read_raw:
         read_raw_handle(l, m);
         break;
+    case OP_verify_replica:
+        verify_replica_handle(l, m);
+        break;
     default:
         link_refuse(l, m, ERR_UNKNOWN_OP);
     }
@@ -237,9 +240,6 @@ static void master_dispatch(struct link *l, struct message *m)
         break;
     case OP_drop_replicas:
         drop_replicas_handle(l, m);
-        break;
-    case OP_verify_replica:
-        verify_replica_handle(l, m);
         break;
     default:
         link_refuse(l, m, ERR_UNKNOWN_OP);

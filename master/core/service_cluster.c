@@ -1,4 +1,5 @@
 /* service_cluster.c - what chunkservers and operators ask. */
+#include "master/core/inspect.h"
 #include "master/core/master_internal.h"
 #include "master/core/service.h"
 
@@ -211,6 +212,12 @@ bool service_admin(struct peer *p, struct message *msg)
             return false;
         }
         commit_checkpoint_ask(p->m, p, &msg->head);
+        return true;
+    case OP_why:
+        inspect_why(p, msg);
+        return true;
+    case OP_chunk_list:
+        inspect_chunk_list(p, msg);
         return true;
     default:
         return false;

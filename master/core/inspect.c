@@ -1,0 +1,151 @@
+/* inspect.c - what an operator asks about single files and chunks. */
+#include "master/core/inspect.h"
+#include "master/core/master_internal.h"
+#include "master/core/service.h"
+
+#include <sys/stat.h>
+
+static const char *replica_word(const struct master *m, const struct ns_chunk *row,
+                                const struct chunkserver *s)
+{
+    if (!server_alive(s, env_mono_ns(m->env))) {
+        return "away";
+    }
+    switch (notes_get(&m->notes, row->handle, s->id, row->version)) {
+    case NOTE_NONE:
+    case NOTE_EXTRA:
+        return s->reported ? "good" : "unconfirmed";
+    case NOTE_UNSEEN:
+        return row->bound ? "unconfirmed" : "good"; /* empty until its first write */
+    case NOTE_MISSING:
+        return "missing";
+    case NOTE_STALE:
+        return "stale";
+    case NOTE_BAD:
+        return "bad";
+    case NOTE_CLONING:
+        return "cloning";
+    case NOTE_SUSPECT:
+    case NOTE_AHEAD:
+        return "suspect";
+    }
+    UNREACHABLE();
+}
+
+/* Appends the members to w; returns how many serve. */
+static uint32_t look_at_members(const struct master *m, const struct ns_chunk *row,
+                                struct writer *w)
+{
+    uint64_t now = env_mono_ns(m->env);
+    uint32_t good = 0;
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
+        if (s == NULL) {
+            continue;
+        }
+        const char *word = replica_word(m, row, s);
+        struct replica_state one = {
+            .server = server_as_field(s),
+            .alive = server_alive(s, now),
+            .away_ms = s->heartbeat_ns == 0 ? UINT64_MAX : (now - s->heartbeat_ns) / NS_PER_MS,
+            .state = bytes_str(word)};
+        good += strcmp(word, "good") == 0;
+        enc_replica_state(w, &one);
+    }
+    return good;
+}
+
+void inspect_why(struct peer *p, struct message *msg)
+{
+    struct master *m = p->m;
+    struct why_req req;
+    struct attr attr;
+    if (why_req_decode(slice_bytes(&msg->body), &req) != 0) {
+        master_answer(p, &msg->head, ERR_PROTOCOL, 0, (struct slice){0});
+        service_close_soon(p);
+        return;
+    }
+    int err = ns_attr(m->ns, req.ino, &attr);
+    if (err != 0) {
+        master_answer(p, &msg->head, err, ns_changed_at(m->ns, req.ino), (struct slice){0});
+        return;
+    }
+    struct writer chunks, replicas;
+    writer_init(&chunks);
+    writer_init(&replicas);
+    struct why_rep rep = {.size = attr.size, .next = UINT64_MAX};
+    struct ns_chunk row = {0};
+    uint64_t number = req.number;
+    for (uint32_t n = 0, told = 0; S_ISREG(attr.mode); n++) {
+        if (ns_chunk_next(m->ns, req.ino, number, &row) != 0 || row.ino != req.ino) {
+            break;
+        }
+        if (n == INSPECT_ROWS || told == LOCATE_COUNT_MAX) {
+            rep.next = row.number;
+            break;
+        }
+        number = row.number + 1;
+        writer_reset(&replicas);
+        struct chunk_state one = {.number = row.number,
+                                  .handle = row.handle,
+                                  .version = row.version,
+                                  .wanted =
+                                      servers_wanted(&m->servers, &m->cfg.geometry, row.wanted),
+                                  .good = look_at_members(m, &row, &replicas),
+                                  .waiting = grants_waiting(m, row.handle),
+                                  .doubt = row.doubt,
+                                  .replicas = writer_bytes(&replicas)};
+        if ((row.fresh && !row.bound) || (one.good >= one.wanted && one.waiting == 0)) {
+            rep.whole++;
+        } else {
+            enc_chunk_state(&chunks, &one);
+            told++;
+        }
+        if (row.number == UINT64_MAX) {
+            break;
+        }
+    }
+    rep.chunks = writer_bytes(&chunks);
+    master_answer(p, &msg->head, 0, ns_changed_at(m->ns, req.ino), RPC_BODY(why_rep, &rep));
+    writer_free(&chunks);
+    writer_free(&replicas);
+}
+
+void inspect_chunk_list(struct peer *p, struct message *msg)
+{
+    struct master *m = p->m;
+    struct chunk_list_req req;
+    if (chunk_list_req_decode(slice_bytes(&msg->body), &req) != 0 || req.count == 0 ||
+        req.count > LOCATE_COUNT_MAX) {
+        master_answer(p, &msg->head, ERR_PROTOCOL, 0, (struct slice){0});
+        service_close_soon(p);
+        return;
+    }
+    struct writer chunks, members;
+    writer_init(&chunks);
+    writer_init(&members);
+    struct chunk_list_rep rep = {0};
+    struct ns_chunk row;
+    uint64_t ino = req.ino, number = req.number;
+    for (uint32_t n = 0, told = 0; ns_chunk_next(m->ns, ino, number, &row) == 0; n++) {
+        if (n == INSPECT_ROWS || told == req.count) {
+            rep.ino = row.ino;
+            rep.number = row.number;
+            break;
+        }
+        if (!row.fresh || row.bound) {
+            struct chunk one;
+            writer_reset(&members);
+            master_chunk(m, &row, false, &members, &one);
+            enc_chunk(&chunks, &one);
+            told++;
+        }
+        ino = row.number == UINT64_MAX ? row.ino + 1 : row.ino;
+        number = row.number + 1;
+    }
+    rep.chunks = writer_bytes(&chunks);
+    /* What it tells may not be committed yet; a check asks again when a replica disagrees. */
+    master_answer(p, &msg->head, 0, 0, RPC_BODY(chunk_list_rep, &rep));
+    writer_free(&chunks);
+    writer_free(&members);
+}

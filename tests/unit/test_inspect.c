@@ -1,0 +1,119 @@
+/* test_inspect.c - what an operator is told about single files and chunks. */
+#include "tests/unit/master_fixture.h"
+
+#include <check.h>
+#include <string.h>
+
+static struct fixture *f;
+static struct chunk c;
+
+static void setup(void)
+{
+    f = fixture_new(3);
+    fixture_open_session(f);
+    struct create_req req = {.parent = ROOT_INO, .name = bytes_str("f"), .mode = 0644};
+    struct create_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, 1), 0);
+    c = rep.chunk;
+    for (int i = 0; i < 3; i++) {
+        fake_put(&f->fakes[i], &c, 1, 100);
+    }
+    struct extend_req extend = {.ino = c.ino, .end = 100};
+    struct extend_rep extended;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, 2), 0);
+}
+
+static void teardown(void)
+{
+    fixture_free(f);
+}
+
+static struct why_rep why(uint64_t ino)
+{
+    struct why_req req = {.ino = ino};
+    struct why_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, why, &req, &rep, 0), 0);
+    return rep;
+}
+
+START_TEST(whole_file)
+{
+    struct why_rep rep = why(c.ino);
+    ck_assert_uint_eq(rep.size, 100);
+    ck_assert_uint_eq(rep.whole, 1);
+    ck_assert_uint_eq(rep.next, UINT64_MAX);
+    ck_assert_uint_eq(rep.chunks.len, 0);
+}
+END_TEST
+
+START_TEST(no_such_file)
+{
+    struct why_req req = {.ino = 4711};
+    struct why_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, why, &req, &rep, 0), -ENOENT);
+}
+END_TEST
+
+START_TEST(names_who_is_away_and_since_when)
+{
+    uint32_t away = f->fakes[1].id;
+    fake_stop(&f->fakes[1]);
+    fixture_run_ms(f, 10000);
+    struct why_rep rep = why(c.ino);
+    ck_assert_uint_eq(rep.whole, 0);
+    struct reader r = reader_of(rep.chunks);
+    struct chunk_state chunk;
+    dec_chunk_state(&r, &chunk);
+    ck_assert_int_eq(r.err, 0);
+    ck_assert_uint_eq(chunk.handle, c.handle);
+    ck_assert_uint_eq(chunk.good, 2);
+    ck_assert_uint_eq(chunk.wanted, 3);
+    struct reader members = reader_of(chunk.replicas);
+    for (int i = 0; i < 3; i++) {
+        struct replica_state one;
+        dec_replica_state(&members, &one);
+        ck_assert_int_eq(members.err, 0);
+        ck_assert(one.alive == (one.server.id != away));
+        ck_assert(bytes_equal(one.state, bytes_str(one.server.id == away ? "away" : "good")));
+        ck_assert(one.server.id != away || one.away_ms >= 9000);
+    }
+    ck_assert(reader_done(&members));
+}
+END_TEST
+
+START_TEST(lists_written_chunks_in_pages)
+{
+    struct create_req req = {.parent = ROOT_INO, .name = bytes_str("empty"), .mode = 0644};
+    struct create_rep created;
+    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &created, 3), 0);
+    struct chunk_list_req list = {.count = 1};
+    struct chunk_list_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &list, &rep, 0), 0);
+    struct reader r = reader_of(rep.chunks);
+    struct chunk one;
+    dec_chunk(&r, &one);
+    ck_assert(reader_done(&r));
+    ck_assert_uint_eq(one.handle, c.handle);
+    ck_assert_uint_eq(rep.ino, created.attr.ino);
+    list = (struct chunk_list_req){.ino = rep.ino, .number = rep.number, .count = 1};
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &list, &rep, 0), 0);
+    ck_assert_uint_eq(rep.chunks.len, 0);
+    ck_assert_uint_eq(rep.ino, 0);
+    list.count = 0;
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &list, &rep, 0), ERR_PROTOCOL);
+}
+END_TEST
+
+Suite *suite_inspect(void);
+Suite *suite_inspect(void)
+{
+    Suite *s = suite_create("inspect");
+    TCase *t = tcase_create("inspect");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, whole_file);
+    tcase_add_test(t, no_such_file);
+    tcase_add_test(t, names_who_is_away_and_since_when);
+    tcase_add_test(t, lists_written_chunks_in_pages);
+    suite_add_tcase(s, t);
+    return s;
+}
