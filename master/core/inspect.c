@@ -95,9 +95,9 @@ void inspect_why(struct peer *p, struct message *msg)
                                   .waiting = grants_waiting(m, row.handle),
                                   .doubt = row.doubt,
                                   .replicas = writer_bytes(&replicas)};
-        if ((row.fresh && !row.bound) || (one.good >= one.wanted && one.waiting == 0)) {
-            rep.whole++;
-        } else {
+        bool whole = (row.fresh && !row.bound) || (one.good >= one.wanted && one.waiting == 0);
+        rep.whole += whole;
+        if (!whole || req.all) {
             enc_chunk_state(&chunks, &one);
             told++;
         }

@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 names=$*
-[ -n "$names" ] || names=$(ls tests/e2e/*.sh | xargs -n1 basename | sed 's/\.sh$//' | grep -vE '^(lib|run)$')
+[ -n "$names" ] || names=$(ls tests/e2e/*.sh | xargs -n1 basename | sed 's/\.sh$//' | grep -vE '^(lib|lib_netns|run)$')
 passed=0 failed=0
 for n in $names; do
     start=$(date +%s)
