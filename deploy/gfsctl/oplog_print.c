@@ -92,7 +92,7 @@ static int walk_file(struct walk *w, const char *path)
 }
 
 /* Segments are named by their first index in fixed width: their order is that of their names. */
-int oplog_print(const char *dir)
+static int oplog_print(const char *dir)
 {
     char log_dir[4096], path[8192];
     struct dirent **entries;
@@ -118,4 +118,9 @@ int oplog_print(const char *dir)
     free(entries);
     mem_free(w.line);
     return code;
+}
+
+int cmd_oplog(struct call *c)
+{
+    return c->argc == 1 ? oplog_print(c->argv[0]) : EXIT_USAGE;
 }

@@ -1,9 +1,10 @@
-/* status.c - prints the state of a cluster. */
+/* status.c - the state of the cluster, and the checkpoint. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "deploy/gfsctl/gfsctl.h"
-#include "shared/base/limits.h"
+
+enum { CHECKPOINT_WAIT_MS = 600000 };
 
 /* The next chunkserver of the list; false at its end or where it is malformed. */
 static bool next_server(struct reader *r, struct server_status *out)
@@ -17,40 +18,12 @@ static bool next_server(struct reader *r, struct server_status *out)
 
 /* ---------------------------------------------------------------- people */
 
-static const char *bytes_text(uint64_t bytes, char out[32])
-{
-    static const char units[] = "KMGTPE";
-    if (bytes < 1024) {
-        snprintf(out, 32, "%" PRIu64 "B", bytes);
-        return out;
-    }
-    double v = (double)bytes / 1024;
-    unsigned u = 0;
-    while (v >= 1024 && units[u + 1] != 0) {
-        v /= 1024;
-        u++;
-    }
-    snprintf(out, 32, "%.1f%c", v, units[u]);
-    return out;
-}
-
-static const char *age_text(uint64_t ms, char out[32])
+static const char *age_text(uint64_t ms, char out[SIZE_TEXT])
 {
     if (ms == UINT64_MAX) {
         return "never";
     }
-    snprintf(out, 32, "%" PRIu64 ".%" PRIu64 "s ago", ms / 1000, ms % 1000 / 100);
-    return out;
-}
-
-/* Text of a peer, shown as it is but for what would move the cursor. */
-static const char *plain(struct bytes b, char out[ADDR_LEN_MAX + 1])
-{
-    uint32_t n = b.len < ADDR_LEN_MAX ? b.len : ADDR_LEN_MAX;
-    for (uint32_t i = 0; i < n; i++) {
-        out[i] = b.data[i] >= ' ' && b.data[i] != 0x7f ? (char)b.data[i] : '?';
-    }
-    out[n] = 0;
+    snprintf(out, SIZE_TEXT, "%" PRIu64 ".%" PRIu64 "s ago", ms / 1000, ms % 1000 / 100);
     return out;
 }
 
@@ -61,8 +34,8 @@ static void print_servers(const struct status_rep *s)
     printf("%4s  %-22s %-12s %-12s %9s %9s %9s  %-12s %s\n", "id", "chunkserver", "host", "rack",
            "total", "avail", "chunks", "heartbeat", "state");
     while (next_server(&r, &v)) {
-        char addr[ADDR_LEN_MAX + 1], host[ADDR_LEN_MAX + 1], rack[ADDR_LEN_MAX + 1];
-        char total[32], avail[32], age[32];
+        char addr[PLAIN_TEXT], host[PLAIN_TEXT], rack[PLAIN_TEXT];
+        char total[SIZE_TEXT], avail[SIZE_TEXT], age[SIZE_TEXT];
         printf("%4u  %-22s %-12s %-12s %9s %9s %9" PRIu64 "  %-12s %s\n", v.server.id,
                plain(v.server.addr, addr), plain(v.server.host, host), plain(v.server.rack, rack),
                bytes_text(v.total, total), bytes_text(v.avail, avail), v.chunks,
@@ -70,9 +43,9 @@ static void print_servers(const struct status_rep *s)
     }
 }
 
-void status_print(const struct status_rep *s)
+static void status_print(const struct status_rep *s)
 {
-    char name[ADDR_LEN_MAX + 1], addr[ADDR_LEN_MAX + 1], role[ADDR_LEN_MAX + 1];
+    char name[PLAIN_TEXT], addr[PLAIN_TEXT], role[PLAIN_TEXT];
     printf("cluster %s, id %016" PRIx64 "\n", plain(s->name, name), s->cluster);
     printf("master %s, %s, epoch %u, index %" PRIu64 ", committed %" PRIu64 ", checkpoint %" PRIu64
            "\n",
@@ -86,63 +59,102 @@ void status_print(const struct status_rep *s)
 
 /* ---------------------------------------------------------------- programs */
 
-static void json_text(struct bytes b)
+static void json_server(struct json *j, const struct server_status *v)
 {
-    putchar('"');
-    for (uint32_t i = 0; i < b.len; i++) {
-        uint8_t c = b.data[i];
-        if (c == '"' || c == '\\') {
-            printf("\\%c", c);
-        } else if (c < ' ' || c >= 0x7f) {
-            printf("\\u%04x", c); /* labels are ASCII; other bytes are shown one by one */
-        } else {
-            putchar(c);
-        }
-    }
-    putchar('"');
-}
-
-static void json_text_member(const char *name, struct bytes value)
-{
-    printf("\"%s\": ", name);
-    json_text(value);
-    printf(", ");
-}
-
-static void json_server(const struct server_status *v)
-{
-    printf("{\"id\": %u, ", v->server.id);
-    json_text_member("addr", v->server.addr);
-    json_text_member("host", v->server.host);
-    json_text_member("rack", v->server.rack);
-    printf("\"total\": %" PRIu64 ", \"avail\": %" PRIu64 ", \"chunks\": %" PRIu64 ", ", v->total,
-           v->avail, v->chunks);
+    json_key(j, NULL);
+    fputs("\n  ", stdout);
+    json_open(j, '{');
+    json_u64(j, "id", v->server.id);
+    json_text(j, "addr", v->server.addr);
+    json_text(j, "host", v->server.host);
+    json_text(j, "rack", v->server.rack);
+    json_u64(j, "total", v->total);
+    json_u64(j, "avail", v->avail);
+    json_u64(j, "chunks", v->chunks);
     if (v->heartbeat_ms == UINT64_MAX) {
-        printf("\"heartbeat_ms\": null, ");
+        json_null(j, "heartbeat_ms");
     } else {
-        printf("\"heartbeat_ms\": %" PRIu64 ", ", v->heartbeat_ms);
+        json_u64(j, "heartbeat_ms", v->heartbeat_ms);
     }
-    printf("\"alive\": %s}", v->alive ? "true" : "false");
+    json_flag(j, "alive", v->alive);
+    json_close(j, '}');
 }
 
-void status_print_json(const struct status_rep *s)
+static void json_master(struct json *j, const struct status_rep *s)
+{
+    json_key(j, "masters");
+    json_open(j, '[');
+    json_key(j, NULL);
+    json_open(j, '{');
+    json_text(j, "addr", s->addr);
+    json_text(j, "role", s->role);
+    json_u64(j, "epoch", s->epoch);
+    json_u64(j, "index", s->index);
+    json_close(j, '}');
+    json_close(j, ']');
+}
+
+static void status_print_json(const struct status_rep *s)
 {
     struct reader r = reader_of(s->servers);
     struct server_status v;
-    printf("{");
-    json_text_member("name", s->name);
-    printf("\"cluster\": \"%016" PRIx64 "\",\n \"masters\": [{", s->cluster);
-    json_text_member("addr", s->addr);
-    json_text_member("role", s->role);
-    printf("\"epoch\": %u, \"index\": %" PRIu64 "}],\n \"chunkservers\": [", s->epoch, s->index);
-    for (const char *comma = ""; next_server(&r, &v); comma = ",") {
-        printf("%s\n  ", comma);
-        json_server(&v);
+    struct json j = {false};
+    char cluster[17];
+    snprintf(cluster, sizeof(cluster), "%016" PRIx64, s->cluster);
+    json_open(&j, '{');
+    json_text(&j, "name", s->name);
+    json_text(&j, "cluster", bytes_str(cluster));
+    json_master(&j, s);
+    json_key(&j, "chunkservers");
+    json_open(&j, '[');
+    while (next_server(&r, &v)) {
+        json_server(&j, &v);
     }
-    printf("],\n \"files\": %" PRIu64 ", \"chunks\": %" PRIu64 ", \"under_replicated\": %" PRIu64
-           ", \"lost\": %" PRIu64 ", \"garbage\": %" PRIu64 ", \"sessions\": %" PRIu64 ",\n",
-           s->files, s->chunks, s->under_replicated, s->lost, s->garbage, s->sessions);
-    printf(" \"epoch\": %u, \"index\": %" PRIu64 ", \"committed\": %" PRIu64
-           ", \"checkpoint\": %" PRIu64 "}\n",
-           s->epoch, s->index, s->committed, s->checkpoint);
+    json_close(&j, ']');
+    json_u64(&j, "files", s->files);
+    json_u64(&j, "chunks", s->chunks);
+    json_u64(&j, "under_replicated", s->under_replicated);
+    json_u64(&j, "lost", s->lost);
+    json_u64(&j, "garbage", s->garbage);
+    json_u64(&j, "sessions", s->sessions);
+    json_u64(&j, "epoch", s->epoch);
+    json_u64(&j, "index", s->index);
+    json_u64(&j, "committed", s->committed);
+    json_u64(&j, "checkpoint", s->checkpoint);
+    json_close(&j, '}');
+    putchar('\n');
+}
+
+/* ---------------------------------------------------------------- commands */
+
+int cmd_status(struct call *c)
+{
+    union op_any req = {0}, rep;
+    if (c->argc != 0) {
+        return EXIT_USAGE;
+    }
+    if (session_ask_or_say(c->session, OP_status, &req, &rep, 0, "") != 0) {
+        return EXIT_FAILED;
+    }
+    if (c->json) {
+        status_print_json(&rep.status_rep);
+    } else {
+        status_print(&rep.status_rep);
+    }
+    return 0;
+}
+
+int cmd_checkpoint(struct call *c)
+{
+    union op_any req = {0}, rep;
+    if (c->argc != 0) {
+        return EXIT_USAGE;
+    }
+    if (session_ask_or_say(c->session, OP_checkpoint_now, &req, &rep, CHECKPOINT_WAIT_MS, "") !=
+        0) {
+        return EXIT_FAILED;
+    }
+    printf(c->json ? "{\"checkpoint\": %" PRIu64 "}\n" : "checkpoint at index %" PRIu64 "\n",
+           rep.checkpoint_now_rep.index);
+    return 0;
 }

@@ -156,7 +156,9 @@ _Noreturn void ns_damaged(struct ns *ns, const char *table);
 
 /* Queries the namespace answers; the others are the service's. */
 #define NS_QUERIES(X)                                                                              \
-    X(lookup) X(getattr) X(readlink) X(readdir) X(getxattr) X(listxattr) X(locate) X(next_chunk)
+    X(lookup)                                                                                      \
+    X(getattr) X(readlink) X(readdir) X(getxattr) X(listxattr) X(locate) X(next_chunk)             \
+        X(path_resolve)
 
 #define DECLARE_QUERY(name)                                                                        \
     int query_##name(struct look *l, const struct name##_req *req, struct name##_rep *rep);

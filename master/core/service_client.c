@@ -311,8 +311,9 @@ static int query_locate(struct master *m, const struct locate_req *req, struct l
     return 0;
 }
 
-static void query(struct peer *p, struct message *msg, const struct op_info *info)
+void service_query(struct peer *p, struct message *msg)
 {
+    const struct op_info *info = op_info_of(msg->head.op);
     struct master *m = p->m;
     union op_any req, rep;
     if (info->req_decode(slice_bytes(&msg->body), &req) != 0) {
@@ -415,7 +416,7 @@ bool service_client(struct peer *p, struct message *msg)
         return true;
     }
     if (info->class == OP_QUERY) {
-        query(p, msg, info);
+        service_query(p, msg);
         return true;
     }
     return false;

@@ -207,6 +207,12 @@ bool service_admin(struct peer *p, struct message *msg)
     case OP_status:
         status(p, &msg->head);
         return true;
+    case OP_path_resolve:
+        if (p->role != ROLE_ADMIN) {
+            return false;
+        }
+        service_query(p, msg);
+        return true;
     case OP_checkpoint_now:
         if (p->role != ROLE_ADMIN) {
             return false;
