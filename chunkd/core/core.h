@@ -49,6 +49,8 @@ struct chunkd {
     struct list requests;
     uint64_t request_bytes;
     uint32_t running; /* syncs and copies */
+    /* Bytes since the last heartbeat: for clients, into and out of copies. */
+    uint64_t client_bytes, copied_in, copied_out;
     struct env_timer flush_timer;
     uint32_t background_syncs;
     uint64_t flush_round;

@@ -321,6 +321,7 @@ void write_handle(struct link *l, struct message *m)
         r->primary_version = req.version;
     }
     wr->replica = r;
+    c->client_bytes += m->payload.len;
     start_write(wr);
 }
 
@@ -425,6 +426,7 @@ void forward_handle(struct link *l, struct message *m)
         r = make_fresh(c, req.handle, req.version, req.ino, req.number);
     }
     r->queued = req.mutation;
+    c->client_bytes += m->payload.len;
     struct forward_request *f = request_begin(l, m, sizeof(*f));
     f->q.release = forward_release;
     f->w = (struct write_op){.kind = req.kind,

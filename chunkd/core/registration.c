@@ -119,8 +119,13 @@ static void send_heartbeat(struct registration *m)
 {
     struct chunkd *c = m->c;
     chunkd_ask_space(c);
-    struct heartbeat_req req = {
-        .total = c->space_total, .avail = chunkd_space_avail(c), .chunks = c->table.count};
+    struct heartbeat_req req = {.total = c->space_total,
+                                .avail = chunkd_space_avail(c),
+                                .chunks = c->table.count,
+                                .client_bytes = c->client_bytes,
+                                .copied_in = c->copied_in,
+                                .copied_out = c->copied_out};
+    c->client_bytes = c->copied_in = c->copied_out = 0;
     m->heartbeat_sent_ns = env_mono_ns(c->env);
     m->heartbeat.done = heartbeat_answered;
     rpc_call(&m->link->rpc, &m->heartbeat, &(struct frame_header){.op = OP_heartbeat},

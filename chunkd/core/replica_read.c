@@ -95,6 +95,7 @@ static void finish(struct read_request *rq)
         rq->status = ERR_NO_LEASE;
     }
     if (rq->status == 0) {
+        *(rq->raw ? &rq->q.c->copied_out : &rq->q.c->client_bytes) += rq->end - rq->offset;
         answer_bytes(rq, r);
     } else {
         answer_failure(rq);

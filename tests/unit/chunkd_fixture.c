@@ -440,23 +440,40 @@ int fx_activate(struct fx *f, uint32_t id, uint64_t handle, uint64_t version, ui
     return fx_order(f, id, OP_activate, RPC_BODY(activate_req, &req))->status;
 }
 
+int fx_pull_as(struct fx *f, uint32_t id, struct pull_req *req, uint32_t others,
+               struct pull_rep *rep)
+{
+    struct writer w;
+    writer_init(&w);
+    for (; others != 0; others /= 10) {
+        struct server s = {.id = others % 10, .addr = bytes_str(f->servers[others % 10].addr)};
+        enc_server(&w, &s);
+    }
+    req->ino = req->handle + 1000;
+    req->source.addr = bytes_str(f->servers[req->source.id].addr);
+    req->others = writer_bytes(&w);
+    struct slice body = RPC_BODY(pull_req, req);
+    writer_free(&w);
+    struct fx_answer *a = fx_order(f, id, OP_pull, body);
+    if (a->status == 0) {
+        ck_assert_int_eq(pull_rep_decode(slice_bytes(&a->body), rep), 0);
+    }
+    return a->status;
+}
+
 int fx_pull(struct fx *f, uint32_t id, uint32_t source, uint64_t handle, uint64_t version,
             uint64_t source_version, uint64_t *out_copied)
 {
     struct pull_req req = {.handle = handle,
                            .version = version,
                            .source_version = source_version,
-                           .ino = handle + 1000,
-                           .source = {.id = source, .addr = bytes_str(f->servers[source].addr)}};
-    struct fx_answer *a = fx_order(f, id, OP_pull, RPC_BODY(pull_req, &req));
-    if (a->status == 0) {
-        struct pull_rep rep;
-        ck_assert_int_eq(pull_rep_decode(slice_bytes(&a->body), &rep), 0);
-        if (out_copied != NULL) {
-            *out_copied = rep.copied;
-        }
+                           .source = {.id = source}};
+    struct pull_rep rep = {0};
+    int status = fx_pull_as(f, id, &req, 0, &rep);
+    if (out_copied != NULL) {
+        *out_copied = rep.copied;
     }
-    return a->status;
+    return status;
 }
 
 int fx_drop(struct fx *f, uint32_t id, uint64_t handle)

@@ -83,6 +83,10 @@ int fx_activate(struct fx *f, uint32_t id, uint64_t handle, uint64_t version, ui
                 bool accept_torn);
 int fx_pull(struct fx *f, uint32_t id, uint32_t source, uint64_t handle, uint64_t version,
             uint64_t source_version, uint64_t *out_copied);
+/* Of *req, what names servers is filled in but for source.id; others: decimal digits, the last one
+ * first. */
+int fx_pull_as(struct fx *f, uint32_t id, struct pull_req *req, uint32_t others,
+               struct pull_rep *rep);
 int fx_drop(struct fx *f, uint32_t id, uint64_t handle);
 int fx_forward(struct fx *f, uint32_t id, uint64_t handle, uint64_t version, uint64_t mutation,
                uint32_t offset, const void *data, uint32_t len);

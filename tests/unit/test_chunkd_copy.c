@@ -1,0 +1,167 @@
+/* test_chunkd_copy.c - copies gathered from several damaged replicas, and their pace. */
+#include "tests/unit/chunkd_fixture.h"
+
+#include <check.h>
+#include <string.h>
+
+Suite *suite_chunkd_copy(void);
+
+enum { H = 0x77, BS = FX_BLOCK, BLOCKS = 40 };
+#define V1 FX_V1
+#define V2 (FX_V1 + 1)
+
+static uint8_t data[FX_CHUNK];
+static uint8_t got[FX_CHUNK];
+
+static struct fx *written(uint64_t seed, uint32_t members)
+{
+    struct fx *f = fx_new(seed);
+    fx_start_all(f);
+    fx_fill(data, sizeof(data), seed);
+    ck_assert_int_eq(fx_write(f, members, H, V1, 0, data, BLOCKS * BS + 9), 0);
+    return f;
+}
+
+/* A new replica is filled from two that are both damaged, in different blocks nobody read yet. */
+START_TEST(new_replica_is_gathered)
+{
+    struct fx *f = written(1, 12);
+    fx_flip(f, 1, H, 5 * BS + 1);
+    fx_flip(f, 1, H, BLOCKS * BS + 3);
+    fx_flip(f, 2, H, 9 * BS);
+    struct pull_req req = {.handle = H, .source_version = V1, .source.id = 1};
+    struct pull_rep rep;
+    ck_assert_int_eq(fx_pull_as(f, 3, &req, 2, &rep), 0);
+    ck_assert_uint_eq(rep.refused, 2);
+    ck_assert_uint_eq(rep.bad, 0);
+    ck_assert_uint_eq(rep.copied, BLOCKS * BS + 9);
+    ck_assert_uint_eq(rep.digest, fx_info(f, 1, H).digest);
+    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H), 0);
+    fx_free(f);
+}
+END_TEST
+
+/* A block nobody can give is bad in the copy too, under its true sum; the rest is copied. */
+START_TEST(what_nobody_has_stays_bad)
+{
+    struct fx *f = written(2, 12);
+    fx_flip(f, 1, H, 5 * BS + 1);
+    fx_flip(f, 2, H, 5 * BS + 7);
+    struct pull_req req = {.handle = H, .source_version = V1, .source.id = 1};
+    struct pull_rep rep;
+    ck_assert_int_eq(fx_pull_as(f, 3, &req, 2, &rep), 0);
+    ck_assert_uint_eq(rep.bad, 1);
+    struct replica r;
+    for (uint32_t id = 1; id <= 3; id++) {
+        ck_assert_int_eq(fx_prepare(f, id, H, V1, V2, id == 3, &r), 0);
+        ck_assert_uint_eq(r.state, REPLICA_BAD);
+        ck_assert_int_eq(fx_activate(f, id, H, V2, 1, false), 0);
+    }
+    if (_i > 0) { /* and it is remembered */
+        fx_run_ms(f, 5000);
+        if (_i == 1) {
+            fx_kill(f, 3);
+        } else {
+            ck_assert_int_eq(fx_stop(f, 3), 0);
+        }
+        ck_assert_int_eq(fx_start(f, 3), 0);
+        ck_assert_uint_eq(f->servers[3].report[0].state, REPLICA_BAD);
+    }
+    ck_assert_int_eq(fx_read(f, 3, H, V2, 5 * BS, 10, got), ERR_CHECKSUM);
+    ck_assert_int_eq(fx_read(f, 3, H, V2, 6 * BS, 20 * BS, got), 20 * BS);
+    ck_assert_mem_eq(got, data + 6 * BS, 20 * BS);
+    ck_assert_uint_eq(fx_info(f, 3, H).digest, fx_info(f, 1, H).digest);
+    fx_free(f);
+}
+END_TEST
+
+/* Every replica has a bad block, every block has a good copy: one is mended from the others, the
+ * others copy from it. */
+START_TEST(damaged_replicas_mend_each_other)
+{
+    struct fx *f = written(3, 123);
+    struct pull_rep rep;
+    for (uint32_t id = 1; id <= 3; id++) {
+        fx_flip(f, id, H, id * BS);
+        ck_assert_int_eq(fx_read(f, id, H, V1, id * BS, 10, got), ERR_CHECKSUM);
+        ck_assert_int_eq(fx_prepare(f, id, H, V1, V2, 0, NULL), 0);
+    }
+    fx_flip(f, 2, H, BS); /* the first one asked has it bad too, and does not know */
+    struct pull_req mend = {
+        .handle = H, .version = V2, .source_version = V2, .source.id = 2, .mend = true};
+    ck_assert_int_eq(fx_pull_as(f, 1, &mend, 3, &rep), 0);
+    ck_assert_uint_eq(rep.copied, BS);
+    ck_assert_uint_eq(rep.bad, 0);
+    for (uint32_t id = 2; id <= 3; id++) {
+        struct pull_req req = {.handle = H, .version = V2, .source_version = V2, .source.id = 1};
+        ck_assert_int_eq(fx_pull_as(f, id, &req, 0, &rep), 0);
+        ck_assert_uint_eq(rep.copied, id == 2 ? 2 * BS : BS);
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        ck_assert_int_eq(fx_activate(f, id, H, V2, 1, false), 0);
+        ck_assert_uint_eq(fx_info(f, id, H).state, REPLICA_OK);
+    }
+    fx_expect_equal(f, 123, H);
+    fx_free(f);
+}
+END_TEST
+
+/* Mending takes no other content: a block with another sum is of no use, and a peer that is away
+ * neither. */
+START_TEST(mending_keeps_its_own_content)
+{
+    struct fx *f = written(4, 123);
+    struct pull_rep rep;
+    ck_assert_int_eq(fx_forward(f, 2, H, V1, 2, 4 * BS, data, 2 * BS), 0);
+    fx_flip(f, 1, H, 4 * BS);
+    ck_assert_int_eq(fx_read(f, 1, H, V1, 4 * BS, 10, got), ERR_CHECKSUM);
+    for (uint32_t id = 1; id <= 3; id++) {
+        ck_assert_int_eq(fx_prepare(f, id, H, V1, V2, 0, NULL), 0);
+    }
+    fx_kill(f, 3);
+    struct pull_req mend = {
+        .handle = H, .version = V2, .source_version = V2, .source.id = 2, .mend = true};
+    uint64_t digest = fx_info(f, 1, H).digest;
+    ck_assert_int_eq(fx_pull_as(f, 1, &mend, 3, &rep), 0);
+    ck_assert_uint_eq(rep.bad, 1);
+    ck_assert_uint_eq(rep.digest, digest);
+    ck_assert_int_eq(fx_start(f, 3), 0);
+    ck_assert_int_eq(fx_pull_as(f, 1, &mend, 3, &rep), 0);
+    ck_assert_uint_eq(rep.bad, 0);
+    ck_assert_uint_eq(rep.copied, BS);
+    fx_free(f);
+}
+END_TEST
+
+/* A copy is no faster than it was told to be. */
+START_TEST(copies_keep_their_pace)
+{
+    struct fx *f = written(5, 1);
+    struct pull_req req = {
+        .handle = H, .source_version = V1, .source.id = 1, .rate = 20 * BS / 1024};
+    struct pull_rep rep;
+    uint64_t before = f->sim->now_ns;
+    ck_assert_int_eq(fx_pull_as(f, 2, &req, 0, &rep), 0);
+    ck_assert_uint_ge(f->sim->now_ns - before, 3 * NS_PER_S / 2);
+    ck_assert_uint_le(f->sim->now_ns - before, 3 * NS_PER_S);
+    req.rate = 0;
+    before = f->sim->now_ns;
+    ck_assert_int_eq(fx_pull_as(f, 3, &req, 0, &rep), 0);
+    ck_assert_uint_le(f->sim->now_ns - before, NS_PER_S);
+    fx_free(f);
+}
+END_TEST
+
+Suite *suite_chunkd_copy(void)
+{
+    Suite *s = suite_create("chunkd_copy");
+    TCase *t = tcase_create("copy");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, new_replica_is_gathered);
+    tcase_add_loop_test(t, what_nobody_has_stays_bad, 0, 3);
+    tcase_add_test(t, damaged_replicas_mend_each_other);
+    tcase_add_test(t, mending_keeps_its_own_content);
+    tcase_add_test(t, copies_keep_their_pace);
+    suite_add_tcase(s, t);
+    return s;
+}
