@@ -20,6 +20,7 @@ static const char usage[] =
     "  listen     HOST:PORT to listen on [127.0.0.1:9400]\n"
     "  advertise  HOST:PORT others dial [as listen]\n"
     "  replicas   copies of each chunk [3]\n"
+    "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
@@ -44,6 +45,7 @@ static const struct config_key keys[] = {
     S("listen", core.listen, CONFIG_ADDR, false),
     S("advertise", core.advertise, CONFIG_ADDR, false),
     N("replicas", core.geometry.replicas, 1, REPLICAS_MAX),
+    N("trash_seconds", core.trash_seconds, 0, 365 * 86400),
     N("heartbeat_ms", core.geometry.heartbeat_ms, 10, 60000),
     N("lease_ms", core.geometry.lease_ms, 50, 600000),
     N("session_ms", core.geometry.session_ms, 100, 3600000),
@@ -108,8 +110,10 @@ int main(int argc, char **argv)
     if (!daemon_parse(&args, argc, argv, &code)) {
         return code;
     }
-    struct settings s = {
-        .core = {.cluster = "gfs", .listen = "127.0.0.1:9400", .geometry = GEOMETRY_DEFAULT}};
+    struct settings s = {.core = {.cluster = "gfs",
+                                  .listen = "127.0.0.1:9400",
+                                  .geometry = GEOMETRY_DEFAULT,
+                                  .trash_seconds = 86400}};
     struct config_file file = {.path = args.file, .table = keys, .count = COUNT_OF(keys)};
     struct why why;
     if (config_load(&file, &s, &why) != 0 || check(&file, &s, &why) != 0) {

@@ -11,6 +11,11 @@ static const struct command commands[] = {
     {"checkpoint", "", "make the master write a checkpoint now, wait until it is durable",
      cmd_checkpoint},
     {"inode", "PATH", "number of the inode a path names", cmd_inode},
+    {"trash list", "[PREFIX]", "what was deleted and can be restored", cmd_trash_list},
+    {"trash restore", "ID|PATH [--to PATH]",
+     "give a deleted file or tree its name again, with the directories it lay in",
+     cmd_trash_restore},
+    {"trash purge", "ID|--all|--older AGE", "remove from the trash now", cmd_trash_purge},
     {"oplog", "DIR", "print the operation log in a stopped master's directory, a record a line",
      cmd_oplog},
 };

@@ -32,6 +32,30 @@ static bool mount_source(dev_t dev, char *out, size_t size)
     return found;
 }
 
+bool path_mount_point(const char *real, char out[PATH_MAX])
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    char line[8192], at[PATH_MAX];
+    size_t best = 0;
+    bool found = false;
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "%*d %*d %*s %*s %4095s", at) != 1) {
+            continue;
+        }
+        size_t len = strcmp(at, "/") == 0 ? 0 : strlen(at);
+        if (len < best || strncmp(real, at, len) != 0 || (real[len] != '/' && real[len] != 0)) {
+            continue;
+        }
+        best = len; /* of mounts on one another the last counts */
+        found = strstr(line, " - fuse.gfs ") != NULL;
+        snprintf(out, PATH_MAX, "%s", at);
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return found;
+}
+
 /* Whether one of the masters in the source is one of ours. */
 static bool is_ours(const struct session *s, const char *source)
 {

@@ -7,10 +7,15 @@
 #ifndef DEPLOY_GFSCTL_PATH_H
 #define DEPLOY_GFSCTL_PATH_H
 
+#include <limits.h>
+
 #include "deploy/gfsctl/gfsctl.h"
 
 /* 0 and the inode, or EXIT_FAILED after a sentence. */
 MUST_CHECK int path_inode(struct session *s, const char *path, uint64_t *out_ino);
+
+/* The mount point of the gfs mount that an absolute real path lies on; false if it lies on none. */
+bool path_mount_point(const char *real, char out[PATH_MAX]);
 
 int cmd_inode(struct call *c);
 

@@ -260,12 +260,12 @@ static void ask_new(struct master *m, struct peer *p, const struct frame_header 
 {
     uint32_t ids[REPLICAS_MAX];
     int n = master_choose_members(m, ns_wanted(m->ns, req->ino), ids, REPLICAS_MAX);
-    if (n < 0) {
-        master_answer(p, head, n, ns_changed_at(m->ns, req->ino), (struct slice){0});
+    if (n == 0 || (n == -ENOSPC && trash_give(m, false))) {
+        waiter_add(&m->grants.unplaced, p, head, req);
         return;
     }
-    if (n == 0) {
-        waiter_add(&m->grants.unplaced, p, head, req);
+    if (n < 0) {
+        master_answer(p, head, n, ns_changed_at(m->ns, req->ino), (struct slice){0});
         return;
     }
     struct writer w;

@@ -66,6 +66,7 @@ struct grant {
     bool repair;         /* counted in grants.repairs */
     uint32_t complained; /* member to leave out, 0 = none */
     bool no_space;       /* because it is full */
+    bool trash_asked;    /* the trash was to give room up for it */
     bool no_room;        /* a member had no room for what another has more */
     bool rotate;         /* another primary, please */
     uint32_t add;        /* server to become a member, 0 = none */

@@ -175,8 +175,11 @@ static int choose_parts(struct grant *g)
         part_add(g, g->add, true);
     }
     if (possible(g) < needed(g) && g->complained != 0) {
-        if (g->no_space && !g->stopped) {
-            return -ENOSPC;
+        const struct chunkserver *full = servers_get(&g->m->servers, g->complained);
+        bool room = g->trash_asked && full != NULL && server_has_room(full, &g->m->cfg.geometry);
+        if (g->no_space && !g->stopped && !room) {
+            g->trash_asked = trash_give(g->m, false);
+            return g->trash_asked ? -EAGAIN : -ENOSPC;
         }
         /* Too few would be left: the same members try again, under another primary. */
         for (uint32_t i = 0; i < g->part_count; i++) {

@@ -13,6 +13,9 @@ enum {
     INODE_CHUNK0 = 0x40,
     INODE_EXTRA = 0x80,
     EXTRA_REPLICAS = 0x0f,
+    EXTRA_NAME = 0x10,
+    EXTRA_TRASH = 0x20,
+    EXTRA_KNOWN = 0x3f,
 };
 
 static uint32_t usual_nlink(uint32_t mode)
@@ -47,6 +50,12 @@ static struct stamp get_stamp(struct byte_reader *r, int64_t base)
     return t;
 }
 
+static uint8_t extra_of(const struct inode *in)
+{
+    return (uint8_t)(in->replicas | (in->name_len != 0 ? EXTRA_NAME : 0) |
+                     (in->trash_expires != 0 ? EXTRA_TRASH : 0));
+}
+
 static uint8_t flags_of(const struct inode *in)
 {
     unsigned f = 0;
@@ -57,8 +66,51 @@ static uint8_t flags_of(const struct inode *in)
     f |= in->xattr_names != 0 ? INODE_XATTR : 0;
     f |= in->rows != 0 ? INODE_ROWS : 0;
     f |= in->has_chunk0 ? INODE_CHUNK0 : 0;
-    f |= in->replicas != 0 ? INODE_EXTRA : 0;
+    f |= extra_of(in) != 0 ? INODE_EXTRA : 0;
     return (uint8_t)f;
+}
+
+static size_t put_extra(const struct inode *in, uint8_t *p)
+{
+    size_t n = 0;
+    p[n++] = extra_of(in);
+    if (in->name_len != 0) {
+        p[n++] = in->name_len;
+        memcpy(p + n, in->name, in->name_len);
+        n += in->name_len;
+    }
+    if (in->trash_expires != 0) {
+        n += put_varint(p + n, in->trash_expires);
+    }
+    return n;
+}
+
+static void get_extra(struct byte_reader *r, struct inode *out)
+{
+    uint64_t extra = byte_reader_le(r, 1);
+    out->replicas = extra & EXTRA_REPLICAS;
+    r->bad |= extra == 0 || (extra & EXTRA_REPLICAS) > REPLICAS_MAX || extra > EXTRA_KNOWN;
+    if (extra & EXTRA_NAME) {
+        out->name_len = (uint8_t)byte_reader_le(r, 1);
+        if (out->name_len == 0 || byte_reader_left(r) < out->name_len) {
+            r->bad = true;
+            out->name_len = 0;
+            return;
+        }
+        memcpy(out->name, r->at, out->name_len);
+        r->at += out->name_len;
+    }
+    if (extra & EXTRA_TRASH) {
+        out->trash_expires = byte_reader_varint(r);
+        r->bad |= out->trash_expires == 0;
+    }
+}
+
+void inode_set_name(struct inode *in, struct bytes name)
+{
+    ASSERT(name.len <= NAME_LEN_MAX);
+    in->name_len = (uint8_t)name.len;
+    memcpy(in->name, name.data, name.len);
 }
 
 uint32_t inode_pack(const struct inode *in, uint8_t out[INODE_ROW_MAX])
@@ -102,7 +154,7 @@ uint32_t inode_pack(const struct inode *in, uint8_t out[INODE_ROW_MAX])
         n += chunk_row_pack(&in->chunk0, out + n);
     }
     if (flags & INODE_EXTRA) {
-        out[n++] = in->replicas;
+        n += put_extra(in, out + n);
     }
     ASSERT(n <= INODE_ROW_MAX);
     return (uint32_t)n;
@@ -136,9 +188,7 @@ int inode_unpack(struct bytes row, uint64_t ino, struct inode *out)
         chunk_row_unpack(&r, &out->chunk0);
     }
     if (flags & INODE_EXTRA) {
-        uint64_t extra = byte_reader_le(&r, 1);
-        out->replicas = extra & EXTRA_REPLICAS;
-        r.bad |= extra == 0 || extra > REPLICAS_MAX;
+        get_extra(&r, out);
     }
     return r.bad || byte_reader_left(&r) != 0 ? ERR_CORRUPT : 0;
 }

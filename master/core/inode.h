@@ -14,10 +14,14 @@
  *   varint  bytes of the names of extended attributes with a NUL each, if there are any
  *   4 varints  rows, rows_inside, unbound, first_unbound: if the file has chunks in TABLE_CHUNK
  *   chunk_row  chunk 0, if it exists
- *   1       bits 0..3 replicas wanted, 4..7 zero: if a number of them was set
+ *   1       bits 0..3 replicas wanted (0 = not set), 0x10 a name follows, 0x20 an expiry follows:
+ *           if any of them is there
+ *   1       length of the name, then the name: of a directory but the root
+ *   varint  expiry: of what is in the trash
  *
- * A small file of the usual kind takes about 30 bytes. There is one encoding of each inode: equal
- * inodes are equal rows.
+ * A directory's name stands here, beside its parent, so that the path of anything is found without
+ * a search, also of what lies in a directory that was removed. A small file of the usual kind takes about
+ * 30 bytes. There is one encoding of each inode: equal inodes are equal rows.
  */
 #ifndef MASTER_CORE_INODE_H
 #define MASTER_CORE_INODE_H
@@ -25,6 +29,7 @@
 #include <sys/stat.h>
 
 #include "master/core/ns.h"
+#include "shared/base/limits.h"
 
 struct inode {
     uint64_t ino;
@@ -47,14 +52,21 @@ struct inode {
     uint64_t first_unbound; /* no unbound one has a lower number; 0 if unbound is 0 */
     bool has_chunk0;
     struct ns_chunk chunk0; /* its ino and number are not used */
+    /* Without a name (nlink 0): seconds since 1970 when it leaves the trash; 0 = it is not there. */
+    uint64_t trash_expires;
+    uint8_t name_len; /* directories; 0 = the root */
+    uint8_t name[NAME_LEN_MAX];
 };
 
-enum { INODE_ROW_MAX = 256 };
+enum { INODE_ROW_MAX = 512 };
 
 /* Writes the row at out; returns its length. */
 uint32_t inode_pack(const struct inode *in, uint8_t out[INODE_ROW_MAX]);
 /* 0 or ERR_CORRUPT. */
 MUST_CHECK int inode_unpack(struct bytes row, uint64_t ino, struct inode *out);
+
+/* A directory gets its name. */
+void inode_set_name(struct inode *in, struct bytes name);
 
 static inline bool inode_is_dir(const struct inode *in)
 {

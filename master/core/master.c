@@ -159,6 +159,7 @@ static void slice_fired(struct env_timer *t)
     bool more = report_slice(m);
     if (m->serving) {
         more |= repair_slice(m);
+        more |= trash_slice(m);
     }
     if (more) {
         master_arm_slice(m);
@@ -182,7 +183,8 @@ static void tick_fired(struct env_timer *t)
         grants_tick(m);
         commit_tick(m);
     }
-    if (m->repair.running || env_mono_ns(m->env) >= m->repair.next_ns) {
+    if (m->repair.running || env_mono_ns(m->env) >= m->repair.next_ns ||
+        (m->serving && trash_due(m))) {
         master_arm_slice(m);
     }
 }
@@ -277,7 +279,8 @@ static int recover(struct master *m, struct why *why)
     if (err != 0) {
         return err;
     }
-    struct ns_decider decider = {master_choose_members, decide_holders, decide_version, m};
+    struct ns_decider decider = {master_choose_members, decide_holders, decide_version, m,
+                                 m->cfg.trash_seconds};
     m->ns = ns_create(m->env, m->store, &m->cfg.geometry, &decider);
     struct store_position at = store_committed(m->store);
     m->commit.applied = at.index;

@@ -16,7 +16,9 @@ struct master_config {
     char listen[256];    /* HOST:PORT */
     char advertise[256]; /* what others dial; empty = listen */
     struct geometry geometry;
-    bool force;             /* start although the log is damaged */
+    uint32_t
+        trash_seconds; /* what loses its last name stays so long in the trash; 0 = not at all */
+    bool force;        /* start although the log is damaged */
     char boot_override[64]; /* tests: stands for the kernel's boot id; empty = use env's */
 };
 

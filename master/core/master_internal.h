@@ -14,6 +14,7 @@
 #include "master/core/servers.h"
 #include "master/core/sessions.h"
 #include "master/core/store.h"
+#include "master/core/trash.h"
 
 enum {
     PEERS_MAX = 4096,
@@ -64,6 +65,7 @@ struct master {
     struct grants grants;
     struct repair repair;
     struct garbage garbage;
+    struct trash trash;
     struct list peers;
     uint32_t peer_count;
     struct rpc nowhere; /* never open: calls to servers that are away fail through it */

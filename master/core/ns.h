@@ -11,7 +11,7 @@
  *
  * Invariants (ns_audit): every dirent's inode exists; nlink of a file = its dirents, of a directory
  * = 2 + its subdirectories; a directory's size = its entries; an inode with nlink 0 has an orphan
- * row; chunk rows belong to regular files, and none that a size commit bound begins at or beyond
+ * row, stands in the trash, or waits for its chunks to be removed; chunk rows belong to regular files, and none that a size commit bound begins at or beyond
  * the size; counters match.
  *
  * An empty store has no root: the first epoch_start record makes it.
@@ -34,6 +34,9 @@ struct ns_decider {
     /* Next chunk version: above `old` and of the current epoch: max(old + 1, epoch << 32 | 1). */
     uint64_t (*next_version)(void *owner, uint64_t old);
     void *owner;
+    uint32_t
+        trash_s; /* what loses its last name stays so long in the trash, unless its session says
+                         otherwise; seconds, 0 = not at all */
 };
 
 struct ns;
@@ -49,9 +52,9 @@ void ns_destroy(struct ns *ns);
 MUST_CHECK int ns_query(struct ns *ns, enum op_code op, const union op_any *req,
                         struct writer *scratch, union op_any *rep, uint64_t *out_depends);
 
-/* Decides: 0 and *rec, or the status to answer. *out_depends as above, also on failure (a refusal
+/* Decides: 0 and *rec, or the status to answer. `session`: who asks, 0 = nobody. *out_depends as above, also on failure (a refusal
  * may depend on an uncommitted record). Views in *rec point into *req or scratch. */
-MUST_CHECK int ns_prepare(struct ns *ns, enum op_code op, const union op_any *req,
+MUST_CHECK int ns_prepare(struct ns *ns, enum op_code op, uint64_t session, const union op_any *req,
                           struct writer *scratch, union op_any *rec, uint64_t *out_depends);
 
 /* Applies a record (its body already decoded into *rec) and makes the answer. For a MUTATION with
@@ -94,6 +97,38 @@ MUST_CHECK int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struc
 /* First garbage replica at or after (handle, server): 0 or -ENOENT. */
 MUST_CHECK int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server,
                                uint64_t *out_handle, uint32_t *out_server);
+/* The replica is to be kept aside for a while by its server. */
+bool ns_garbage_aside(struct ns *ns, uint64_t handle, uint32_t server);
+
+/* Something in the trash, or (expires 0) a removed file whose chunks are still to be removed. */
+struct ns_trash {
+    uint64_t expires; /* seconds since 1970 */
+    uint64_t ino;
+    int64_t deleted; /* seconds since 1970 */
+    uint64_t parent;
+    uint64_t bytes;  /* of its chunks, one replica counted, when it was deleted */
+    uint64_t chunks; /* of its inode, now */
+    uint64_t size;
+    uint32_t mode;
+    struct bytes name; /* a view: valid until the next change */
+};
+/* First row at or after (expires, ino): 0 or -ENOENT. */
+MUST_CHECK int ns_trash_next(struct ns *ns, uint64_t expires, uint64_t ino, struct ns_trash *out);
+/* The row of an inode: 0, or -ENOENT if it is not in the trash. */
+MUST_CHECK int ns_trash_get(struct ns *ns, uint64_t ino, struct ns_trash *out);
+/* The next record that brings the inode back to (parent, name), or with parent 0 to where it was:
+ * first its directories, if they are in the trash, then itself; *out_last says that this one is it.
+ * Views in *rec are in `scratch`. -ENOENT; -EEXIST; -ESTALE: its directory is gone; -ENOTDIR;
+ * -ENAMETOOLONG: too deep. */
+MUST_CHECK int ns_trash_return(struct ns *ns, uint64_t ino, uint64_t parent, struct bytes name,
+                               struct writer *scratch, union op_any *rec, bool *out_last);
+
+/* Appends "/a/b/name" to w; directories that are gone stand as "(gone)". */
+void ns_path(struct ns *ns, uint64_t parent, struct bytes name, struct writer *w);
+/* The inode at a path from the root; with out_name only its directory, and its last name is left:
+ * 0, -ENOENT, -ENOTDIR, -EINVAL (no name is left), -ENAMETOOLONG. */
+MUST_CHECK int ns_path_find(struct ns *ns, struct bytes path, uint64_t *out_ino,
+                            struct bytes *out_name);
 /* First orphan hold at or after (ino, session). */
 MUST_CHECK int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uint64_t *out_ino,
                               uint64_t *out_session);
@@ -108,11 +143,15 @@ uint32_t ns_next_server_id(const struct ns *ns);
 
 struct ns_counts {
     uint64_t inodes, chunks, sessions, garbage;
+    uint64_t trash, trash_bytes; /* inodes in the trash, those being removed included */
     uint64_t next_ino, next_handle;
 };
 struct ns_counts ns_counts(const struct ns *ns);
 /* Handle a new chunk gets; a chunk_new record made with it takes it. */
 uint64_t ns_next_handle(const struct ns *ns);
+
+/* Below this much room growth is refused. */
+uint64_t ns_reserve_bytes(void);
 
 /* Writes the counters into TABLE_META; call before every store_commit. */
 void ns_before_commit(struct ns *ns);

@@ -21,6 +21,8 @@ struct audit_inode {
     uint64_t xattr_names;
     bool has_target;
     bool held;
+    bool trashed; /* its row in the trash, or of its removal, was met */
+    bool named;   /* its entry has the name the inode has */
     bool reaches_root;
 };
 
@@ -36,6 +38,7 @@ struct audit {
     struct hmap inodes;
     struct hmap handles;
     uint64_t chunks;
+    uint64_t trash_bytes;
 };
 
 typedef unsigned long long ull;
@@ -155,6 +158,7 @@ static bool audit_dirent_row(void *owner, struct bytes key, struct bytes value)
     target->names++;
     if (d.type == S_IFDIR) {
         dir->subdirs++;
+        target->named = bytes_equal(d.name, bytes_of(target->in.name, target->in.name_len));
         if (target->in.parent != d.parent) {
             return FINDING(a, "directory %llu is in %llu but says it is in %llu", (ull)d.ino,
                            (ull)d.parent, (ull)target->in.parent);
@@ -255,11 +259,32 @@ static bool audit_garbage_row(void *owner, struct bytes key, struct bytes value)
 {
     struct audit *a = owner;
     uint64_t handle = 0, server = 0;
-    if (!row_key_get_pair(key, &handle, &server) || value.len != 0 || handle_known(a, handle) ||
+    if (!row_key_get_pair(key, &handle, &server) || value.len > 1 || handle_known(a, handle) ||
         handle >= a->ns->next_handle) {
         return FINDING(a, "a replica of chunk %llu on server %llu waits for removal, wrongly",
                        (ull)handle, (ull)server);
     }
+    return true;
+}
+
+static bool audit_trash_row(void *owner, struct bytes key, struct bytes value)
+{
+    struct audit *a = owner;
+    struct ns_trash t;
+    if (trash_unpack(key, value, &t) != 0) {
+        return FINDING(a, "a row of the trash cannot be decoded");
+    }
+    struct audit_inode *ai = find_inode(a, t.ino);
+    bool kind = ai != NULL && (inode_is_file(&ai->in) || (inode_is_dir(&ai->in) && t.expires != 0));
+    if (!kind || ai->in.nlink != 0 || ai->in.trash_expires != t.expires || ai->trashed) {
+        return FINDING(a, "inode %llu is in the trash until %llu, wrongly", (ull)t.ino,
+                       (ull)t.expires);
+    }
+    if (t.expires == 0 && (ai->held || chunks_of(&ai->in) == 0)) {
+        return FINDING(a, "inode %llu is being removed, wrongly", (ull)t.ino);
+    }
+    ai->trashed = true;
+    a->trash_bytes += t.bytes;
     return true;
 }
 
@@ -282,17 +307,25 @@ static bool check_counts(struct audit *a, const struct audit_inode *ai)
     const struct inode *in = &ai->in;
     ull ino = in->ino;
     bool dir = inode_is_dir(in);
-    uint64_t nlink = dir ? 2 + ai->subdirs : ai->names;
+    bool gone = dir && ai->trashed;
+    uint64_t nlink = gone ? 0 : dir ? 2 + ai->subdirs : ai->names;
     if (in->nlink != nlink) {
         return FINDING(a, "inode %llu has nlink %u, but should have %llu", ino, in->nlink,
                        (ull)nlink);
     }
-    if (dir && (in->size != ai->entries || ai->names != (ino == ROOT_INO ? 0 : 1))) {
+    if (dir && (in->size != ai->entries || ai->names != (ino == ROOT_INO || gone ? 0 : 1))) {
         return FINDING(a, "directory %llu has %llu entries, says %llu, and %llu names", ino,
                        (ull)ai->entries, (ull)in->size, (ull)ai->names);
     }
-    if (in->nlink == 0 && !ai->held) {
-        return FINDING(a, "inode %llu has no name and no session holds it", ino);
+    if (in->nlink == 0 && !ai->held && !ai->trashed) {
+        return FINDING(a, "inode %llu has no name, no session holds it, and it is not in the trash",
+                       ino);
+    }
+    if (in->trash_expires != 0 && !ai->trashed) {
+        return FINDING(a, "inode %llu says it is in the trash, but has no row there", ino);
+    }
+    if (dir && !gone && ino != ROOT_INO && !ai->named) {
+        return FINDING(a, "directory %llu has another name than its entry", ino);
     }
     if (S_ISLNK(in->mode) != ai->has_target) {
         return FINDING(a, "symlink %llu has no target", ino);
@@ -350,13 +383,19 @@ static void check_inodes(struct audit *a)
 {
     hmap_for_each (n, &a->inodes) {
         struct audit_inode *ai = container_of(n, struct audit_inode, node);
-        if (!check_counts(a, ai) || (inode_is_dir(&ai->in) && !check_reaches_root(a, ai))) {
+        if (!check_counts(a, ai) ||
+            (inode_is_dir(&ai->in) && ai->in.nlink != 0 && !check_reaches_root(a, ai))) {
             return;
         }
     }
     if (check_root(a) && a->chunks != a->ns->chunks) {
         a->err = why_set(a->why, ERR_CORRUPT, "there are %llu chunks, %llu were counted",
                          (ull)a->chunks, (ull)a->ns->chunks);
+    }
+    if (a->err == 0 && a->trash_bytes != a->ns->trash_bytes) {
+        a->err =
+            why_set(a->why, ERR_CORRUPT, "there are %llu bytes in the trash, %llu were counted",
+                    (ull)a->trash_bytes, (ull)a->ns->trash_bytes);
     }
 }
 
@@ -370,6 +409,7 @@ static const struct {
     {TABLE_SYMLINK, audit_symlink_row}, {TABLE_SESSION, audit_session_row},
     {TABLE_REPLY, audit_reply_row},     {TABLE_ORPHAN, audit_orphan_row},
     {TABLE_GARBAGE, audit_garbage_row}, {TABLE_SERVER, audit_server_row},
+    {TABLE_TRASH, audit_trash_row},
 };
 
 int ns_audit(struct ns *ns, struct why *why)

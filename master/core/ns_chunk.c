@@ -1,6 +1,6 @@
 /* ns_chunk.c - chunks of files: chunk 0 in the inode row, the others in TABLE_CHUNK (chunk_row.h);
- * and garbage, the replicas of removed chunks: TABLE_GARBAGE, key handle, server (row_key.h), empty
- * value.
+ * and garbage, the replicas of removed chunks: TABLE_GARBAGE, key handle, server (row_key.h), value
+ * empty, or a byte 1 if the server is to keep the replica aside for a while.
  *
  * The inode row counts the chunks of TABLE_CHUNK, so that neither stat nor a size commit walks
  * them: a commit looks only at chunks from the first that is not bound.
@@ -143,7 +143,8 @@ static void make_garbage(struct change *c, const struct ns_chunk *k)
 {
     for (uint32_t i = 0; i < k->member_count; i++) {
         struct row_key key = row_key_pair(k->handle, k->members[i]);
-        store_put(c->ns->store, TABLE_GARBAGE, row_key_bytes(&key), bytes_of("", 0));
+        store_put(c->ns->store, TABLE_GARBAGE, row_key_bytes(&key),
+                  bytes_of("\1", c->aside ? 1 : 0));
     }
 }
 
@@ -161,6 +162,19 @@ static void chunk_remove(struct change *c, struct inode *in, const struct ns_chu
     in->rows_inside -= k->number < chunks_below(c->ns, in->size);
     if (!k->bound) {
         note_bound(in);
+    }
+}
+
+uint64_t chunks_of(const struct inode *in)
+{
+    return in->rows + in->has_chunk0;
+}
+
+void chunks_remove_some(struct change *c, struct inode *in, uint32_t count)
+{
+    struct ns_chunk k;
+    for (uint32_t n = 0; n < count && chunk_seek(c->ns, in, 0, &k) == 0; n++) {
+        chunk_remove(c, in, &k);
     }
 }
 
@@ -384,6 +398,13 @@ int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *o
     }
     *out_server = (uint32_t)id;
     return 0;
+}
+
+bool ns_garbage_aside(struct ns *ns, uint64_t handle, uint32_t server)
+{
+    struct row_key key = row_key_pair(handle, server);
+    struct bytes value;
+    return store_get(ns->store, TABLE_GARBAGE, row_key_bytes(&key), &value) == 0 && value.len == 1;
 }
 
 uint64_t ns_next_handle(const struct ns *ns)

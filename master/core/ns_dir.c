@@ -35,6 +35,7 @@ void apply_mkdir(struct change *c, const struct mkdir_rec *rec, struct mkdir_rep
     if (!entry_add(c, &parent, rec->name, &dir)) {
         return;
     }
+    inode_set_name(&dir, rec->name);
     inode_save(c, &parent);
     inode_save(c, &dir);
     rep->attr = attr_of(c->ns, &dir);
@@ -54,6 +55,9 @@ int prepare_rmdir(struct look *l, struct rmdir_rec *rec)
     if (err == 0 && dir.size > 0) {
         err = -ENOTEMPTY;
     }
+    if (err == 0) {
+        rec->trash = look_trash(l, &dir);
+    }
     return err;
 }
 
@@ -68,7 +72,7 @@ void apply_rmdir(struct change *c, const struct rmdir_rec *rec, struct rmdir_rep
     }
     entry_remove(c, &parent, &d);
     inode_save(c, &parent);
-    inode_remove(c, &dir);
+    dir_unlink(c, &dir, &(struct lost_name){rec->parent, rec->name, rec->trash});
     rep->ino = dir.ino;
 }
 

@@ -1,14 +1,14 @@
 /* ns_dispatch.c - the namespace as others see it: creation, counters, and the way of an operation
  * to its functions.
  *
- * TABLE_META key "ns.counters": next_ino, next_handle, next_session, next_server, chunks, 8 bytes
- * little endian each.
+ * TABLE_META key "ns.counters": next_ino, next_handle, next_session, next_server, chunks,
+ * trash_bytes, 8 bytes little endian each.
  */
 #include "master/core/ns_internal.h"
 #include "shared/base/mem.h"
 
 #define COUNTERS_KEY "ns.counters"
-enum { COUNTERS_BYTES = 40 };
+enum { COUNTERS_BYTES = 48, COUNTERS_WITHOUT_TRASH = 40 };
 
 static void read_counters(struct ns *ns)
 {
@@ -20,7 +20,7 @@ static void read_counters(struct ns *ns)
     if (store_get(ns->store, TABLE_META, bytes_str(COUNTERS_KEY), &row) != 0) {
         return; /* a new environment */
     }
-    if (row.len != COUNTERS_BYTES) {
+    if (row.len != COUNTERS_BYTES && row.len != COUNTERS_WITHOUT_TRASH) {
         ns_damaged(ns, "meta");
     }
     ns->next_ino = get_le(row.data, 8);
@@ -28,6 +28,7 @@ static void read_counters(struct ns *ns)
     ns->next_session = get_le(row.data + 16, 8);
     ns->next_server = (uint32_t)get_le(row.data + 24, 8);
     ns->chunks = get_le(row.data + 32, 8);
+    ns->trash_bytes = row.len == COUNTERS_BYTES ? get_le(row.data + 40, 8) : 0;
 }
 
 void ns_before_commit(struct ns *ns)
@@ -38,6 +39,7 @@ void ns_before_commit(struct ns *ns)
     put_le(row + 16, ns->next_session, 8);
     put_le(row + 24, ns->next_server, 8);
     put_le(row + 32, ns->chunks, 8);
+    put_le(row + 40, ns->trash_bytes, 8);
     store_put(ns->store, TABLE_META, bytes_str(COUNTERS_KEY), bytes_of(row, sizeof(row)));
 }
 
@@ -65,6 +67,8 @@ struct ns_counts ns_counts(const struct ns *ns)
         .chunks = ns->chunks,
         .sessions = store_rows(ns->store, TABLE_SESSION),
         .garbage = store_rows(ns->store, TABLE_GARBAGE),
+        .trash = store_rows(ns->store, TABLE_TRASH),
+        .trash_bytes = ns->trash_bytes,
         .next_ino = ns->next_ino,
         .next_handle = ns->next_handle,
     };
@@ -77,7 +81,7 @@ struct ns_counts ns_counts(const struct ns *ns)
 int ns_query(struct ns *ns, enum op_code op, const union op_any *req, struct writer *scratch,
              union op_any *rep, uint64_t *out_depends)
 {
-    struct look l = {ns, scratch, 0};
+    struct look l = {.ns = ns, .scratch = scratch};
     int err = ERR_UNKNOWN_OP;
     memset(rep, 0, sizeof(*rep));
 #define CASE_QUERY(name)                                                                           \
@@ -94,10 +98,10 @@ int ns_query(struct ns *ns, enum op_code op, const union op_any *req, struct wri
     return err;
 }
 
-int ns_prepare(struct ns *ns, enum op_code op, const union op_any *req, struct writer *scratch,
-               union op_any *rec, uint64_t *out_depends)
+int ns_prepare(struct ns *ns, enum op_code op, uint64_t session, const union op_any *req,
+               struct writer *scratch, union op_any *rec, uint64_t *out_depends)
 {
-    struct look l = {ns, scratch, 0};
+    struct look l = {.ns = ns, .scratch = scratch, .session = session};
     int err = ERR_UNKNOWN_OP;
 #define CASE_QUERY   CASE_NONE
 #define CASE_CONTROL CASE_NONE
@@ -151,7 +155,7 @@ static void apply_op(struct change *c, const union op_any *rec, union op_any *re
 void ns_apply(struct ns *ns, const struct record *r, const union op_any *rec,
               struct writer *scratch, union op_any *rep)
 {
-    struct change c = {ns, r, stamp_of(r->time_ns), scratch};
+    struct change c = {.ns = ns, .record = r, .now = stamp_of(r->time_ns), .scratch = scratch};
     const struct op_info *info = op_info_of(r->type);
     memset(rep, 0, sizeof(*rep));
     apply_op(&c, rec, rep);

@@ -206,6 +206,7 @@ int prepare_unlink(struct look *l, struct unlink_rec *rec)
         return -EISDIR;
     }
     rec->holders = look_holders(l, &in);
+    rec->trash = look_trash(l, &in);
     return 0;
 }
 
@@ -220,7 +221,7 @@ void apply_unlink(struct change *c, const struct unlink_rec *rec, struct unlink_
     }
     entry_remove(c, &parent, &d);
     inode_save(c, &parent);
-    inode_unlink(c, &in, rec->holders);
+    inode_unlink(c, &in, rec->holders, &(struct lost_name){rec->parent, rec->name, rec->trash});
     rep->ino = in.ino;
     rep->nlink = in.nlink;
 }

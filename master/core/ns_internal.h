@@ -18,6 +18,8 @@ enum {
     NS_CHANGED_SLOTS = 4096,
     /* Growth is refused below this much room; what frees space may use it. */
     NS_RESERVE_BYTES = 16 << 20,
+    SLICE_CHUNKS = 1024, /* most chunks of a file that one record removes with it */
+    PATH_DEPTH_MAX = 1024,
 };
 #define NS_LINK_MAX ((uint32_t)INT32_MAX) /* names of a file; 2 + subdirectories of a directory */
 #define NS_SIZE_MAX ((uint64_t)INT64_MAX)
@@ -34,6 +36,7 @@ struct ns {
     uint64_t next_session;
     uint32_t next_server;
     uint64_t chunks;
+    uint64_t trash_bytes; /* of all rows of TABLE_TRASH */
     /* Index of the newest record that changed an inode, by hash of its number. */
     uint64_t changed[NS_CHANGED_SLOTS];
 };
@@ -43,6 +46,7 @@ struct ns {
 struct look {
     struct ns *ns;
     struct writer *scratch;
+    uint64_t session; /* who asks */
     uint64_t depends; /* newest change of anything looked at */
 };
 
@@ -64,6 +68,10 @@ MUST_CHECK int look_room(struct look *l);
 /* Sessions that hold `in` open, if it is about to lose its last name; else an empty list. */
 struct bytes look_holders(struct look *l, const struct inode *in);
 
+/* Seconds in the trash for what the asking session removes, if `in` is about to lose its last name
+ * and is of a kind that goes there: regular files and directories. */
+uint32_t look_trash(struct look *l, const struct inode *in);
+
 /* The same without a look: 0 or -ENOENT. */
 MUST_CHECK int inode_load(struct ns *ns, uint64_t ino, struct inode *out);
 MUST_CHECK int entry_load(struct ns *ns, uint64_t parent, struct bytes name, struct dirent_row *out,
@@ -77,19 +85,44 @@ struct change {
     const struct record *record;
     struct stamp now; /* the record's time */
     struct writer *scratch;
+    bool aside; /* replicas of chunks that this record removes are kept aside for a while */
 };
 
 void inode_save(struct change *c, const struct inode *in);
 /* The inode's row, chunks (to garbage), extended attributes and target go. */
 void inode_remove(struct change *c, struct inode *in);
-/* One name less, at this time. The inode is saved; with no name left it stays only while a session
- * of `holders` (u64 list) holds it. */
-void inode_unlink(struct change *c, struct inode *in, struct bytes holders);
+/* inode_remove, or, if its chunks are too many for one record, a row that has them removed by and
+ * by. Nothing holds it. */
+void inode_drop(struct change *c, struct inode *in);
+/* What a name was. */
+struct lost_name {
+    uint64_t parent;
+    struct bytes name;
+    uint32_t trash; /* seconds to stay in the trash; 0 = none */
+};
+/* One name less, at this time. The inode is saved; with no name left it stays only in the trash, or
+ * while a session of `holders` (u64 list) holds it. */
+void inode_unlink(struct change *c, struct inode *in, struct bytes holders,
+                  const struct lost_name *was);
+/* An empty directory lost its entry: to the trash, or away. */
+void dir_unlink(struct change *c, struct inode *dir, const struct lost_name *was);
 /* Notes the sessions of the list (u64) that exist as holders of the inode; false if there is none.
  */
 bool orphan_keep(struct change *c, uint64_t ino, struct bytes holders);
 /* The session holds the inode no longer; with its last holder an inode without a name goes. */
 void orphan_release(struct change *c, uint64_t ino, uint64_t session);
+bool orphan_held(struct ns *ns, uint64_t ino);
+/* It has a name again: nobody holds it as an orphan. */
+void orphan_forget(struct change *c, uint64_t ino);
+
+/* The inode, about to be saved without a name, gets a row in the trash. */
+void trash_put(struct change *c, struct inode *in, const struct lost_name *was);
+/* The removed file's chunks go by and by. */
+void trash_doom(struct change *c, struct inode *in);
+/* A row of TABLE_TRASH, without what the inode says: 0 or ERR_CORRUPT. */
+MUST_CHECK int trash_unpack(struct bytes key, struct bytes value, struct ns_trash *out);
+/* Takes the row of the inode, or its doom, away. */
+void trash_take(struct change *c, struct inode *in);
 /* Removes the set-user-ID bit, and the set-group-ID bit of what its group may execute; not of a
  * directory. */
 void inode_clear_suid(struct inode *in);
@@ -126,6 +159,10 @@ void chunks_bind(struct change *c, struct inode *in, uint64_t end);
 /* Sets in->size to a larger one. */
 void chunks_grow(struct change *c, struct inode *in, uint64_t size);
 void chunks_remove_all(struct change *c, struct inode *in);
+/* At most `count` of them. */
+void chunks_remove_some(struct change *c, struct inode *in, uint32_t count);
+/* Its chunks. */
+uint64_t chunks_of(const struct inode *in);
 /* Server ids of a list: their number, at most REPLICAS_MAX. */
 uint32_t member_ids(struct bytes list, uint32_t out[REPLICAS_MAX]);
 /* A chunk for an answer, without a primary. Its members are appended to `w`, and must not be
@@ -143,7 +180,10 @@ struct session_row {
     uint64_t nonce;
     uint64_t acked; /* answers of lower or equal sequences were dropped */
     struct bytes host;
+    uint32_t trash; /* seconds + 1; 0 = the cluster's */
 };
+/* The session's row: 0 or -ENOENT. */
+MUST_CHECK int session_load(struct ns *ns, uint64_t session, struct session_row *out);
 MUST_CHECK int session_unpack(struct bytes key, struct bytes value, struct session_row *out);
 
 /* A row of TABLE_SERVER: 0 or ERR_CORRUPT. */
@@ -157,8 +197,8 @@ _Noreturn void ns_damaged(struct ns *ns, const char *table);
 /* Queries the namespace answers; the others are the service's. */
 #define NS_QUERIES(X)                                                                              \
     X(lookup)                                                                                      \
-    X(getattr) X(readlink) X(readdir) X(getxattr) X(listxattr) X(locate) X(next_chunk)             \
-        X(path_resolve)
+    X(getattr)                                                                                     \
+    X(readlink) X(readdir) X(getxattr) X(listxattr) X(locate) X(next_chunk) X(path_resolve)
 
 #define DECLARE_QUERY(name)                                                                        \
     int query_##name(struct look *l, const struct name##_req *req, struct name##_rep *rep);

@@ -1,12 +1,6 @@
 /* ns_path.c - paths from the root, for operators: mounts look up name by name. */
 #include "master/core/ns_internal.h"
 
-enum {
-    DEPTH_MAX = 4096,      /* directories above one */
-    SIBLINGS_MAX = 100000, /* entries looked through for a directory's name */
-    PATH_BYTES_MAX = 64 * 1024,
-};
-
 /* Cuts the first name off *rest; empty at the end. */
 static struct bytes next_name(struct bytes *rest)
 {
@@ -50,64 +44,65 @@ static int resolve(struct look *l, struct bytes path, struct inode *in)
     return err;
 }
 
-struct name_search {
-    struct ns *ns;
-    uint64_t parent, ino;
-    uint32_t seen;
-    struct bytes name; /* view of the store; empty = not found */
-};
-
-static bool look_for_name(void *owner, struct bytes key, struct bytes value)
+/* Puts the last name of the path into *out and cuts it off, with the slashes around it. */
+static void cut_last(struct bytes *path, struct bytes *out)
 {
-    struct name_search *s = owner;
-    struct dirent_row d;
-    if (dirent_unpack(key, value, &d) != 0) {
-        ns_damaged(s->ns, "directory entry");
+    while (path->len > 0 && path->data[path->len - 1] == '/') {
+        path->len--;
     }
-    if (d.parent != s->parent || ++s->seen > SIBLINGS_MAX) {
-        return false;
+    uint32_t from = path->len;
+    while (from > 0 && path->data[from - 1] != '/') {
+        from--;
     }
-    if (d.ino == s->ino) {
-        s->name = d.name;
-        return false;
-    }
-    return true;
+    *out = bytes_of(path->data + from, path->len - from);
+    path->len = from;
 }
 
-/* Puts "/name" before what is there already: the path grows from its end. */
-static void prepend(uint8_t *path, uint32_t *at, struct bytes name)
+int ns_path_find(struct ns *ns, struct bytes path, uint64_t *out_ino, struct bytes *out_name)
 {
-    *at -= name.len + 1;
-    path[*at] = '/';
-    memcpy(path + *at + 1, name.data, name.len);
+    struct look l = {.ns = ns};
+    struct inode in;
+    if (out_name != NULL) {
+        cut_last(&path, out_name);
+        if (out_name->len == 0 || bytes_equal(*out_name, bytes_str(".")) ||
+            bytes_equal(*out_name, bytes_str(".."))) {
+            return -EINVAL;
+        }
+        if (out_name->len > NAME_LEN_MAX) {
+            return -ENAMETOOLONG;
+        }
+    }
+    int err = resolve(&l, path, &in);
+    if (err == 0 && out_name != NULL && !inode_is_dir(&in)) {
+        err = -ENOTDIR;
+    }
+    *out_ino = in.ino;
+    return err;
 }
 
-/* The path of a directory; empty if it cannot be told at a bounded price. */
-static struct bytes path_of(struct look *l, const struct inode *dir)
+void ns_path(struct ns *ns, uint64_t parent, struct bytes name, struct writer *w)
 {
-    uint32_t start = l->scratch->len;
-    static const uint8_t zeros[PATH_BYTES_MAX];
-    writer_raw(l->scratch, zeros, PATH_BYTES_MAX);
-    uint8_t *path = l->scratch->buf->data + start;
-    uint32_t at = PATH_BYTES_MAX;
-    struct inode in = *dir;
-    for (uint32_t depth = 0; in.ino != ROOT_INO; depth++) {
-        struct name_search s = {.ns = l->ns, .parent = in.parent, .ino = in.ino};
-        uint8_t key[DIRENT_KEY_MAX];
-        store_walk(l->ns->store, TABLE_DENTRY, bytes_of(key, dirent_key(key, in.parent, 0)),
-                   look_for_name, &s);
-        if (s.name.len == 0 || s.name.len + 1 > at || depth >= DEPTH_MAX) {
-            return bytes_of(NULL, 0);
-        }
-        prepend(path, &at, s.name);
-        if (look_inode(l, in.parent, &in) != 0) {
-            return bytes_of(NULL, 0);
+    uint64_t chain[PATH_DEPTH_MAX];
+    uint32_t count = 0;
+    struct inode dir;
+    bool whole = true;
+    while (parent != ROOT_INO && whole) {
+        whole = count < PATH_DEPTH_MAX && inode_load(ns, parent, &dir) == 0 && inode_is_dir(&dir) &&
+                dir.name_len > 0;
+        if (whole) {
+            chain[count++] = parent;
+            parent = dir.parent;
         }
     }
-    if (at == PATH_BYTES_MAX) {
-        path[--at] = '/';
+    if (!whole) {
+        writer_raw(w, "/(gone)", 7);
     }
-    return bytes_of(path + at, PATH_BYTES_MAX - at);
+    while (count > 0 && inode_load(ns, chain[--count], &dir) == 0) {
+        writer_raw(w, "/", 1);
+        writer_raw(w, dir.name, dir.name_len);
+    }
+    writer_raw(w, "/", 1);
+    writer_raw(w, name.data, name.len);
 }
 
 int query_path_resolve(struct look *l, const struct path_resolve_req *req,
@@ -120,7 +115,10 @@ int query_path_resolve(struct look *l, const struct path_resolve_req *req,
     }
     rep->attr = attr_of(l->ns, &in);
     if (req->ino != 0 && inode_is_dir(&in)) {
-        rep->path = path_of(l, &in);
+        uint32_t start = l->scratch->len;
+        ns_path(l->ns, in.parent, bytes_of(in.name, in.name_len), l->scratch);
+        struct bytes all = writer_bytes(l->scratch);
+        rep->path = bytes_of(all.data + start, all.len - start);
     }
     return 0;
 }

@@ -117,6 +117,7 @@ int prepare_rename(struct look *l, struct rename_rec *rec)
         err = check_replace(&e.moved, &e.replaced);
         if (err == 0) {
             rec->holders = look_holders(l, &e.replaced);
+            rec->trash = look_trash(l, &e.replaced);
         }
     }
     return err;
@@ -134,11 +135,13 @@ static void entry_retarget(struct change *c, struct inode *dir, const struct dir
     inode_touch(c, dir);
 }
 
-static void save_moved(struct change *c, struct inode *in, uint64_t new_parent)
+static void save_moved(struct change *c, struct inode *in, uint64_t new_parent,
+                       struct bytes new_name)
 {
     in->ctime = c->now;
     if (inode_is_dir(in)) {
         in->parent = new_parent;
+        inode_set_name(in, new_name);
     }
     inode_save(c, in);
 }
@@ -177,7 +180,7 @@ void apply_rename(struct change *c, const struct rename_rec *rec, struct rename_
         }
         entry_retarget(c, to_dir, &e.to, rec->new_name, &e.moved);
         entry_retarget(c, from_dir, &e.from, rec->name, &e.replaced);
-        save_moved(c, &e.replaced, rec->parent);
+        save_moved(c, &e.replaced, rec->parent, rec->name);
     } else {
         if (e.has_to) {
             entry_retarget(c, to_dir, &e.to, rec->new_name, &e.moved);
@@ -185,18 +188,18 @@ void apply_rename(struct change *c, const struct rename_rec *rec, struct rename_
             return;
         }
         entry_remove(c, from_dir, &e.from);
+        struct lost_name was = {rec->new_parent, rec->new_name, rec->trash};
         if (e.has_to && inode_is_dir(&e.replaced)) {
-            e.replaced.nlink = 0;
-            inode_remove(c, &e.replaced);
+            dir_unlink(c, &e.replaced, &was);
         } else if (e.has_to) {
-            inode_unlink(c, &e.replaced, rec->holders);
+            inode_unlink(c, &e.replaced, rec->holders, &was);
         }
     }
     inode_save(c, from_dir);
     if (!one_dir) {
         inode_save(c, to_dir);
     }
-    save_moved(c, &e.moved, rec->new_parent);
+    save_moved(c, &e.moved, rec->new_parent, rec->new_name);
     if (e.has_to) {
         rep->replaced = e.replaced.ino;
         rep->replaced_nlink = e.replaced.nlink;

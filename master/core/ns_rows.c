@@ -55,7 +55,11 @@ int entry_load(struct ns *ns, uint64_t parent, struct bytes name, struct dirent_
 int look_inode(struct look *l, uint64_t ino, struct inode *out)
 {
     l->depends = MAX(l->depends, ns_changed_at(l->ns, ino));
-    return inode_load(l->ns, ino, out);
+    int err = inode_load(l->ns, ino, out);
+    if (err == 0 && out->nlink == 0 && (inode_is_dir(out) || !orphan_held(l->ns, ino))) {
+        err = -ENOENT; /* only the trash has it */
+    }
+    return err;
 }
 
 int look_dir(struct look *l, uint64_t ino, struct inode *out)
@@ -82,6 +86,11 @@ int look_entry(struct look *l, uint64_t parent, struct bytes name, struct dirent
         return -ENAMETOOLONG;
     }
     return entry_load(l->ns, parent, name, out, NULL);
+}
+
+uint64_t ns_reserve_bytes(void)
+{
+    return NS_RESERVE_BYTES;
 }
 
 int look_room(struct look *l)
@@ -117,6 +126,18 @@ struct bytes look_holders(struct look *l, const struct inode *in)
     return bytes_of(start == all.len ? NULL : all.data + start, all.len - start);
 }
 
+uint32_t look_trash(struct look *l, const struct inode *in)
+{
+    struct session_row s;
+    if (!inode_is_dir(in) && !(inode_is_file(in) && in->nlink == 1)) {
+        return 0;
+    }
+    if (l->session != 0 && session_load(l->ns, l->session, &s) == 0 && s.trash != 0) {
+        return s.trash - 1;
+    }
+    return l->ns->decider.trash_s;
+}
+
 /* ---------------------------------------------------------------- changing */
 
 void inode_save(struct change *c, const struct inode *in)
@@ -139,17 +160,45 @@ void inode_remove(struct change *c, struct inode *in)
     ns_note_changed(c, in->ino);
 }
 
-void inode_unlink(struct change *c, struct inode *in, struct bytes holders)
+void inode_drop(struct change *c, struct inode *in)
+{
+    if (chunks_of(in) > SLICE_CHUNKS) {
+        trash_doom(c, in);
+        inode_save(c, in);
+    } else {
+        inode_remove(c, in);
+    }
+}
+
+void inode_unlink(struct change *c, struct inode *in, struct bytes holders,
+                  const struct lost_name *was)
 {
     if (in->nlink > 0) {
         in->nlink--;
     }
     in->ctime = c->now;
-    if (in->nlink == 0 && !orphan_keep(c, in->ino, holders)) {
-        inode_remove(c, in);
-        return;
+    if (in->nlink == 0) {
+        bool held = orphan_keep(c, in->ino, holders);
+        if (was->trash != 0 && inode_is_file(in)) {
+            trash_put(c, in, was);
+        } else if (!held) {
+            inode_drop(c, in);
+            return;
+        }
     }
     inode_save(c, in);
+}
+
+void dir_unlink(struct change *c, struct inode *dir, const struct lost_name *was)
+{
+    dir->nlink = 0;
+    dir->ctime = c->now;
+    if (was->trash == 0) {
+        inode_remove(c, dir);
+        return;
+    }
+    trash_put(c, dir, was);
+    inode_save(c, dir);
 }
 
 void inode_touch(struct change *c, struct inode *in)

@@ -1,7 +1,8 @@
 /* ns_session.c - sessions of mounts, the answers kept for their retries, and inodes without a name
  * that sessions hold open.
  *
- *   TABLE_SESSION  key session; value: nonce 8 bytes little endian, varint acked, host label
+ *   TABLE_SESSION  key session; value: nonce 8 bytes little endian, varint acked, varint trash, host
+ *                  label
  *   TABLE_REPLY    key session, sequence; value: the encoded answer
  *   TABLE_ORPHAN   key inode, session; empty value
  *
@@ -11,19 +12,20 @@
 
 /* ---------------------------------------------------------------- sessions */
 
-enum { SESSION_ROW_MAX = 8 + 10 + ADDR_LEN_MAX };
+enum { SESSION_ROW_MAX = 8 + 10 + 5 + ADDR_LEN_MAX };
 
 int session_unpack(struct bytes key, struct bytes value, struct session_row *out)
 {
     struct byte_reader r = byte_reader_of(value);
     out->nonce = byte_reader_le(&r, 8);
     out->acked = byte_reader_varint(&r);
+    out->trash = get_varint32(&r);
     out->host = bytes_of(r.at, byte_reader_left(&r));
     bool bad = !row_key_get_u64(key, &out->session) || r.bad || out->host.len > ADDR_LEN_MAX;
     return bad ? ERR_CORRUPT : 0;
 }
 
-static int session_load(struct ns *ns, uint64_t session, struct session_row *out)
+int session_load(struct ns *ns, uint64_t session, struct session_row *out)
 {
     struct row_key key = row_key_u64(session);
     struct bytes value;
@@ -42,6 +44,7 @@ static void session_save(struct ns *ns, const struct session_row *s)
     struct row_key key = row_key_u64(s->session);
     put_le(row, s->nonce, 8);
     size_t n = 8 + put_varint(row + 8, s->acked);
+    n += put_varint(row + n, s->trash);
     if (s->host.len > 0) {
         memcpy(row + n, s->host.data, s->host.len);
     }
@@ -97,7 +100,7 @@ void apply_session_open(struct change *c, const struct session_open_rec *rec,
     rep->session = rec->session;
     c->ns->next_session = MAX(c->ns->next_session, rec->session + 1);
     if (session_load(c->ns, rec->session, &s) != 0) {
-        s = (struct session_row){rec->session, rec->nonce, 0, rec->host};
+        s = (struct session_row){rec->session, rec->nonce, 0, rec->host, rec->trash};
         session_save(c->ns, &s);
     }
 }
@@ -174,7 +177,7 @@ int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uint64_t *out_
     return 0;
 }
 
-static bool orphan_held(struct ns *ns, uint64_t ino)
+bool orphan_held(struct ns *ns, uint64_t ino)
 {
     uint64_t found, session;
     return ns_orphan_next(ns, ino, 0, &found, &session) == 0 && found == ino;
@@ -202,7 +205,18 @@ void orphan_release(struct change *c, uint64_t ino, uint64_t session)
     struct inode in;
     if (store_del(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key)) == 0 &&
         !orphan_held(c->ns, ino) && inode_load(c->ns, ino, &in) == 0 && in.nlink == 0) {
-        inode_remove(c, &in);
+        if (in.trash_expires == 0) {
+            inode_drop(c, &in);
+        }
+    }
+}
+
+void orphan_forget(struct change *c, uint64_t ino)
+{
+    uint64_t found, session;
+    while (ns_orphan_next(c->ns, ino, 0, &found, &session) == 0 && found == ino) {
+        struct row_key key = row_key_pair(ino, session);
+        store_del(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key));
     }
 }
 

@@ -227,7 +227,11 @@ void service_mutation(struct peer *p, const struct frame_header *head, struct by
     }
     uint64_t depends = 0;
     writer_reset(&m->prep);
-    status = ns_prepare(m->ns, (enum op_code)head->op, &req, &m->prep, &rec, &depends);
+    status =
+        ns_prepare(m->ns, (enum op_code)head->op, head->session, &req, &m->prep, &rec, &depends);
+    if (status == -ENOSPC && store_room(m->store) < ns_reserve_bytes() && trash_give(m, true)) {
+        status = ERR_BUSY; /* asked again soon */
+    }
     if (status != 0) {
         master_answer(p, head, status, depends, (struct slice){0});
         return;
@@ -273,7 +277,8 @@ static void query_statfs(struct master *m, struct statfs_rep *rep)
     }
     uint32_t replicas = servers_wanted(&m->servers, &m->cfg.geometry, 0);
     rep->total /= replicas;
-    rep->avail /= replicas;
+    /* What is in the trash gives way to whatever is written. */
+    rep->avail = MIN(rep->avail / replicas + ns_counts(m->ns).trash_bytes, rep->total);
 }
 
 static int query_locate(struct master *m, const struct locate_req *req, struct locate_rep *rep)

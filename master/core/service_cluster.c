@@ -196,7 +196,9 @@ static void status(struct peer *p, const struct frame_header *head)
                              .lost = m->repair.chunks_lost,
                              .garbage = counts.garbage,
                              .sessions = counts.sessions,
-                             .servers = writer_bytes(&servers)};
+                             .servers = writer_bytes(&servers),
+                             .trash_files = counts.trash,
+                             .trash_bytes = counts.trash_bytes};
     master_answer(p, head, 0, 0, RPC_BODY(status_rep, &rep));
     writer_free(&servers);
 }
@@ -226,6 +228,6 @@ bool service_admin(struct peer *p, struct message *msg)
         inspect_chunk_list(p, msg);
         return true;
     default:
-        return false;
+        return trash_request(p, msg);
     }
 }

@@ -26,7 +26,7 @@ static const char *const table_names[TABLE_COUNT] = {
     [TABLE_DENTRY] = "dentry", [TABLE_INODE] = "inode",     [TABLE_CHUNK] = "chunk",
     [TABLE_XATTR] = "xattr",   [TABLE_SYMLINK] = "symlink", [TABLE_SESSION] = "session",
     [TABLE_REPLY] = "reply",   [TABLE_ORPHAN] = "orphan",   [TABLE_GARBAGE] = "garbage",
-    [TABLE_SERVER] = "server", [TABLE_META] = "meta",
+    [TABLE_SERVER] = "server", [TABLE_TRASH] = "trash",     [TABLE_META] = "meta",
 };
 
 /* One row as contiguous bytes: key length, key, value. */

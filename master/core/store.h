@@ -28,6 +28,7 @@ enum store_table {
     TABLE_ORPHAN,
     TABLE_GARBAGE,
     TABLE_SERVER,
+    TABLE_TRASH,
     TABLE_META, /* counters, applied position; not part of the state hash. Keys "store.*" are the store's */
     TABLE_COUNT
 };

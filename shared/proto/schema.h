@@ -123,6 +123,7 @@ enum {
     SETATTR_CLEAR_SUID =
         256, /* the caller is not privileged: clear set-uid/set-gid on size or owner change */
 };
+enum { TRASH_BATCH_MAX = 128 };
 #define ROOT_INO 1ull
 #define NO_TRIM  UINT32_MAX
 

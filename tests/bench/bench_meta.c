@@ -156,7 +156,7 @@ static void mutate(enum op_code op, const union op_any *req, union op_any *rep)
     union op_any rec;
     uint64_t depends;
     writer_clear(&prepare_writer);
-    int rc = ns_prepare(ns, op, req, &prepare_writer, &rec, &depends);
+    int rc = ns_prepare(ns, op, 0, req, &prepare_writer, &rec, &depends);
     if (rc != 0) {
         why_set(&why, rc, "%s answers %s", op_name((uint16_t)op), err_name(rc));
         fail("change");

@@ -16,8 +16,9 @@ PORT=$((20000 + $(printf %s "$NAME" | cksum | cut -d' ' -f1) % 400 * 20))
 N=${N:-3}
 export GFS_MASTERS=127.0.0.1:$PORT
 
-# Short times, so that a test of a death takes seconds.
-: "${GFS_MASTER_CONF:=heartbeat_ms = 200
+# Short times, so that a test of a death takes seconds; what is deleted is gone.
+: "${GFS_MASTER_CONF:=trash_seconds = 0
+heartbeat_ms = 200
 lease_ms = 1000
 session_ms = 5000
 request_timeout_ms = 1000}"

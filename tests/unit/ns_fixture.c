@@ -125,7 +125,7 @@ int fixture_do(struct fixture *f, enum op_code op, const union op_any *req)
     union op_any rec;
     f->scratch.len = 0;
     uint64_t before = store_hash(f->store);
-    int err = ns_prepare(f->ns, op, req, &f->scratch, &rec, &f->depends);
+    int err = ns_prepare(f->ns, op, f->session, req, &f->scratch, &rec, &f->depends);
     MUST(before == store_hash(f->store));
     MUST(err <= 0);
     if (err == 0) {

@@ -217,9 +217,9 @@ START_TEST(bad_records_are_refused)
     uint64_t depends;
     ck_assert_int_eq(ns_query(f->ns, OP_open, &any, &f->scratch, &out, &depends), ERR_UNKNOWN_OP);
     ck_assert_int_eq(ns_query(f->ns, OP_mkdir, &any, &f->scratch, &out, &depends), ERR_UNKNOWN_OP);
-    ck_assert_int_eq(ns_prepare(f->ns, OP_lookup, &any, &f->scratch, &out, &depends),
+    ck_assert_int_eq(ns_prepare(f->ns, OP_lookup, 0, &any, &f->scratch, &out, &depends),
                      ERR_UNKNOWN_OP);
-    ck_assert_int_eq(ns_prepare(f->ns, OP_chunk_new, &any, &f->scratch, &out, &depends),
+    ck_assert_int_eq(ns_prepare(f->ns, OP_chunk_new, 0, &any, &f->scratch, &out, &depends),
                      ERR_UNKNOWN_OP);
     writer_free(&w);
     fixture_close(f);
