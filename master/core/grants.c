@@ -146,7 +146,7 @@ void grant_end(struct grant *g, int status)
         grant_stop_calls(g);
         grant_fill_done(g);
         g->phase = GRANT_COOL;
-        g->add = g->fill_from = g->complained = 0;
+        g->add = g->fill_from = g->complained = g->remove = 0;
         m->grants.cooling++;
         env_timer_set(m->env, &g->timer, COOL_MS * NS_PER_MS);
         if (g->repair) {
@@ -190,7 +190,7 @@ void grants_close(struct master *m)
     hmap_close(&m->grants.by_handle);
 }
 
-bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, uint32_t source)
+bool grants_repair(struct master *m, const struct ns_chunk *row, const struct repair_action *action)
 {
     if (m->grants.repairs >= REPAIRS_MAX || find(m, row->handle) != NULL) {
         return false;
@@ -201,11 +201,12 @@ bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, u
     }
     g->repair = true;
     m->grants.repairs++;
-    g->add = add;
-    g->fill_from = add != 0 ? source : 0;
+    g->add = action->add;
+    g->remove = action->remove;
+    g->fill_from = action->add != 0 ? action->source : 0;
     if (g->fill_from != 0) {
-        g->counted[0] = source;
-        g->counted[1] = add;
+        g->counted[0] = action->source;
+        g->counted[1] = action->add;
         for (int i = 0; i < 2; i++) {
             servers_get(&m->servers, g->counted[i])->copies++;
         }

@@ -45,9 +45,18 @@ void grants_forget(struct peer *p);
 void grants_tick(struct master *m);
 
 bool grants_running(const struct master *m, uint64_t handle);
-/* Brings the chunk's replicas in order in the background. add: 0, or a server that shall become a
- * member; it is filled first from `source`. False if too many run already. */
-bool grants_repair(struct master *m, const struct ns_chunk *row, uint32_t add, uint32_t source);
+/* What shall change in a chunk's member set; 0 = nothing of the kind. Both at once move a replica. */
+struct repair_action {
+    uint32_t add;    /* server that becomes a member; it is filled first */
+    uint32_t source; /* member it is filled from */
+    /* Member that leaves, if all others hold the new version in good order; else it stays. */
+    uint32_t remove;
+};
+
+/* Brings the chunk's replicas in order in the background. False if too many run already, or one of
+ * this chunk. */
+bool grants_repair(struct master *m, const struct ns_chunk *row,
+                   const struct repair_action *action);
 /* Requests of mounts that wait for the chunk's machine. */
 uint32_t grants_waiting(const struct master *m, uint64_t handle);
 /* None is running or waiting. */

@@ -70,6 +70,7 @@ struct grant {
     bool no_room;        /* a member had no room for what another has more */
     bool rotate;         /* another primary, please */
     uint32_t add;        /* server to become a member, 0 = none */
+    uint32_t remove;     /* member to leave if the others are in good order, 0 = none */
     uint32_t fill_from;  /* source of the filling, 0 = done or not wanted */
     uint32_t counted[2]; /* servers whose `copies` counts the filling */
     bool stopped;        /* replicas were prepared: the old version is not served any more */

@@ -46,7 +46,7 @@ static bool deserves_fence(int status)
 /* Members without which no version is made. */
 static uint32_t needed(const struct grant *g)
 {
-    return MIN(2u, g->row.member_count);
+    return MIN(2u, g->row.member_count - (g->remove != 0));
 }
 
 void grant_stop_calls(struct grant *g)
@@ -140,7 +140,7 @@ static void part_add(struct grant *g, uint32_t server, bool added)
         p->state = added ? PART_OUT : PART_LOST;
         p->status = ERR_DISCONNECTED;
     }
-    p->leave = !added && server == g->complained;
+    p->leave = !added && (server == g->complained || server == g->remove);
 }
 
 /* Parts that may end up as members. */
@@ -152,6 +152,26 @@ static uint32_t possible(const struct grant *g)
         n += !p->leave && (p->state == PART_NONE || p->state == PART_READY);
     }
     return n;
+}
+
+/* A planned removal goes on only while every other part is in good order. If one is not, the member
+ * stays: told to leave or not, its replica is what the row says. True if it was given up now. */
+static bool removal_fails(struct grant *g, enum part_state expected)
+{
+    bool goes_on = g->remove != 0 && g->complained == 0;
+    bool found = false;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        bool kept = p->server != g->remove;
+        found = found || !kept;
+        bool sound = expected == PART_NONE || p->added || p->replica.state == REPLICA_OK;
+        goes_on = goes_on && (!kept || (p->state == expected && sound));
+    }
+    if (g->remove == 0 || (found && goes_on)) {
+        return false;
+    }
+    g->remove = 0;
+    return true;
 }
 
 /* Fills in the parts: 0, -EAGAIN if it must wait for a lease or for members, or -ENOSPC. */
@@ -173,6 +193,9 @@ static int choose_parts(struct grant *g)
     }
     if (possible(g) < needed(g) && g->add == 0 && (g->add = find_addition(g)) != 0) {
         part_add(g, g->add, true);
+    }
+    if (removal_fails(g, PART_NONE)) {
+        return choose_parts(g);
     }
     if (possible(g) < needed(g) && g->complained != 0) {
         const struct chunkserver *full = servers_get(&g->m->servers, g->complained);
@@ -314,6 +337,10 @@ static void log_version(struct grant *g)
     struct master *m = g->m;
     if (ready(g) < needed(g)) { /* some could not copy */
         try_otherwise(g);
+        retry(g);
+        return;
+    }
+    if (removal_fails(g, PART_READY)) {
         retry(g);
         return;
     }
@@ -459,7 +486,7 @@ static void all_prepared(struct grant *g)
         retry(g);
         return;
     }
-    if (grant_better_may_come(g)) {
+    if (removal_fails(g, PART_READY) || grant_better_may_come(g)) {
         retry(g);
         return;
     }

@@ -129,7 +129,7 @@ static void add_member(struct master *m, const struct ns_chunk *row, const struc
     uint32_t target = find_target(m, row, &exists);
     m->repair.acted |= exists;
     if (target != 0 && f->source != 0) {
-        (void)grants_repair(m, row, target, f->source);
+        (void)grants_repair(m, row, &(struct repair_action){.add = target, .source = f->source});
     }
 }
 
@@ -185,7 +185,7 @@ static void look_at_row(struct master *m, const struct ns_chunk *row)
                 (f.away == 0 || f.away_long > 0 || f.good < 2);
     if (heal) {
         m->repair.acted = true;
-        (void)grants_repair(m, row, 0, 0);
+        (void)grants_repair(m, row, &(struct repair_action){0});
     } else if (!empty) {
         add_member(m, row, &f);
     }
