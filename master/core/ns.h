@@ -139,6 +139,8 @@ MUST_CHECK int ns_attr(struct ns *ns, uint64_t ino, struct attr *out);
 
 /* Servers that ever joined. 0 or -ENOENT. Views as store_get. */
 MUST_CHECK int ns_server_next(struct ns *ns, uint32_t id, struct server *out, uint64_t *out_disk);
+/* What was logged about it last; all zero if nothing was. 0 or -ENOENT. */
+MUST_CHECK int ns_server_state(struct ns *ns, uint32_t id, struct server_state_rec *out);
 uint32_t ns_next_server_id(const struct ns *ns);
 
 struct ns_counts {

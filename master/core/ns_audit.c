@@ -292,8 +292,9 @@ static bool audit_server_row(void *owner, struct bytes key, struct bytes value)
 {
     struct audit *a = owner;
     struct server s;
+    struct server_state_rec state;
     uint64_t disk;
-    if (server_unpack(key, value, &s, &disk) != 0 || s.id >= a->ns->next_server) {
+    if (server_unpack(key, value, &s, &disk, &state) != 0 || s.id >= a->ns->next_server) {
         return FINDING(a, "a server row is damaged");
     }
     return true;

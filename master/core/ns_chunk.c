@@ -327,12 +327,6 @@ int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *
     return err == 0 ? chunk_load(ns, &in, number, out) : err;
 }
 
-uint32_t ns_wanted(struct ns *ns, uint64_t ino)
-{
-    struct inode in;
-    return inode_load(ns, ino, &in) == 0 ? in.replicas : 0;
-}
-
 /* First inode at or after `ino`, and not above `last`, that has a chunk 0. */
 static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chunk *out)
 {

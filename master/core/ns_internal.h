@@ -169,6 +169,22 @@ uint32_t member_ids(struct bytes list, uint32_t out[REPLICAS_MAX]);
  * followed by more while the result is used. */
 struct chunk chunk_answer(struct ns *ns, const struct ns_chunk *k, struct writer *w);
 
+/* ---------------------------------------------------------------- replicas of a file */
+
+#define REPLICAS_NAME "user.gfs.replicas"
+static inline bool is_replicas_name(struct bytes name)
+{
+    return bytes_equal(name, bytes_str(REPLICAS_NAME));
+}
+/* A decimal number 0..REPLICAS_MAX; 0 = none of its own. */
+bool replicas_parse(struct bytes value, uint32_t *out);
+/* Its own number as text, written to scratch; -ENODATA if it has none. */
+MUST_CHECK int replicas_value(struct look *l, const struct inode *in, struct bytes *out);
+/* 0, or why the number cannot be set: -EINVAL, -EPERM (no file or directory), -EEXIST, -ENODATA. */
+MUST_CHECK int prepare_replicas(const struct inode *in, const struct setxattr_rec *rec);
+/* Sets it, if the inode is there and may have one. */
+void replicas_change(struct change *c, uint64_t ino, uint32_t replicas);
+
 /* ---------------------------------------------------------------- sessions */
 
 /* Keeps the answer of a mutation for a retry, and drops those the client has. */
@@ -188,7 +204,7 @@ MUST_CHECK int session_unpack(struct bytes key, struct bytes value, struct sessi
 
 /* A row of TABLE_SERVER: 0 or ERR_CORRUPT. */
 MUST_CHECK int server_unpack(struct bytes key, struct bytes value, struct server *out,
-                             uint64_t *out_disk);
+                             uint64_t *out_disk, struct server_state_rec *out_state);
 
 _Noreturn void ns_damaged(struct ns *ns, const char *table);
 

@@ -1,11 +1,12 @@
 /* ns_server.c - chunkservers that ever joined, and members of chunks as answers name them.
  *
  * TABLE_SERVER: key id (row_key.h); value: disk id 8 bytes little endian, then address, host and
- * rack, each a varint length and the bytes.
+ * rack, each a varint length and the bytes; then, unless all of it is zero, varints: 1 if draining,
+ * failing, away_since, maintenance_until (record.def).
  */
 #include "master/core/ns_internal.h"
 
-enum { SERVER_ROW_MAX = 8 + 3 * (5 + ADDR_LEN_MAX) };
+enum { SERVER_ROW_MAX = 8 + 3 * (5 + ADDR_LEN_MAX) + 1 + 5 + 10 + 10 };
 
 static size_t put_text(uint8_t *p, struct bytes text)
 {
@@ -23,7 +24,8 @@ static struct bytes get_text(struct byte_reader *r)
     return byte_reader_bytes(r, len);
 }
 
-int server_unpack(struct bytes key, struct bytes value, struct server *out, uint64_t *out_disk)
+int server_unpack(struct bytes key, struct bytes value, struct server *out, uint64_t *out_disk,
+                  struct server_state_rec *out_state)
 {
     uint64_t id;
     struct byte_reader r = byte_reader_of(value);
@@ -31,23 +33,78 @@ int server_unpack(struct bytes key, struct bytes value, struct server *out, uint
     out->addr = get_text(&r);
     out->host = get_text(&r);
     out->rack = get_text(&r);
+    *out_state = (struct server_state_rec){0};
+    if (byte_reader_left(&r) > 0) {
+        out_state->draining = get_varint32(&r) != 0;
+        out_state->failing = get_varint32(&r);
+        out_state->away_since = byte_reader_varint(&r);
+        out_state->maintenance_until = byte_reader_varint(&r);
+    }
     if (!row_key_get_u64(key, &id) || id > UINT32_MAX || r.bad || byte_reader_left(&r) != 0) {
         return ERR_CORRUPT;
     }
-    out->id = (uint32_t)id;
+    out->id = out_state->id = (uint32_t)id;
     return 0;
+}
+
+static void save_server(struct change *c, uint64_t disk, const struct server *s,
+                        const struct server_state_rec *state)
+{
+    uint8_t row[SERVER_ROW_MAX];
+    struct row_key key = row_key_u64(s->id);
+    put_le(row, disk, 8);
+    size_t n = 8;
+    n += put_text(row + n, s->addr);
+    n += put_text(row + n, s->host);
+    n += put_text(row + n, s->rack);
+    if (state->draining || state->failing != 0 || state->away_since != 0 ||
+        state->maintenance_until != 0) {
+        n += put_varint(row + n, state->draining);
+        n += put_varint(row + n, state->failing);
+        n += put_varint(row + n, state->away_since);
+        n += put_varint(row + n, state->maintenance_until);
+    }
+    store_put(c->ns->store, TABLE_SERVER, row_key_bytes(&key), bytes_of(row, n));
+}
+
+static int load_server(struct ns *ns, uint32_t id, struct server *out, uint64_t *out_disk,
+                       struct server_state_rec *out_state)
+{
+    struct row_key key = row_key_u64(id);
+    struct bytes value;
+    if (store_get(ns->store, TABLE_SERVER, row_key_bytes(&key), &value) != 0) {
+        return -ENOENT;
+    }
+    if (server_unpack(row_key_bytes(&key), value, out, out_disk, out_state) != 0) {
+        ns_damaged(ns, "server");
+    }
+    return 0;
+}
+
+void apply_server_state(struct change *c, const struct server_state_rec *rec)
+{
+    struct server s;
+    uint64_t disk;
+    struct server_state_rec old;
+    if (load_server(c->ns, rec->id, &s, &disk, &old) == 0) {
+        save_server(c, disk, &s, rec);
+    }
+}
+
+int ns_server_state(struct ns *ns, uint32_t id, struct server_state_rec *out)
+{
+    struct server s;
+    uint64_t disk;
+    return load_server(ns, id, &s, &disk, out);
 }
 
 void apply_server_add(struct change *c, const struct server_add_rec *rec)
 {
-    uint8_t row[SERVER_ROW_MAX];
-    struct row_key key = row_key_u64(rec->server.id);
-    put_le(row, rec->disk, 8);
-    size_t n = 8;
-    n += put_text(row + n, rec->server.addr);
-    n += put_text(row + n, rec->server.host);
-    n += put_text(row + n, rec->server.rack);
-    store_put(c->ns->store, TABLE_SERVER, row_key_bytes(&key), bytes_of(row, n));
+    struct server old;
+    uint64_t disk;
+    struct server_state_rec state = {0};
+    (void)load_server(c->ns, rec->server.id, &old, &disk, &state); /* kept, if it is known */
+    save_server(c, rec->disk, &rec->server, &state);
     if (rec->server.id >= c->ns->next_server && rec->server.id < UINT32_MAX) {
         c->ns->next_server = rec->server.id + 1;
     }
@@ -57,10 +114,11 @@ int ns_server_next(struct ns *ns, uint32_t id, struct server *out, uint64_t *out
 {
     struct row_key from = row_key_u64(id);
     struct bytes key, value;
+    struct server_state_rec state;
     if (store_seek(ns->store, TABLE_SERVER, row_key_bytes(&from), false, &key, &value) != 0) {
         return -ENOENT;
     }
-    if (server_unpack(key, value, out, out_disk) != 0) {
+    if (server_unpack(key, value, out, out_disk, &state) != 0) {
         ns_damaged(ns, "server");
     }
     return 0;

@@ -2,14 +2,15 @@
  * given.
  *
  * The inode row keeps the bytes listxattr gives, which bounds them and tells whether there are any.
+ *
+ * The number of replicas of a file, or of what is made in a directory, is the attribute
+ * REPLICAS_NAME; it lives in the inode row (ns_replicas.c) and there is no row for it.
  */
 #include "master/core/ns_internal.h"
 
 enum {
     XATTR_KEY_MAX = ROW_KEY_U64_MAX + XATTR_NAME_MAX,
     XATTR_NAMES_MAX = 64 * 1024, /* what listxattr(2) can give */
-    SET_CREATE = 1,
-    SET_REPLACE = 2,
 };
 
 static struct bytes xattr_key(uint8_t out[XATTR_KEY_MAX], uint64_t ino, struct bytes name)
@@ -41,6 +42,9 @@ int query_getxattr(struct look *l, const struct getxattr_req *req, struct getxat
     if (err == 0) {
         err = look_inode(l, req->ino, &in);
     }
+    if (err == 0 && is_replicas_name(req->name)) {
+        return replicas_value(l, &in, &rep->value);
+    }
     return err == 0 ? xattr_load(l->ns, req->ino, req->name, &rep->value) : err;
 }
 
@@ -66,10 +70,13 @@ int query_listxattr(struct look *l, const struct listxattr_req *req, struct list
 {
     struct inode in;
     int err = look_inode(l, req->ino, &in);
-    if (err != 0 || in.xattr_names == 0) {
+    if (err != 0 || (in.xattr_names == 0 && in.replicas == 0)) {
         return err;
     }
     uint32_t start = l->scratch->len;
+    if (in.replicas != 0) {
+        writer_raw(l->scratch, REPLICAS_NAME, sizeof(REPLICAS_NAME)); /* with its NUL */
+    }
     struct list_names n = {req->ino, l->scratch};
     struct row_key from = row_key_u64(req->ino);
     store_walk(l->ns->store, TABLE_XATTR, row_key_bytes(&from), add_name, &n);
@@ -86,7 +93,7 @@ int prepare_setxattr(struct look *l, struct setxattr_rec *rec)
     if (err == 0 && rec->value.len > XATTR_VALUE_MAX) {
         err = -E2BIG;
     }
-    if (err == 0 && (rec->flags & ~(uint32_t)(SET_CREATE | SET_REPLACE)) != 0) {
+    if (err == 0 && (rec->flags & ~(uint32_t)(XATTR_CREATE_ONLY | XATTR_REPLACE_ONLY)) != 0) {
         err = -EINVAL;
     }
     if (err == 0) {
@@ -95,11 +102,14 @@ int prepare_setxattr(struct look *l, struct setxattr_rec *rec)
     if (err != 0) {
         return err;
     }
+    if (is_replicas_name(rec->name)) {
+        return prepare_replicas(&in, rec);
+    }
     bool exists = xattr_load(l->ns, rec->ino, rec->name, &old) == 0;
-    if (exists && (rec->flags & SET_CREATE)) {
+    if (exists && (rec->flags & XATTR_CREATE_ONLY)) {
         return -EEXIST;
     }
-    if (!exists && (rec->flags & SET_REPLACE)) {
+    if (!exists && (rec->flags & XATTR_REPLACE_ONLY)) {
         return -ENODATA;
     }
     if (!exists && in.xattr_names + rec->name.len + 1 > XATTR_NAMES_MAX) {
@@ -115,6 +125,13 @@ void apply_setxattr(struct change *c, const struct setxattr_rec *rec, struct set
     uint8_t key[XATTR_KEY_MAX];
     (void)rep;
     if (check_name(rec->name) != 0 || inode_load(c->ns, rec->ino, &in) != 0) {
+        return;
+    }
+    if (is_replicas_name(rec->name)) {
+        uint32_t replicas;
+        if (replicas_parse(rec->value, &replicas)) {
+            replicas_change(c, rec->ino, replicas);
+        }
         return;
     }
     if (xattr_load(c->ns, rec->ino, rec->name, &old) != 0) {
@@ -133,6 +150,9 @@ int prepare_removexattr(struct look *l, struct removexattr_rec *rec)
     if (err == 0) {
         err = look_inode(l, rec->ino, &in);
     }
+    if (err == 0 && is_replicas_name(rec->name)) {
+        return in.replicas != 0 ? 0 : -ENODATA;
+    }
     return err == 0 ? xattr_load(l->ns, rec->ino, rec->name, &old) : err;
 }
 
@@ -142,6 +162,10 @@ void apply_removexattr(struct change *c, const struct removexattr_rec *rec,
     struct inode in;
     uint8_t key[XATTR_KEY_MAX];
     (void)rep;
+    if (is_replicas_name(rec->name)) {
+        replicas_change(c, rec->ino, 0);
+        return;
+    }
     if (check_name(rec->name) != 0 || inode_load(c->ns, rec->ino, &in) != 0 ||
         store_del(c->ns->store, TABLE_XATTR, xattr_key(key, rec->ino, rec->name)) != 0) {
         return;

@@ -70,9 +70,10 @@ START_TEST(golden_rows)
                         .ctime = {-1, 999999999},
                         .mtime = {-1, 999999999},
                         .atime = {-1, 999999999},
-                        .xattr_names = 14};
+                        .xattr_names = 14,
+                        .replicas = 2};
     check_hex(bytes_of(row, inode_pack(&in, row)),
-              "1f"   /* attributes, gid, nlink, all times equal */
+              "9f"   /* replicas, attributes, gid, nlink, all times equal */
               "fd45" /* 042775 */
               "07"
               "00"
@@ -81,7 +82,8 @@ START_TEST(golden_rows)
               "01"   /* parent */
               "01"
               "ffc99a3b" /* -1 s, 999999999 ns */
-              "0e");
+              "0e"
+              "02");
     struct ns_chunk k = {.handle = 128, .version = 5, .trim = 4096, .bound = true};
     check_hex(bytes_of(row, chunk_row_pack(&k, row)), "60"
                                                       "8001"
@@ -174,6 +176,7 @@ static struct inode random_inode(struct sim_rand *r)
     in.mtime = sim_chance(r, 1, 2) ? in.ctime : random_stamp(r);
     in.atime = sim_chance(r, 1, 2) ? in.mtime : random_stamp(r);
     in.xattr_names = (uint32_t)sim_below(r, 3);
+    in.replicas = sim_chance(r, 1, 3) ? (uint8_t)(1 + sim_below(r, REPLICAS_MAX)) : 0;
     in.rows = sim_chance(r, 1, 3) ? random_width(r) | 1 : 0;
     in.rows_inside = in.rows ? random_width(r) : 0;
     in.unbound = in.rows ? random_width(r) : 0;
