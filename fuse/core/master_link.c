@@ -182,7 +182,8 @@ static void session_open_done(struct rpc_call *rc)
 static void open_session(struct master_link *l)
 {
     l->state = MASTER_OPENING;
-    struct session_open_req req = {.host = bytes_str(l->client->cfg.host), .nonce = l->nonce};
+    struct session_open_req req = {
+        .host = bytes_str(l->client->cfg.host), .nonce = l->nonce, .trash = l->client->cfg.trash};
     struct frame_header head = head_of(l, OP_session_open);
     l->control.done = session_open_done;
     rpc_call(&l->rpc, &l->control, &head, RPC_BODY(session_open_req, &req), NULL, HANDSHAKE_MS);

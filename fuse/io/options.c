@@ -20,11 +20,14 @@ const char options_usage[] =
     "  -o soft            fail with EIO after 30 s instead of waiting for the cluster\n"
     "  -o bg              mount even if no master answers yet\n"
     "  -o dirty=BYTES     bound of bytes written and not yet on the chunkservers (64M)\n"
+    "  -o trash=SECONDS   what this mount deletes can be restored for so long, 0 = not at all\n"
+    "                     (as the cluster has it)\n"
     "  -o attr_timeout=S, entry_timeout=S   seconds the kernel may trust attributes and names (1)\n"
     "  -o ro|rw, suid|nosuid, dev|nodev, exec|noexec, atime|noatime, sync|async, dirsync\n";
 
 #define DEFAULT_PORT 9400
 #define SOFT_MS      30000
+enum { TIMEOUT_MAX_S = 86400, TRASH_MAX_S = 365 * 86400 };
 
 /* Options handed to libfuse as they are. */
 static const char *const kernel_words[] = {"ro",    "rw",    "suid",   "nosuid", "dev",
@@ -97,13 +100,14 @@ static int set_bytes(uint64_t *out, const char *value, struct why *why)
     return 0;
 }
 
-static int set_seconds(double *out, const char *key, const char *value, struct why *why)
+static int set_seconds(double *out, const char *key, const char *value, uint32_t max,
+                       struct why *why)
 {
     char *end = NULL;
     errno = 0;
     double s = strtod(value, &end);
-    if (errno != 0 || end == value || *end != '\0' || !(s >= 0.0 && s <= 86400.0)) {
-        return why_set(why, -EINVAL, "option %s=%s wants seconds, 0 to 86400", key, value);
+    if (errno != 0 || end == value || *end != '\0' || !(s >= 0.0 && s <= (double)max)) {
+        return why_set(why, -EINVAL, "option %s=%s wants seconds, 0 to %u", key, value, max);
     }
     *out = s;
     return 0;
@@ -129,11 +133,17 @@ static int set_value(struct options *o, const char *key, const char *value, stru
     if (strcmp(key, "dirty") == 0) {
         return set_bytes(&o->dirty_bytes, value, why);
     }
+    if (strcmp(key, "trash") == 0) {
+        double s = 0;
+        int err = set_seconds(&s, key, value, TRASH_MAX_S, why);
+        o->trash = err == 0 ? (uint32_t)s + 1 : o->trash;
+        return err;
+    }
     if (strcmp(key, "attr_timeout") == 0) {
-        return set_seconds(&o->attr_timeout_s, key, value, why);
+        return set_seconds(&o->attr_timeout_s, key, value, TIMEOUT_MAX_S, why);
     }
     if (strcmp(key, "entry_timeout") == 0) {
-        return set_seconds(&o->entry_timeout_s, key, value, why);
+        return set_seconds(&o->entry_timeout_s, key, value, TIMEOUT_MAX_S, why);
     }
     return why_set(why, -EINVAL, "unknown mount option '%s=%s'", key, value);
 }

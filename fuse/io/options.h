@@ -26,6 +26,7 @@ struct options {
     char log_file[PATH_MAX];  /* absolute; empty = none was named */
     char kernel_options[256]; /* for libfuse: ro, nodev, ... comma-separated */
     uint64_t dirty_bytes;
+    uint32_t trash; /* seconds + 1; 0 = as the cluster has it */
     double attr_timeout_s;
     double entry_timeout_s;
     uint32_t soft_ms; /* 0 = wait for the cluster for ever */

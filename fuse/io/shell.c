@@ -221,6 +221,7 @@ static void client_config_of(struct client_config *out, const struct options *o)
 {
     *out = (struct client_config){
         .dirty_bytes = o->dirty_bytes,
+        .trash = o->trash,
         .dirty_age_ms = 1000,
         .soft_ms = o->soft_ms,
     };
