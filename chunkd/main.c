@@ -21,6 +21,8 @@ static const char usage[] =
     "  host           host label, replicas of a chunk avoid sharing it [name of this machine]\n"
     "  rack           rack label, the same [default]\n"
     "  flush_ms       written chunks are synced this often [5000]\n"
+    "  aside_ms       files of replicas that are not needed any more are kept so long, 0 = not at\n"
+    "                 all; they go when the disk gets full [3600000]\n"
     "  reserve_bytes  kept free [2 % of the disk, at most 4G]\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
     "configuration.\n";
@@ -42,6 +44,7 @@ static const struct config_key keys[] = {
     S("host", core.host, CONFIG_TEXT, false),
     S("rack", core.rack, CONFIG_TEXT, false),
     CONFIG_NUM("flush_ms", struct settings, core.flush_ms, CONFIG_U32, 10, 600000),
+    CONFIG_NUM("aside_ms", struct settings, core.aside_ms, CONFIG_U32, 0, UINT32_MAX),
     CONFIG_NUM("reserve_bytes", struct settings, core.reserve_bytes, CONFIG_SIZE64, 0, 1ull << 50),
     S("boot_id", boot, CONFIG_TEXT, false),
 };
@@ -85,7 +88,9 @@ int main(int argc, char **argv)
     if (!daemon_parse(&args, argc, argv, &code)) {
         return code;
     }
-    struct settings s = {.core = {.listen = "127.0.0.1:9401", .rack = "default", .flush_ms = 5000}};
+    struct settings s = {
+        .core = {
+            .listen = "127.0.0.1:9401", .rack = "default", .flush_ms = 5000, .aside_ms = 3600000}};
     if (gethostname(s.core.host, sizeof(s.core.host) - 1) != 0) {
         snprintf(s.core.host, sizeof(s.core.host), "localhost");
     }

@@ -13,6 +13,8 @@ enum { REQUEST_TIMEOUT_MS = 2000, FLUSH_MS = 5000 };
 #define RESERVE_MIN (1ull << 20)
 /* Below this much above the reserve, free space is asked before each write. */
 #define SPACE_NEAR (64ull << 20)
+/* And with less than this much more, or a twentieth of the disk, nothing is kept aside. */
+#define ASIDE_FREE_MAX (4ull << 30)
 
 static bool snapshot(void *owner)
 {
@@ -41,7 +43,9 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     list_init(&c->label_active);
     list_init(&c->sync_runs);
     meta_log_init(&c->meta, env, &meta_events, c);
-    table_init(&c->table, env, &c->meta, &c->ring);
+    aside_init(&c->aside, env, &c->meta);
+    c->aside.keep_ms = c->cfg.aside_ms;
+    table_init(&c->table, env, &c->meta, &c->ring, &c->aside);
     peers_init(&c->peers, env, &c->label.cluster, c->label.name);
     return c;
 }
@@ -66,6 +70,7 @@ static int format(struct chunkd *c, struct why *why)
     struct found found = {false};
     int err = env_make_dir(env, "chunks");
     err = err == 0 ? env_make_dir(env, "meta") : err;
+    err = err == 0 ? aside_make_dir(&c->aside) : err;
     for (uint64_t low = 0; low < 256 && err == 0; low++) {
         char dir[REPLICA_PATH_BYTES];
         replica_dir(low, dir);
@@ -176,6 +181,7 @@ int chunkd_start(struct chunkd *c, struct why *why)
     }
     c->started = c->meta.serving = true;
     background_flush_start(c);
+    aside_start(&c->aside);
     registration_start(&c->master);
     return 0;
 }
@@ -190,6 +196,7 @@ int chunkd_stop(struct chunkd *c, struct why *why)
     c->started = false;
     registration_stop(&c->master);
     env_timer_stop(c->env, &c->flush_timer);
+    aside_stop(&c->aside);
     if (!list_empty(&c->requests) || c->running > 0 || c->meta.busy ||
         c->meta.compaction != META_IDLE || c->label_busy) {
         /* What is in flight cannot be waited for here: the next start settles it from the ring. */
@@ -226,6 +233,8 @@ void chunkd_destroy(struct chunkd *c)
     background_flush_stop(c);
     peers_close(&c->peers);
     table_close(&c->table);
+    aside_stop(&c->aside);
+    aside_close(&c->aside);
     meta_log_close(&c->meta);
     mem_free(c);
 }
@@ -340,6 +349,8 @@ void chunkd_ask_space(struct chunkd *c)
     c->space_written = 0;
     c->reserve = c->cfg.reserve_bytes != 0 ? c->cfg.reserve_bytes
                                            : MAX(MIN(total / 50, RESERVE_MAX), RESERVE_MIN);
+    aside_press(&c->aside,
+                chunkd_space_avail(c) < SPACE_NEAR + MIN(total / 20, (uint64_t)ASIDE_FREE_MAX));
 }
 
 uint64_t chunkd_space_avail(const struct chunkd *c)
@@ -355,6 +366,10 @@ int chunkd_check_space(struct chunkd *c, uint32_t bytes, bool growth)
     }
     /* Overwriting usually takes no space: half of the reserve is for the holes it may fill. */
     uint64_t avail = chunkd_space_avail(c) + (growth ? 0 : c->reserve / 2);
+    while (avail < bytes && aside_unlink_oldest(&c->aside)) {
+        chunkd_ask_space(c);
+        avail = chunkd_space_avail(c) + (growth ? 0 : c->reserve / 2);
+    }
     if (avail < bytes) {
         return -ENOSPC;
     }

@@ -5,6 +5,7 @@
  * epoch obeyed meta/<n>              meta log: versions, checksums, dirty marks (format:
  * meta_log.c) ring                  intent ring, mapped (format: intent_ring.h)
  *   chunks/<xx>/<handle>  data file of a replica, 16 hex digits, xx = its last two
+ *   aside/<handle>        file of one that was let go and is kept for a while (aside.h)
  */
 #ifndef CHUNKD_CORE_CHUNKD_H
 #define CHUNKD_CORE_CHUNKD_H
@@ -14,13 +15,14 @@
 struct chunkd;
 
 struct chunkd_config {
-    char cluster[64];       /* cluster name; empty = any */
-    char masters[512];      /* HOST:PORT[,HOST:PORT] */
-    char listen[256];       /* HOST:PORT */
-    char advertise[256];    /* what others dial; empty = listen */
-    char host[64];          /* host label */
-    char rack[64];          /* rack label */
-    uint32_t flush_ms;      /* dirty chunks are synced this often; 5000 */
+    char cluster[64];    /* cluster name; empty = any */
+    char masters[512];   /* HOST:PORT[,HOST:PORT] */
+    char listen[256];    /* HOST:PORT */
+    char advertise[256]; /* what others dial; empty = listen */
+    char host[64];       /* host label */
+    char rack[64];       /* rack label */
+    uint32_t flush_ms;   /* dirty chunks are synced this often; 5000 */
+    uint32_t aside_ms;   /* files of replicas the master let go are kept so long; 0 = not at all */
     uint64_t reserve_bytes; /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
 };
 

@@ -38,6 +38,7 @@ struct chunkd {
     struct label label;
     struct env_file *label_file;
     struct table table;
+    struct aside aside;
     struct meta_log meta;
     struct intent_ring ring;
     struct peers peers;

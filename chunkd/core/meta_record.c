@@ -16,6 +16,8 @@ uint32_t meta_record_size(const struct meta_record *r)
         return META_HEADER_BYTES + 16;
     case META_DROP:
         return META_HEADER_BYTES + 8;
+    case META_ASIDE:
+        return META_HEADER_BYTES + 24;
     }
     UNREACHABLE();
 }
@@ -56,6 +58,9 @@ void meta_record_encode(const struct meta_record *r, uint64_t sequence, uint64_t
         }
     } else if (r->type == META_BAD) {
         put_le(b + 8, r->block, 4);
+    } else if (r->type == META_ASIDE) {
+        put_le(b + 8, r->since_ns, 8);
+        put_le(b + 16, r->bytes, 8);
     }
     put_le(out, hash64(out + 8, size - 8), 8);
 }
@@ -101,6 +106,10 @@ static bool decode_body(struct meta_record *r, const uint8_t *b, uint64_t body)
         return body >= 16;
     case META_DROP:
         return true;
+    case META_ASIDE:
+        r->since_ns = body >= 24 ? get_le(b + 8, 8) : 0;
+        r->bytes = body >= 24 ? get_le(b + 16, 8) : 0;
+        return body >= 24;
     }
     return false;
 }
@@ -117,7 +126,7 @@ int meta_record_decode(struct meta_record *r, uint64_t *out_sequence, uint64_t *
         return ERR_CORRUPT;
     }
     uint64_t type = get_le(in + 12, 2);
-    if (type < META_REPLICA || type > META_DROP) {
+    if (type < META_REPLICA || type > META_ASIDE) {
         return ERR_CORRUPT;
     }
     memset(r, 0, sizeof(*r));

@@ -19,6 +19,8 @@
  *              each for the blocks from `first`, padded to 8: they are good from here on
  *   BAD     3  handle 8, block 4, zero 4: the block's bytes do not match its sum
  *   DROP    4  handle 8: the replica is gone
+ *   ASIDE   5  handle 8, since 8, bytes 8: the file of a replica that was let go is in aside/, or
+ *              on its way there, since then (ns since 1970; 0 = it is gone)
  */
 #ifndef CHUNKD_CORE_META_RECORD_H
 #define CHUNKD_CORE_META_RECORD_H
@@ -29,7 +31,7 @@
 #include "shared/base/err.h"
 #include "shared/base/limits.h"
 
-enum meta_type { META_REPLICA = 1, META_SUMS = 2, META_BAD = 3, META_DROP = 4 };
+enum meta_type { META_REPLICA = 1, META_SUMS = 2, META_BAD = 3, META_DROP = 4, META_ASIDE = 5 };
 enum { META_ACTIVE = 1, META_DIRTY = 2, META_FAILED = 4 };
 enum {
     META_HEADER_BYTES = 32,
@@ -48,6 +50,8 @@ struct meta_record {
     const uint32_t *sums;    /* SUMS, encoding: `count` of them */
     const uint8_t *sums_raw; /* SUMS, decoding: the same, 4 bytes LE each, in the input */
     uint32_t block;          /* BAD */
+    uint64_t since_ns;       /* ASIDE */
+    uint64_t bytes;          /* ASIDE */
 };
 
 uint32_t meta_record_size(const struct meta_record *r);

@@ -73,6 +73,9 @@ int recover_record(void *owner, const struct meta_record *rec)
             table_forget(r);
         }
         return 0;
+    case META_ASIDE:
+        aside_load(t->aside, rec->handle, rec->since_ns, rec->bytes);
+        return 0;
     }
     return ERR_CORRUPT;
 }
@@ -351,7 +354,8 @@ static void each_file(void *owner, const char *name)
     memcpy(o->names[o->count++], name, 17);
 }
 
-/* Data files no record names: of replicas that were dropped, or whose record was never durable. */
+/* Data files no record names: of replicas that were dropped, or whose record was never durable.
+ * What was to be set aside and was not moved is moved now. */
 static void remove_orphans(struct chunkd *c)
 {
     struct orphans o = {.c = c};
@@ -362,8 +366,13 @@ static void remove_orphans(struct chunkd *c)
                            &o); /* one that cannot be listed keeps its orphans */
         for (uint32_t i = 0; i < o.count; i++) {
             char path[REPLICA_PATH_BYTES];
-            replica_path(strtoull(o.names[i], NULL, 16), path);
-            (void)env_unlink(c->env, path); /* costs only space until the next start */
+            char kept[ASIDE_PATH_BYTES];
+            uint64_t handle = strtoull(o.names[i], NULL, 16);
+            replica_path(handle, path);
+            aside_path(handle, kept);
+            if (!aside_has(&c->aside, handle) || env_rename(c->env, path, kept) != 0) {
+                (void)env_unlink(c->env, path); /* costs only space until the next start */
+            }
         }
     }
     mem_free(o.names);
@@ -375,9 +384,14 @@ int recover_replicas(struct chunkd *c, enum last_end end, struct why *why)
         settle_intents(c);
     }
     recover_each(c, end);
+    int err = aside_make_dir(&c->aside);
+    if (err != 0) {
+        return why_set(why, err, "aside: cannot make the directory: %s", err_text(err));
+    }
     remove_orphans(c);
+    aside_sweep(&c->aside);
     table_log_all_sums(&c->table);
-    int err = meta_log_sync_now(&c->meta);
+    err = meta_log_sync_now(&c->meta);
     if (err != 0) {
         return why_set(why, err, "meta: cannot sync the meta log: %s", err_text(err));
     }

@@ -120,7 +120,7 @@ static void send_heartbeat(struct registration *m)
     struct chunkd *c = m->c;
     chunkd_ask_space(c);
     struct heartbeat_req req = {.total = c->space_total,
-                                .avail = chunkd_space_avail(c),
+                                .avail = chunkd_space_avail(c) + c->aside.bytes,
                                 .chunks = c->table.count,
                                 .client_bytes = c->client_bytes,
                                 .copied_in = c->copied_in,

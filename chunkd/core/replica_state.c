@@ -229,9 +229,22 @@ void replica_log_head(struct local_replica *r)
     meta_log_append(r->table->meta, &rec, in_next_log(r));
 }
 
+uint64_t replica_stored_bytes(const struct local_replica *r)
+{
+    const struct table *t = r->table;
+    uint64_t bytes = 0;
+    for (uint32_t b = 0; b < replica_blocks(r); b++) {
+        bytes += r->sums[b] != t->zero_sum ? t->block_bytes : 0;
+    }
+    return bytes;
+}
+
 void replica_log_drop(struct local_replica *r)
 {
     list_remove(&r->unlogged_link);
+    if (r->aside) {
+        aside_announce(r->table->aside, r->handle, replica_stored_bytes(r));
+    }
     struct meta_record rec = {.type = META_DROP, .handle = r->handle};
     meta_log_append(r->table->meta, &rec, in_next_log(r));
 }
@@ -295,6 +308,7 @@ bool table_snapshot(struct table *t)
         t->snapshot = table_handles(t, &t->snapshot_count);
         t->snapshot_at = 0;
         t->snapshot_number = meta_log_next_number(t->meta);
+        aside_hand_over(t->aside);
     }
     uint32_t before = t->meta->next.pending.len;
     while (t->snapshot_at < t->snapshot_count && t->meta->next.pending.len - before < PIECE_BYTES) {

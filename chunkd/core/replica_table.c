@@ -14,11 +14,13 @@ struct removal {
     struct list link; /* in table.removals */
     struct local_replica *replica;
     char path[REPLICA_PATH_BYTES];
+    char kept[ASIDE_PATH_BYTES]; /* where it goes, if it is set aside */
 };
 
-void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring)
+void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring,
+                struct aside *aside)
 {
-    *t = (struct table){.env = env, .meta = meta, .ring = ring};
+    *t = (struct table){.env = env, .meta = meta, .ring = ring, .aside = aside};
     hmap_init(&t->replicas);
     list_init(&t->open);
     list_init(&t->tails);
@@ -271,6 +273,11 @@ static void removed(struct disk_op *op)
     if (op->result < 0 && op->result != -ENOENT) {
         env_log(t->env, LOG_WARN, "%s: cannot remove: %s", m->path, err_text((int)op->result));
     }
+    if (r->aside && op->result >= 0) {
+        aside_put(t->aside, r->handle, replica_stored_bytes(r));
+    } else if (r->aside) {
+        aside_lost(t->aside, r->handle);
+    }
     list_remove(&m->link);
     hmap_remove(&t->replicas, &r->node);
     replica_free(r);
@@ -287,7 +294,11 @@ static void remove_if_unused(struct local_replica *r)
     struct removal *m = mem_new(struct removal);
     m->replica = r;
     replica_path(r->handle, m->path);
-    m->op = (struct disk_op){.kind = DISK_UNLINK, .path = m->path, .done = removed};
+    aside_path(r->handle, m->kept);
+    m->op = (struct disk_op){.kind = r->aside ? DISK_RENAME : DISK_UNLINK,
+                             .path = m->path,
+                             .path2 = m->kept,
+                             .done = removed};
     list_push_back(&r->table->removals, &m->link);
     env_disk_submit(r->table->env, &m->op);
 }

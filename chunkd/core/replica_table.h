@@ -13,6 +13,7 @@
 #ifndef CHUNKD_CORE_REPLICA_TABLE_H
 #define CHUNKD_CORE_REPLICA_TABLE_H
 
+#include "chunkd/core/aside.h"
 #include "chunkd/core/intent_ring.h"
 #include "chunkd/core/meta_log.h"
 #include "shared/base/hash.h"
@@ -37,6 +38,7 @@ struct local_replica {
     bool failed;  /* a write or sync of its file failed: nothing here is to be believed any more */
     bool dirty;   /* the meta log says: after a power cut it may lack writes */
     bool dropped; /* going away; lookups do not find it */
+    bool aside;   /* its file is to be set aside then */
 
     uint32_t *sums; /* of its blocks */
     uint32_t sums_cap;
@@ -92,6 +94,7 @@ struct table {
     struct env *env;
     struct meta_log *meta;
     struct intent_ring *ring;
+    struct aside *aside;
     struct hmap replicas;
     uint64_t count;      /* replicas that are not dropped */
     uint64_t sums_count; /* block sums in memory */
@@ -118,7 +121,8 @@ struct table {
     bool dying;
 };
 
-void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring);
+void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring,
+                struct aside *aside);
 void table_set_geometry(struct table *t, uint32_t chunk_bytes, uint32_t block_bytes);
 void table_close(struct table *t); /* frees; no I/O */
 
@@ -179,7 +183,10 @@ struct block_stream *replica_new_tail(struct local_replica *r, uint32_t block);
 void replica_note_unlogged(struct local_replica *r, uint32_t first, uint32_t end);
 void replica_log_sums(struct local_replica *r);
 void replica_log_head(struct local_replica *r);
+/* It is gone; with r->aside, its file is set aside. */
 void replica_log_drop(struct local_replica *r);
+/* About what its file takes: blocks of zeros are holes mostly. */
+uint64_t replica_stored_bytes(const struct local_replica *r);
 /* Logs the sums of all mutations that ended; their intents are released when the log's file has
  * them. */
 void table_log_all_sums(struct table *t);

@@ -296,6 +296,7 @@ void activate_handle(struct link *l, struct message *m)
 struct drop_request {
     struct request q;
     struct meta_wait wait;
+    uint32_t named; /* handles of the request */
     uint32_t count;
     struct local_replica **replicas; /* marked dropped by this request */
 };
@@ -318,9 +319,34 @@ static void drop_durable(struct meta_wait *w)
     request_fail(&d->q, 0);
 }
 
+enum { DROPS_MAX = 1024 };
+
+static void drop_list(struct drop_request *d, struct bytes handles, bool aside)
+{
+    struct chunkd *c = d->q.c;
+    struct reader r = reader_of(handles);
+    while (!reader_done(&r) && d->named < DROPS_MAX) {
+        uint64_t handle;
+        dec_u64(&r, &handle);
+        if (r.err != 0) {
+            break;
+        }
+        d->named++;
+        table_note_dropped(&c->table, handle);
+        struct local_replica *one = table_get(&c->table, handle);
+        if (one != NULL) {
+            one->aside = aside && c->cfg.aside_ms > 0 && one->file_made && one->length > 0;
+            replica_log_drop(one);
+            one->dropped = true;
+            c->table.count--;
+            replica_use(one);
+            d->replicas[d->count++] = one;
+        }
+    }
+}
+
 void drop_replicas_handle(struct link *l, struct message *m)
 {
-    enum { DROPS_MAX = 1024 };
     struct chunkd *c = l->c;
     struct drop_replicas_req req;
     if (drop_replicas_req_decode(slice_bytes(&m->body), &req) != 0) {
@@ -331,23 +357,8 @@ void drop_replicas_handle(struct link *l, struct message *m)
     d->q.release = drop_release;
     d->wait.done = drop_durable;
     d->replicas = mem_alloc(DROPS_MAX * sizeof(struct local_replica *));
-    struct reader r = reader_of(req.handles);
-    for (uint32_t n = 0; !reader_done(&r); n++) {
-        uint64_t handle;
-        dec_u64(&r, &handle);
-        if (r.err != 0 || n == DROPS_MAX) {
-            break;
-        }
-        table_note_dropped(&c->table, handle);
-        struct local_replica *one = table_get(&c->table, handle);
-        if (one != NULL) {
-            replica_log_drop(one);
-            one->dropped = true;
-            c->table.count--;
-            replica_use(one);
-            d->replicas[d->count++] = one;
-        }
-    }
+    drop_list(d, req.handles, false);
+    drop_list(d, req.aside, true);
     meta_log_wait(&c->meta, &d->wait, true);
 }
 

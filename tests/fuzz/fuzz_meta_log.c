@@ -39,7 +39,8 @@ static void disk_init(struct disk *d, struct mem_env *m)
     d->c.env = &m->env;
     list_init(&d->c.ring.holds);
     meta_log_init(&d->c.meta, &m->env, &events, d);
-    table_init(&d->c.table, &m->env, &d->c.meta, &d->c.ring);
+    aside_init(&d->c.aside, &m->env, &d->c.meta);
+    table_init(&d->c.table, &m->env, &d->c.meta, &d->c.ring, &d->c.aside);
 }
 
 static void disk_close(struct disk *d)
@@ -51,6 +52,7 @@ static void disk_close(struct disk *d)
         env_file_close(d->c.env, d->c.meta.now.file);
     }
     table_close(&d->c.table);
+    aside_close(&d->c.aside);
     meta_log_close(&d->c.meta);
 }
 

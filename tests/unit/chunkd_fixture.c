@@ -170,7 +170,8 @@ void fx_run_ms(struct fx *f, uint64_t ms)
 int fx_start(struct fx *f, uint32_t id)
 {
     struct fx_server *s = &f->servers[id];
-    struct chunkd_config cfg = {.cluster = "unit", .masters = "master:1", .flush_ms = 1000};
+    struct chunkd_config cfg = {
+        .cluster = "unit", .masters = "master:1", .flush_ms = 1000, .aside_ms = f->aside_ms};
     struct why why = {""};
     snprintf(cfg.listen, sizeof(cfg.listen), "%s", s->addr);
     if (!s->process->alive) {
@@ -476,15 +477,26 @@ int fx_pull(struct fx *f, uint32_t id, uint32_t source, uint64_t handle, uint64_
     return status;
 }
 
-int fx_drop(struct fx *f, uint32_t id, uint64_t handle)
+static int drop(struct fx *f, uint32_t id, uint64_t handle, bool aside)
 {
     struct writer w;
     writer_init(&w);
     enc_u64(&w, &handle);
-    struct drop_replicas_req req = {.handles = writer_bytes(&w)};
+    struct drop_replicas_req req = {0};
+    *(aside ? &req.aside : &req.handles) = writer_bytes(&w);
     struct slice body = RPC_BODY(drop_replicas_req, &req);
     writer_free(&w);
     return fx_order(f, id, OP_drop_replicas, body)->status;
+}
+
+int fx_drop(struct fx *f, uint32_t id, uint64_t handle)
+{
+    return drop(f, id, handle, false);
+}
+
+int fx_set_aside(struct fx *f, uint32_t id, uint64_t handle)
+{
+    return drop(f, id, handle, true);
 }
 
 /* ---------------------------------------------------------------- state */

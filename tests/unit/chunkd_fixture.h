@@ -42,6 +42,7 @@ struct fx {
     uint32_t epoch;
     uint64_t cluster;
     uint32_t lease_ms;
+    uint32_t aside_ms;         /* of servers started from now on */
     struct report_bad_req bad; /* last one */
     uint32_t bad_count;
     char log[4096]; /* what start said on failure */
@@ -88,6 +89,8 @@ int fx_pull(struct fx *f, uint32_t id, uint32_t source, uint64_t handle, uint64_
 int fx_pull_as(struct fx *f, uint32_t id, struct pull_req *req, uint32_t others,
                struct pull_rep *rep);
 int fx_drop(struct fx *f, uint32_t id, uint64_t handle);
+/* The same, to be kept aside. */
+int fx_set_aside(struct fx *f, uint32_t id, uint64_t handle);
 int fx_forward(struct fx *f, uint32_t id, uint64_t handle, uint64_t version, uint64_t mutation,
                uint32_t offset, const void *data, uint32_t len);
 

@@ -201,6 +201,7 @@ struct fixture {
     struct dir_env *d;
     struct meta_log log;
     struct table table;
+    struct aside aside;
     struct intent_ring ring;
 };
 
@@ -216,7 +217,8 @@ static void open_fixture(struct fixture *f, struct dir_env *d)
     memset(f, 0, sizeof(*f));
     f->d = d;
     meta_log_init(&f->log, &d->env, &events, f);
-    table_init(&f->table, &d->env, &f->log, &f->ring);
+    aside_init(&f->aside, &d->env, &f->log);
+    table_init(&f->table, &d->env, &f->log, &f->ring, &f->aside);
     list_init(&f->ring.holds);
     table_set_geometry(&f->table, 1 << 20, 4096);
 }
@@ -230,6 +232,7 @@ static void close_fixture(struct fixture *f)
         }
     }
     table_close(&f->table);
+    aside_close(&f->aside);
     meta_log_close(&f->log);
 }
 
