@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deploy/gfsctl/chunk_cmd.h"
 #include "deploy/gfsctl/gfsctl.h"
 #include "deploy/gfsctl/path.h"
 
@@ -10,6 +11,11 @@ static const struct command commands[] = {
     {"status", "", "masters, chunkservers, files and chunks of the cluster", cmd_status},
     {"checkpoint", "", "make the master write a checkpoint now, wait until it is durable",
      cmd_checkpoint},
+    {"why", "PATH [--all]",
+     "what a file's chunks lack: which copies are away or bad, and since when", cmd_why},
+    {"fsck", "[--compare]",
+     "chunks that are short of copies; --compare has every replica read and compares them",
+     cmd_fsck},
     {"inode", "PATH", "number of the inode a path names", cmd_inode},
     {"trash list", "[PREFIX]", "what was deleted and can be restored", cmd_trash_list},
     {"trash restore", "ID|PATH [--to PATH]",

@@ -3,8 +3,6 @@
 #include "master/core/master_internal.h"
 #include "master/core/service.h"
 
-#include <sys/stat.h>
-
 static const char *replica_word(const struct master *m, const struct ns_chunk *row,
                                 const struct chunkserver *s)
 {
@@ -55,70 +53,38 @@ static uint32_t look_at_members(const struct master *m, const struct ns_chunk *r
     return good;
 }
 
-void inspect_why(struct peer *p, struct message *msg)
+/* What the list says of a chunk; the members are written to `members`. */
+static struct chunk_state look_at_chunk(struct master *m, const struct ns_chunk *row,
+                                        struct writer *members)
 {
-    struct master *m = p->m;
-    struct why_req req;
-    struct attr attr;
-    if (why_req_decode(slice_bytes(&msg->body), &req) != 0) {
-        master_answer(p, &msg->head, ERR_PROTOCOL, 0, (struct slice){0});
-        service_close_soon(p);
-        return;
-    }
-    int err = ns_attr(m->ns, req.ino, &attr);
-    if (err != 0) {
-        master_answer(p, &msg->head, err, ns_changed_at(m->ns, req.ino), (struct slice){0});
-        return;
-    }
-    struct writer chunks, replicas;
-    writer_init(&chunks);
-    writer_init(&replicas);
-    struct why_rep rep = {.size = attr.size, .next = UINT64_MAX};
-    struct ns_chunk row = {0};
-    uint64_t number = req.number;
-    for (uint32_t n = 0, told = 0; S_ISREG(attr.mode); n++) {
-        if (ns_chunk_next(m->ns, req.ino, number, &row) != 0 || row.ino != req.ino) {
-            break;
-        }
-        if (n == INSPECT_ROWS || told == LOCATE_COUNT_MAX) {
-            rep.next = row.number;
-            break;
-        }
-        number = row.number + 1;
-        writer_reset(&replicas);
-        struct chunk_state one = {.number = row.number,
-                                  .handle = row.handle,
-                                  .version = row.version,
-                                  .wanted =
-                                      servers_wanted(&m->servers, &m->cfg.geometry, row.wanted),
-                                  .good = look_at_members(m, &row, &replicas),
-                                  .waiting = grants_waiting(m, row.handle),
-                                  .doubt = row.doubt,
-                                  .replicas = writer_bytes(&replicas)};
-        bool whole = (row.fresh && !row.bound) || (one.good >= one.wanted && one.waiting == 0);
-        rep.whole += whole;
-        if (!whole || req.all) {
-            enc_chunk_state(&chunks, &one);
-            told++;
-        }
-        if (row.number == UINT64_MAX) {
-            break;
-        }
-    }
-    rep.chunks = writer_bytes(&chunks);
-    master_answer(p, &msg->head, 0, ns_changed_at(m->ns, req.ino), RPC_BODY(why_rep, &rep));
-    writer_free(&chunks);
-    writer_free(&replicas);
+    writer_reset(members);
+    struct chunk_state c = {
+        .ino = row->ino,
+        .number = row->number,
+        .handle = row->handle,
+        .version = row->version,
+        .wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted),
+        .good = look_at_members(m, row, members),
+        .waiting = grants_waiting(m, row->handle),
+        .doubt = row->doubt,
+    };
+    c.replicas = writer_bytes(members);
+    return c;
 }
 
 void inspect_chunk_list(struct peer *p, struct message *msg)
 {
     struct master *m = p->m;
     struct chunk_list_req req;
+    struct attr attr;
     if (chunk_list_req_decode(slice_bytes(&msg->body), &req) != 0 || req.count == 0 ||
         req.count > LOCATE_COUNT_MAX) {
         master_answer(p, &msg->head, ERR_PROTOCOL, 0, (struct slice){0});
         service_close_soon(p);
+        return;
+    }
+    if (req.one_file && ns_attr(m->ns, req.ino, &attr) != 0) {
+        master_answer(p, &msg->head, -ENOENT, ns_changed_at(m->ns, req.ino), (struct slice){0});
         return;
     }
     struct writer chunks, members;
@@ -127,24 +93,26 @@ void inspect_chunk_list(struct peer *p, struct message *msg)
     struct chunk_list_rep rep = {0};
     struct ns_chunk row;
     uint64_t ino = req.ino, number = req.number;
-    for (uint32_t n = 0, told = 0; ns_chunk_next(m->ns, ino, number, &row) == 0; n++) {
-        if (n == INSPECT_ROWS || told == req.count) {
+    uint32_t told = 0;
+    while (ns_chunk_next(m->ns, ino, number, &row) == 0 && (!req.one_file || row.ino == req.ino)) {
+        if (rep.looked == INSPECT_ROWS || told == req.count) {
             rep.ino = row.ino;
             rep.number = row.number;
             break;
         }
-        if (!row.fresh || row.bound) {
-            struct chunk one;
-            writer_reset(&members);
-            master_chunk(m, &row, false, &members, &one);
-            enc_chunk(&chunks, &one);
+        struct chunk_state one = look_at_chunk(m, &row, &members);
+        bool written = !row.fresh || row.bound;
+        bool lacks = written && (one.good < one.wanted || one.waiting > 0);
+        if (lacks || (written && req.whole)) {
+            enc_chunk_state(&chunks, &one);
             told++;
         }
+        rep.looked++;
         ino = row.number == UINT64_MAX ? row.ino + 1 : row.ino;
         number = row.number + 1;
     }
     rep.chunks = writer_bytes(&chunks);
-    /* What it tells may not be committed yet; a check asks again when a replica disagrees. */
+    /* Not held back until it is committed: whoever checks asks again when a replica disagrees. */
     master_answer(p, &msg->head, 0, 0, RPC_BODY(chunk_list_rep, &rep));
     writer_free(&chunks);
     writer_free(&members);

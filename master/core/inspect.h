@@ -13,8 +13,7 @@ enum { INSPECT_ROWS = 4096 };
 
 struct peer;
 
-/* Answer `why` and `chunk_list`. */
-void inspect_why(struct peer *p, struct message *msg);
+/* Answers `chunk_list`. */
 void inspect_chunk_list(struct peer *p, struct message *msg);
 
 #endif

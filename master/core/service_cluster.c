@@ -221,9 +221,6 @@ bool service_admin(struct peer *p, struct message *msg)
         }
         commit_checkpoint_ask(p->m, p, &msg->head);
         return true;
-    case OP_why:
-        inspect_why(p, msg);
-        return true;
     case OP_chunk_list:
         inspect_chunk_list(p, msg);
         return true;

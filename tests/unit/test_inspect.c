@@ -28,29 +28,35 @@ static void teardown(void)
     fixture_free(f);
 }
 
-static struct why_rep why(uint64_t ino)
+static struct chunk_list_rep list(bool whole)
 {
-    struct why_req req = {.ino = ino};
-    struct why_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, why, &req, &rep, 0), 0);
+    struct chunk_list_req req = {.ino = c.ino, .count = 8, .one_file = true, .whole = whole};
+    struct chunk_list_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &req, &rep, 0), 0);
     return rep;
 }
 
 START_TEST(whole_file)
 {
-    struct why_rep rep = why(c.ino);
-    ck_assert_uint_eq(rep.size, 100);
-    ck_assert_uint_eq(rep.whole, 1);
-    ck_assert_uint_eq(rep.next, UINT64_MAX);
+    struct chunk_list_rep rep = list(false);
+    ck_assert_uint_eq(rep.looked, 1);
+    ck_assert_uint_eq(rep.ino, 0);
     ck_assert_uint_eq(rep.chunks.len, 0);
+    struct reader r = reader_of(list(true).chunks);
+    struct chunk_state one;
+    dec_chunk_state(&r, &one);
+    ck_assert(reader_done(&r));
+    ck_assert_uint_eq(one.good, 3);
+    ck_assert_uint_eq(one.wanted, 3);
+    ck_assert_uint_eq(one.version, c.version);
 }
 END_TEST
 
 START_TEST(no_such_file)
 {
-    struct why_req req = {.ino = 4711};
-    struct why_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, why, &req, &rep, 0), -ENOENT);
+    struct chunk_list_req req = {.ino = 4711, .count = 1, .one_file = true};
+    struct chunk_list_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &req, &rep, 0), -ENOENT);
 }
 END_TEST
 
@@ -59,15 +65,12 @@ START_TEST(names_who_is_away_and_since_when)
     uint32_t away = f->fakes[1].id;
     fake_stop(&f->fakes[1]);
     fixture_run_ms(f, 10000);
-    struct why_rep rep = why(c.ino);
-    ck_assert_uint_eq(rep.whole, 0);
-    struct reader r = reader_of(rep.chunks);
+    struct reader r = reader_of(list(false).chunks);
     struct chunk_state chunk;
     dec_chunk_state(&r, &chunk);
     ck_assert_int_eq(r.err, 0);
     ck_assert_uint_eq(chunk.handle, c.handle);
     ck_assert_uint_eq(chunk.good, 2);
-    ck_assert_uint_eq(chunk.wanted, 3);
     struct reader members = reader_of(chunk.replicas);
     for (int i = 0; i < 3; i++) {
         struct replica_state one;
@@ -86,21 +89,22 @@ START_TEST(lists_written_chunks_in_pages)
     struct create_req req = {.parent = ROOT_INO, .name = bytes_str("empty"), .mode = 0644};
     struct create_rep created;
     ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &created, 3), 0);
-    struct chunk_list_req list = {.count = 1};
+    struct chunk_list_req ask = {.count = 1, .whole = true};
     struct chunk_list_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &list, &rep, 0), 0);
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &ask, &rep, 0), 0);
     struct reader r = reader_of(rep.chunks);
-    struct chunk one;
-    dec_chunk(&r, &one);
+    struct chunk_state one;
+    dec_chunk_state(&r, &one);
     ck_assert(reader_done(&r));
-    ck_assert_uint_eq(one.handle, c.handle);
+    ck_assert_uint_eq(one.ino, c.ino);
     ck_assert_uint_eq(rep.ino, created.attr.ino);
-    list = (struct chunk_list_req){.ino = rep.ino, .number = rep.number, .count = 1};
-    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &list, &rep, 0), 0);
+    ask.ino = rep.ino;
+    ask.number = rep.number;
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &ask, &rep, 0), 0);
     ck_assert_uint_eq(rep.chunks.len, 0);
     ck_assert_uint_eq(rep.ino, 0);
-    list.count = 0;
-    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &list, &rep, 0), ERR_PROTOCOL);
+    ask.count = 0;
+    ck_assert_int_eq(FIXTURE_CALL(f, chunk_list, &ask, &rep, 0), ERR_PROTOCOL);
 }
 END_TEST
 
