@@ -1,7 +1,7 @@
 /* env.h - everything a core may know of the world: clocks, randomness, connections, one directory
  * of files, worker threads. In production it is libuv and real files (shared/io/uv_env.c), in the
  * simulator it is simulated (tests/sim/sim_env.c). A core calls nothing else that is impure; LMDB,
- * behind master/core/store.c, is the one exception.
+ * behind master/core/store.h, is the one exception.
  *
  * Rules that hold for both:
  *  - One loop thread: every function here is called on it and every callback runs on it.
@@ -78,6 +78,7 @@ enum disk_kind {
     DISK_SYNC_DIR, /* path = directory: its entries become durable */
     DISK_IMPORT,   /* a library made <env_real_path>/path: it enters the directory as `path`,
                     * contents synced (production: fsync; the simulator copies it in) */
+    DISK_ALLOCATE, /* path, off, off2 = bytes: as allocate() below */
 };
 
 /* One asynchronous file operation. Operations submitted for one file run in any order: the caller
@@ -157,6 +158,9 @@ struct env_ops {
     int (*list_dir)(struct env *e, const char *path, void (*each)(void *owner, const char *name),
                     void *owner);
     int (*space)(struct env *e, uint64_t *out_total, uint64_t *out_free);
+    /* The range of a file that is there, or that a library made at real_path, gets its space on the
+     * disk now; contents and size stay. -ENOSPC, -EOPNOTSUPP if the filesystem cannot. */
+    int (*allocate)(struct env *e, const char *path, uint64_t off, uint64_t bytes);
     /* A file of `size` bytes mapped shared: survives the process, not the power. Unmapped at exit.
      */
     void *(*map_ring)(struct env *e, const char *path, uint32_t size);
@@ -206,6 +210,7 @@ struct env_ops {
 #define env_sync_dir(e, path)                ((e)->ops->sync_dir(e, path))
 #define env_list_dir(e, path, each, owner)   ((e)->ops->list_dir(e, path, each, owner))
 #define env_space(e, total, free)            ((e)->ops->space(e, total, free))
+#define env_allocate(e, path, off, bytes)    ((e)->ops->allocate(e, path, off, bytes))
 #define env_map_ring(e, path, size)          ((e)->ops->map_ring(e, path, size))
 #define env_lock_dir(e)                      ((e)->ops->lock_dir(e))
 #define env_disk_submit(e, op)               ((e)->ops->disk_submit(e, op))

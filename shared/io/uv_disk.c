@@ -340,6 +340,23 @@ int uv_op_list_dir(struct env *env, const char *path, void (*each)(void *owner, 
     return err;
 }
 
+/* The size stays: a library that appends finds its space beyond the end. */
+static int allocate_path(struct uv_env *e, const char *path, uint64_t off, uint64_t bytes)
+{
+    int fd = openat(e->dir_fd, checked(path), O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int err = result_of(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)bytes));
+    close(fd);
+    return err;
+}
+
+int uv_op_allocate(struct env *env, const char *path, uint64_t off, uint64_t bytes)
+{
+    return allocate_path(ENV_OF(env), path, off, bytes);
+}
+
 /* The space is taken at once: a full disk must not show as a bus error at a store into the map. */
 void *uv_op_map_ring(struct env *env, const char *path, uint32_t size)
 {
@@ -421,6 +438,9 @@ void disk_run(struct uv_env *e, struct disk_op *op)
         return;
     case DISK_IMPORT:
         op->result = sync_path(e, op->path, 0);
+        return;
+    case DISK_ALLOCATE:
+        op->result = allocate_path(e, op->path, op->off, op->off2);
         return;
     }
     UNREACHABLE();

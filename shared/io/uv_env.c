@@ -268,6 +268,7 @@ static const struct env_ops uv_ops = {
     .sync_dir = uv_op_sync_dir,
     .list_dir = uv_op_list_dir,
     .space = uv_op_space,
+    .allocate = uv_op_allocate,
     .map_ring = uv_op_map_ring,
     .lock_dir = uv_op_lock_dir,
     .disk_submit = uv_op_disk_submit,

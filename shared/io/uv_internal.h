@@ -221,6 +221,7 @@ int uv_op_sync_dir(struct env *e, const char *path);
 int uv_op_list_dir(struct env *e, const char *path, void (*each)(void *owner, const char *name),
                    void *owner);
 int uv_op_space(struct env *e, uint64_t *out_total, uint64_t *out_free);
+int uv_op_allocate(struct env *e, const char *path, uint64_t off, uint64_t bytes);
 void *uv_op_map_ring(struct env *e, const char *path, uint32_t size);
 int uv_op_lock_dir(struct env *e);
 void uv_op_disk_submit(struct env *e, struct disk_op *op);

@@ -530,6 +530,19 @@ void sim_disk_space(struct sim_disk *d, uint64_t *out_total, uint64_t *out_free)
     *out_free = d->capacity - MIN(d->used, d->capacity);
 }
 
+/* What a library writes is not on the account: there must be room, and none is taken. */
+int sim_disk_allocate(struct sim_disk *d, const char *path, uint64_t off, uint64_t bytes)
+{
+    char name[512];
+    struct entry *e = names_find(&d->now, path);
+    bool there = e != NULL && e->inode != NULL;
+    if (!there && (!d->real_made || access(real_name(d, path, name, sizeof(name)), F_OK) != 0)) {
+        return -ENOENT;
+    }
+    (void)off;
+    return d->used + bytes > d->capacity ? -ENOSPC : 0;
+}
+
 void *sim_disk_ring(struct sim_disk *d, const char *path, uint32_t size)
 {
     struct sim_inode *i;

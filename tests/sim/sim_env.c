@@ -173,6 +173,11 @@ static int space(struct env *e, uint64_t *out_total, uint64_t *out_free)
     return 0;
 }
 
+static int allocate(struct env *e, const char *path, uint64_t off, uint64_t bytes)
+{
+    return sim_disk_allocate(process_of(e)->disk, path, off, bytes);
+}
+
 static void *map_ring(struct env *e, const char *path, uint32_t size)
 {
     return sim_disk_ring(process_of(e)->disk, path, size);
@@ -281,6 +286,7 @@ static const struct env_ops ops = {
     .sync_dir = sync_dir,
     .list_dir = list_dir,
     .space = space,
+    .allocate = allocate,
     .map_ring = map_ring,
     .lock_dir = lock_dir,
     .disk_submit = sim_disk_submit,

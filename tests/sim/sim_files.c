@@ -134,6 +134,8 @@ static int64_t perform(struct sim_process *p, const struct disk_op *op)
         return sim_disk_sync_dir(p->disk, op->path);
     case DISK_IMPORT:
         return sim_disk_import(p->disk, op->path);
+    case DISK_ALLOCATE:
+        return sim_disk_allocate(p->disk, op->path, op->off, op->off2);
     }
     UNREACHABLE();
 }

@@ -177,6 +177,25 @@ static int space(struct env *e, uint64_t *out_total, uint64_t *out_free)
     return 0;
 }
 
+static int allocate(struct env *e, const char *path, uint64_t off, uint64_t bytes)
+{
+    struct dir_env *d = self(e);
+    char full[512];
+    if (d->allocate_error != 0) {
+        return d->allocate_error;
+    }
+    if (d->allocate_end != 0 && off + bytes > d->allocate_end) {
+        return -ENOSPC;
+    }
+    int fd = open(absolute(e, path, full), O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = (int)or_errno(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)bytes));
+    close(fd);
+    return rc;
+}
+
 static int64_t execute(struct env *e, struct disk_op *op)
 {
     char a[512], b[512];
@@ -206,6 +225,8 @@ static int64_t execute(struct env *e, struct disk_op *op)
     case DISK_SYNC_DIR:
     case DISK_IMPORT:
         return or_errno(access(absolute(e, op->path, a), F_OK));
+    case DISK_ALLOCATE:
+        return allocate(e, op->path, op->off, op->off2);
     }
     UNREACHABLE();
 }
@@ -263,6 +284,9 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 /* The test ends here: it cannot clean up. */
 static void __attribute__((noreturn)) die(struct env *e, const char *reason)
 {
+    if (self(e)->on_die != NULL) {
+        self(e)->on_die(self(e), reason);
+    }
     fprintf(stderr, "died: %s\n", reason);
     nftw(self(e)->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     abort();
@@ -287,6 +311,7 @@ static const struct env_ops ops = {
     .sync_dir = sync_dir,
     .list_dir = list_dir,
     .space = space,
+    .allocate = allocate,
     .disk_submit = disk_submit,
     .work_submit = work_submit,
     .incarnation = incarnation,

@@ -20,6 +20,9 @@ struct dir_env {
     int fail_error;
     uint64_t disk_total; /* what space() says; 0 = the filesystem's figures */
     uint64_t disk_free;
+    uint64_t allocate_end; /* allocate() of more than this of a file gives -ENOSPC; 0 = no bound */
+    int allocate_error;    /* allocate() fails with it; 0 = it works */
+    void (*on_die)(struct dir_env *d, const char *reason); /* may jump; else the test ends */
     struct timer_heap timers;
     struct disk_op *first, *last;
     struct env_work *works[16];

@@ -598,6 +598,11 @@ START_TEST(file_operations)
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_RENAME, .path = "f", .path2 = "g"}), 0);
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_SYNC_DIR, .path = ""}), 0);
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_IMPORT, .path = "g"}), 0);
+    ck_assert_int_eq(
+        do_op((struct disk_op){.kind = DISK_ALLOCATE, .path = "g", .off = 4096, .off2 = 2 << 20}),
+        0);
+    ck_assert_int_eq(env_allocate(w->env, "g", 0, 1 << 20), 0);
+    ck_assert_int_eq(env_allocate(w->env, "f", 0, 1 << 20), -ENOENT);
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_UNLINK, .path = "f"}), -ENOENT);
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_UNLINK, .path = "g"}), 0);
     env_file_close(w->env, f);
