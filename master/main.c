@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "master/core/checkpoint.h"
 #include "master/core/master.h"
 #include "shared/base/limits.h"
 #include "shared/io/daemon.h"
@@ -23,6 +24,8 @@ static const char usage[] =
     "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
+    "  preallocate_bytes  of the disk, taken ahead for the state [64M]\n"
+    "  checkpoint_rate    bytes per second at which a checkpoint is written [128M]\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
     "configuration.\n";
 
@@ -54,6 +57,10 @@ static const struct config_key keys[] = {
     BYTES("chunk_bytes", core.geometry.chunk_bytes, 4096, 64 << 20),
     BYTES("block_bytes", core.geometry.block_bytes, 4096, BLOCK_BYTES_MAX),
     BYTES("segment_bytes", core.geometry.segment_bytes, 64 << 10, 1 << 30),
+    CONFIG_NUM("preallocate_bytes", struct settings, core.preallocate_bytes, CONFIG_SIZE64, 1 << 20,
+               64ull << 30),
+    CONFIG_NUM("checkpoint_rate", struct settings, core.checkpoint_rate, CONFIG_SIZE64, 1 << 20,
+               CHECKPOINT_RATE_MAX),
     S("boot_id", core.boot_override, CONFIG_TEXT, false),
 };
 

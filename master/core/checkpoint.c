@@ -14,7 +14,7 @@
  *    56 8*n  XXH3-64 of each MiB of the .mdb file, the last one shorter
  *   end   8  XXH3-64 of everything before
  *
- * Steps: copy the snapshot into ckpt.tmp (worker), sync it, read it back and hash it, write and
+ * Steps: copy the snapshot into ckpt.tmp (worker, in slices), sync it, read it back and hash it, write and
  * sync sum.tmp, rename both, sync the directory; only then older ones go.
  */
 #include "master/core/checkpoint.h"
@@ -30,6 +30,9 @@ enum {
     SUM_COUNT_MAX = 1 << 20, /* of a file of 1 TiB, the largest map */
     STEP_BYTES = 1 << 20,
     PATH_BYTES = 64,
+    SLICES_PER_S = 32,
+    SLICE_BYTES_MIN = 16 << 10,
+    SLICE_BYTES_MAX = 4 << 20,
 };
 
 #define COPY_TMP CHECKPOINT_DIR "/ckpt.tmp"
@@ -46,6 +49,9 @@ struct checkpoint {
     struct checkpoint_ref making;
     struct store_copy *copy;
     struct env_work work;
+    struct env_timer pause; /* between slices of the copy */
+    uint64_t rate;          /* bytes of the copy per second */
+    uint64_t copy_began_ns;
     struct disk_op op;
     struct env_file *file; /* ckpt.tmp while it is hashed, then sum.tmp */
     uint8_t *window;       /* STEP_BYTES */
@@ -324,6 +330,12 @@ static int sweep(struct env *env, struct why *why)
     return rc;
 }
 
+static void copy_on(struct env_timer *t)
+{
+    struct checkpoint *c = container_of(t, struct checkpoint, pause);
+    env_work_submit(c->env, &c->work);
+}
+
 int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
                       struct checkpoint **out, struct why *why)
 {
@@ -342,6 +354,8 @@ int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
     c->env = env;
     c->store = store;
     c->log = log;
+    c->rate = CHECKPOINT_RATE_DEFAULT;
+    c->pause.fire = copy_on;
     rc = checkpoint_list(env, c->kept, why);
     if (rc < 0) {
         mem_free(c);
@@ -357,6 +371,7 @@ static void run_free(struct checkpoint *c)
 {
     struct store_position ignored_at;
     struct why ignored;
+    env_timer_stop(c->env, &c->pause);
     if (c->copy != NULL) {
         (void)store_copy_end(c->copy, &ignored_at, &ignored);
     }
@@ -377,6 +392,12 @@ void checkpoint_destroy(struct checkpoint *c)
         run_free(c);
         mem_free(c);
     }
+}
+
+void checkpoint_set_rate(struct checkpoint *c, uint64_t bytes_per_s)
+{
+    ASSERT(bytes_per_s > 0 && bytes_per_s <= CHECKPOINT_RATE_MAX);
+    c->rate = bytes_per_s;
 }
 
 bool checkpoint_running(const struct checkpoint *c)
@@ -564,14 +585,33 @@ static void copy_imported(struct disk_op *op)
     read_next(c);
 }
 
+static uint64_t slice_bytes(const struct checkpoint *c)
+{
+    return MIN(MAX(c->rate / SLICES_PER_S, (uint64_t)SLICE_BYTES_MIN), (uint64_t)SLICE_BYTES_MAX);
+}
+
 static void copy_run(struct env_work *w)
 {
-    store_copy_run(container_of(w, struct checkpoint, work)->copy);
+    struct checkpoint *c = container_of(w, struct checkpoint, work);
+    store_copy_run(c->copy, slice_bytes(c));
+}
+
+/* The next slice starts when the rate allows the bytes copied so far. */
+static void copy_next(struct checkpoint *c)
+{
+    uint64_t copied = store_copy_bytes(c->copy);
+    uint64_t due = copied / c->rate * NS_PER_S + copied % c->rate * NS_PER_S / c->rate;
+    uint64_t passed = env_mono_ns(c->env) - c->copy_began_ns;
+    env_timer_set(c->env, &c->pause, due > passed ? due - passed : 0);
 }
 
 static void copy_done(struct env_work *w)
 {
     struct checkpoint *c = container_of(w, struct checkpoint, work);
+    if (!store_copy_over(c->copy)) {
+        copy_next(c);
+        return;
+    }
     struct store_copy *copy = c->copy;
     struct why why;
     c->copy = NULL;
@@ -602,6 +642,7 @@ int checkpoint_start(struct checkpoint *c, checkpoint_done done, void *owner)
     (void)env_unlink(c->env, SUM_TMP); /* of a run that failed */
     c->copy = store_copy_begin(c->store, COPY_TMP);
     c->work = (struct env_work){.run = copy_run, .done = copy_done};
+    c->copy_began_ns = env_mono_ns(c->env);
     env_work_submit(c->env, &c->work);
     return 0;
 }

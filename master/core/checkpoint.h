@@ -6,8 +6,9 @@
  * checkpoint.c). It exists once both have their names. The newest two are kept, and the log from
  * the older one's index.
  *
- * Loop thread; pure but for LMDB behind store.h. The copy runs on a worker; the file is read back 1
- * MiB at a time with one read in flight, so that serving is not held up.
+ * Loop thread; pure but for LMDB behind store.h. The copy runs on a worker in slices of at most 4
+ * MiB, each synced, at a bounded rate; the file is read back 1 MiB at a time with one read in
+ * flight: so neither the loop nor the syncs of the operation log are held up for long.
  */
 #ifndef MASTER_CORE_CHECKPOINT_H
 #define MASTER_CORE_CHECKPOINT_H
@@ -20,6 +21,8 @@
 enum {
     CHECKPOINTS_KEPT = 2,
     CHECKPOINTS_LISTED_MAX = 16,
+    CHECKPOINT_RATE_DEFAULT = 128 << 20, /* bytes per second */
+    CHECKPOINT_RATE_MAX = 1 << 30,
 };
 
 /* One finished checkpoint. */
@@ -49,6 +52,8 @@ struct checkpoint;
  * read. */
 MUST_CHECK int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
                                  struct checkpoint **out, struct why *why);
+/* Bytes per second written by the copy, 1 to CHECKPOINT_RATE_MAX; CHECKPOINT_RATE_DEFAULT until set. */
+void checkpoint_set_rate(struct checkpoint *c, uint64_t bytes_per_s);
 /* Frees memory; no work may be on a thread (the env was halted, or checkpoint_running is false). */
 void checkpoint_destroy(struct checkpoint *c);
 

@@ -99,6 +99,18 @@ void commit_wait_for(struct master *m, struct commit_wait *w, uint64_t index)
     list_add_before(at->next, &w->link);
 }
 
+/* As much is applied as one commit should hold. */
+static bool full(const struct master *m)
+{
+    return m->commit.uncommitted >= COMMIT_RECORDS || store_commit_due(m->store);
+}
+
+/* Mutations must wait until the log has caught up and LMDB has committed. */
+static bool must_drain(const struct master *m)
+{
+    return full(m) && committed_index(m) < m->commit.applied; /* else nothing would end it */
+}
+
 void commit_mutation(struct master *m, struct peer *p, struct message *msg)
 {
     struct commit *c = &m->commit;
@@ -109,6 +121,7 @@ void commit_mutation(struct master *m, struct peer *p, struct message *msg)
     }
     if (!c->draining) {
         service_mutation(p, &msg->head, slice_bytes(&msg->body));
+        c->draining = must_drain(m);
         return;
     }
     struct queued_mutation *q = mem_new(struct queued_mutation);
@@ -144,6 +157,7 @@ static void run_queue(struct master *m)
         struct queued_mutation *q = list_entry(e, struct queued_mutation, link);
         service_mutation(q->peer, &q->head, slice_bytes(&q->body));
         queued_free(m, q);
+        m->commit.draining = must_drain(m);
     }
 }
 
@@ -196,6 +210,17 @@ static void checkpoint_begin(struct master *m)
 
 /* ---------------------------------------------------------------- quiet points */
 
+void commit_store(struct master *m)
+{
+    struct commit *c = &m->commit;
+    ns_before_commit(m->ns);
+    store_commit(m->store, (struct store_position){.index = c->applied,
+                                                   .epoch = m->epoch,
+                                                   .chain = c->chain,
+                                                   .hash = store_hash(m->store)});
+    c->uncommitted = 0;
+}
+
 bool commit_quiet_point(struct master *m)
 {
     struct commit *c = &m->commit;
@@ -203,16 +228,13 @@ bool commit_quiet_point(struct master *m)
         return false;
     }
     if (c->uncommitted > 0) {
-        ns_before_commit(m->ns);
-        store_commit(m->store, (struct store_position){.index = c->applied,
-                                                       .epoch = m->epoch,
-                                                       .chain = c->chain,
-                                                       .hash = store_hash(m->store)});
-        c->uncommitted = 0;
+        commit_store(m);
         if (!c->settled) {
             c->settled = true;
             recovery_settled(m->env);
         }
+    } else {
+        store_refresh_room(m->store);
     }
     c->settled_ns = env_mono_ns(m->env);
     c->draining = false;
@@ -235,8 +257,7 @@ static void quiet(struct master *m)
 static bool due(const struct master *m)
 {
     const struct commit *c = &m->commit;
-    return c->uncommitted >= COMMIT_RECORDS ||
-           env_mono_ns(m->env) - c->settled_ns >= COMMIT_INTERVAL_MS * NS_PER_MS;
+    return full(m) || env_mono_ns(m->env) - c->settled_ns >= COMMIT_INTERVAL_MS * NS_PER_MS;
 }
 
 void commit_advanced(void *owner, uint64_t index)

@@ -3,8 +3,9 @@
  *
  * A record is applied at once; answers that depend on it wait for the log. LMDB commits only at
  * quiet points, where the log has committed all that was applied: every COMMIT_INTERVAL_MS or
- * COMMIT_RECORDS mutations of clients are held in a bounded queue until the log has caught up, then
- * LMDB commits and they go on. Checkpoints start there.
+ * COMMIT_RECORDS, or when a commit may need all the space that is preallocated, mutations of
+ * clients are held in a bounded queue until the log has caught up, then LMDB commits and they go
+ * on. Checkpoints start there.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_COMMIT_H
@@ -16,7 +17,7 @@
 
 enum {
     COMMIT_INTERVAL_MS = 100,
-    COMMIT_RECORDS = 4096,
+    COMMIT_RECORDS = 2048,
     STATE_HASH_EVERY = 1024,
     MUTATION_QUEUE_MAX = 16384,
     PENDING_LOG_BYTES_MAX = 64 << 20,
@@ -71,6 +72,8 @@ void commit_forget(struct peer *p);
 void commit_advanced(void *owner, uint64_t index);
 /* Periodic: reach a quiet point if one is due. */
 void commit_tick(struct master *m);
+/* Commits LMDB; all that was applied is in the log for good. */
+void commit_store(struct master *m);
 /* Commits LMDB if the log has caught up; true if all that was applied is in LMDB now. */
 bool commit_quiet_point(struct master *m);
 

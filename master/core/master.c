@@ -182,6 +182,7 @@ static void tick_fired(struct env_timer *t)
         service_expire(m);
         grants_tick(m);
         commit_tick(m);
+        medium_tick(&m->medium);
     }
     if (m->repair.running || env_mono_ns(m->env) >= m->repair.next_ns ||
         (m->serving && trash_due(m))) {
@@ -225,8 +226,13 @@ static int replay_one(void *owner, const struct record *r)
     m->commit.time_ns = r->time_ns;
     m->commit.applied = r->index;
     m->commit.chain = r->chain;
+    m->epoch = r->epoch;
     m->commit.uncommitted++;
-    return ns_apply_record(m->ns, r, replay->why);
+    int err = ns_apply_record(m->ns, r, replay->why);
+    if (err == 0 && store_commit_due(m->store)) { /* what the log holds now stays in it */
+        commit_store(m);
+    }
+    return err;
 }
 
 static int newest_time(void *owner, const struct record *r)
@@ -270,7 +276,9 @@ static int recover(struct master *m, struct why *why)
 {
     struct recovery_config rc = {
         .log = {.segment_bytes = m->cfg.geometry.segment_bytes, .force = m->cfg.force},
-        .cluster_name = m->cfg.cluster};
+        .cluster_name = m->cfg.cluster,
+        .ahead_bytes =
+            m->cfg.preallocate_bytes != 0 ? m->cfg.preallocate_bytes : PREALLOCATE_DEFAULT};
     struct recovery_result found;
     int err = recovery_open(m->env, &rc, &m->store, &m->log, &found, why);
     if (err == 0) {
@@ -279,6 +287,10 @@ static int recover(struct master *m, struct why *why)
     if (err != 0) {
         return err;
     }
+    if (m->cfg.checkpoint_rate != 0) {
+        checkpoint_set_rate(m->commit.checkpoint, m->cfg.checkpoint_rate);
+    }
+    medium_start(&m->medium, m->env, m->store, m->commit.checkpoint);
     struct ns_decider decider = {master_choose_members, decide_holders, decide_version, m,
                                  m->cfg.trash_seconds};
     m->ns = ns_create(m->env, m->store, &m->cfg.geometry, &decider);

@@ -18,8 +18,10 @@ struct master_config {
     struct geometry geometry;
     uint32_t
         trash_seconds; /* what loses its last name stays so long in the trash; 0 = not at all */
-    bool force;        /* start although the log is damaged */
-    char boot_override[64]; /* tests: stands for the kernel's boot id; empty = use env's */
+    uint64_t preallocate_bytes; /* see store_preallocate; 0 = PREALLOCATE_DEFAULT */
+    uint64_t checkpoint_rate;   /* bytes per second; 0 = CHECKPOINT_RATE_DEFAULT */
+    bool force;                 /* start although the log is damaged */
+    char boot_override[64];     /* tests: stands for the kernel's boot id; empty = use env's */
 };
 
 struct master *master_create(struct env *env, const struct master_config *cfg);

@@ -6,6 +6,7 @@
 #include "master/core/garbage.h"
 #include "master/core/grants.h"
 #include "master/core/master.h"
+#include "master/core/medium.h"
 #include "master/core/notes.h"
 #include "master/core/ns.h"
 #include "master/core/oplog.h"
@@ -66,6 +67,7 @@ struct master {
     struct repair repair;
     struct garbage garbage;
     struct trash trash;
+    struct medium medium;
     struct list peers;
     uint32_t peer_count;
     struct rpc nowhere; /* never open: calls to servers that are away fail through it */

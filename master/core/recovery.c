@@ -248,6 +248,9 @@ int recovery_open(struct env *env, const struct recovery_config *cfg, struct sto
         oplog_close(r.log);
         return rc;
     }
+    if (cfg->ahead_bytes > 0) {
+        store_preallocate(r.store, cfg->ahead_bytes);
+    }
     out->replay_from = store_committed(r.store).index + 1;
     *out_store = r.store;
     *out_log = r.log;

@@ -18,6 +18,7 @@
 struct recovery_config {
     struct oplog_config log;
     const char *cluster_name;
+    uint64_t ahead_bytes; /* for store_preallocate; 0 = not called */
 };
 
 /* How the state came to be. */

@@ -49,7 +49,11 @@ static void on_die(struct sim *s, struct sim_process *p, const char *reason)
 
 static void master_up(struct sim_server *s)
 {
-    struct master_config cfg = {.cluster = "sim", .listen = MASTER_ADDR, .geometry = s->world->geo};
+    struct master_config cfg = {.cluster = "sim",
+                                .listen = MASTER_ADDR,
+                                .geometry = s->world->geo,
+                                .preallocate_bytes = s->world->preallocate_bytes,
+                                .checkpoint_rate = 512 << 10};
     struct why why = {{0}};
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, &why);
@@ -237,6 +241,7 @@ static void draw_world(struct world *w)
                                .request_timeout_ms = 300,
                                .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
     w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
+    w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
 }
 
 struct world *world_new(uint64_t seed, bool trace)

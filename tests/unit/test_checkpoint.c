@@ -1,14 +1,18 @@
 /* test_checkpoint.c - making checkpoints, and what a starting master trusts. The "master" here
  * keeps each record's body as a row. */
-#include "master/core/checkpoint.h"
+#include "master/core/medium.h"
 #include "master/core/recovery.h"
 #include "tests/unit/dir_env.h"
 #include "tests/unit/unit.h"
 
 #include <check.h>
+#include <dirent.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct dir_env *d;
 static struct store *store;
@@ -211,6 +215,40 @@ START_TEST(it_holds_the_state_of_its_index)
     ck_assert_int_eq(done_status, 0);
     ck_assert_uint_eq(checkpoint_newest(maker).index, 60);
     ck_assert_uint_eq(checkpoint_newest(maker).hash, hash);
+}
+END_TEST
+
+static void many_rows(void)
+{
+    char value[200];
+    memset(value, 'v', sizeof(value));
+    for (uint32_t i = 0; i < 2000; i++) {
+        uint8_t key[8];
+        put_be64(key, i);
+        store_put(store, TABLE_DENTRY, bytes_of(key, sizeof(key)), bytes_of(value, sizeof(value)));
+    }
+}
+
+/* The copy takes the time that its rate demands, and commits go on meanwhile. */
+START_TEST(the_copy_keeps_its_rate)
+{
+    enum { RATE = 1 << 20, MS = 1000000 };
+    many_rows();
+    append(10);
+    commit();
+    checkpoint_set_rate(maker, RATE);
+    uint64_t began = d->now_ns;
+    done_count = 0;
+    ck_assert_int_eq(checkpoint_start(maker, checkpoint_was_made, NULL), 0);
+    while (done_count == 0) {
+        append(1);
+        commit();
+        dir_env_advance(d, 5 * MS);
+        ck_assert_uint_lt(d->now_ns - began, 2000ull * MS);
+    }
+    ck_assert_int_eq(done_status, 0);
+    ck_assert_uint_eq(checkpoint_newest(maker).index, 10);
+    ck_assert_uint_gt(d->now_ns - began, 2000ull * 208 * 1000 * MS / RATE - 50ull * MS);
 }
 END_TEST
 
@@ -446,6 +484,112 @@ START_TEST(a_failed_environment_is_dropped)
 }
 END_TEST
 
+/* Syncs of the live environment fail from now on: its descriptor is a pipe's. */
+static void break_medium(void)
+{
+    char path[64], target[512];
+    const char *file = dir_env_path(d, "live/data.mdb");
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    DIR *fds = opendir("/proc/self/fd");
+    ck_assert_ptr_nonnull(fds);
+    uint32_t found = 0;
+    for (struct dirent *e; (e = readdir(fds)) != NULL;) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%.16s", e->d_name);
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
+        target[MAX(n, 0)] = 0;
+        if (n > 0 && strcmp(target, file) == 0) {
+            ck_assert_int_ge(dup2(ends[1], atoi(e->d_name)), 0);
+            found++;
+        }
+    }
+    closedir(fds);
+    close(ends[0]);
+    close(ends[1]);
+    ck_assert_uint_ge(found, 1);
+}
+
+static jmp_buf after_death;
+static char last_words[512];
+
+static void jump(struct dir_env *e, const char *reason)
+{
+    e->on_die = NULL;
+    snprintf(last_words, sizeof(last_words), "%s", reason);
+    longjmp(after_death, 1);
+}
+
+START_TEST(a_medium_that_fails_drops_the_environment)
+{
+    struct medium medium;
+    append(30);
+    make_checkpoint();
+    append(30);
+    commit();
+    uint64_t hash = store_hash(store);
+    medium_start(&medium, &d->env, store, maker);
+    for (int i = 0; i < 70; i++) {
+        dir_env_advance(d, NS_PER_S);
+        medium_tick(&medium);
+        dir_env_pump(d);
+    }
+    break_medium();
+    medium_tick(&medium);
+    dir_env_pump(d); /* not due yet */
+    d->on_die = jump;
+    if (setjmp(after_death) == 0) {
+        dir_env_advance(d, MEDIUM_INTERVAL_MS * NS_PER_MS);
+        medium_tick(&medium);
+        dir_env_pump(d);
+        ck_abort_msg("a sync failed and nobody heard it");
+    }
+    ck_assert_ptr_nonnull(strstr(last_words, "dropped"));
+    kill_master();
+    start();
+    ck_assert(!result.live_kept);
+    ck_assert_uint_eq(result.checkpoint, 30);
+    ck_assert_uint_eq(store_hash(store), hash);
+}
+END_TEST
+
+/* A checkpoint has the disk's bandwidth, and reads every row. */
+START_TEST(the_medium_is_left_alone_while_a_checkpoint_is_copied)
+{
+    struct medium medium;
+    many_rows();
+    append(30);
+    commit();
+    medium_start(&medium, &d->env, store, maker);
+    checkpoint_set_rate(maker, 4096);
+    ck_assert_int_eq(checkpoint_start(maker, checkpoint_was_made, NULL), 0);
+    dir_env_advance(d, MEDIUM_INTERVAL_MS * NS_PER_MS);
+    medium_tick(&medium);
+    ck_assert(checkpoint_running(maker));
+    ck_assert(!medium.running);
+    dir_env_advance(d, 200 * NS_PER_S);
+    ck_assert(!checkpoint_running(maker));
+    medium_tick(&medium);
+    ck_assert(medium.running);
+    dir_env_pump(d);
+    ck_assert(!medium.running);
+}
+END_TEST
+
+/* Also when it shows only at the clean stop. */
+START_TEST(a_failed_last_sync_drops_the_environment)
+{
+    append(30);
+    commit();
+    uint64_t hash = store_hash(store);
+    break_medium();
+    ck_assert_int_lt(store_sync(store), 0);
+    kill_master();
+    start();
+    ck_assert(!result.live_kept);
+    ck_assert_uint_eq(store_hash(store), hash);
+}
+END_TEST
+
 START_TEST(an_environment_that_cannot_be_opened_is_dropped)
 {
     append(30);
@@ -534,6 +678,7 @@ Suite *suite_checkpoint(void)
     tcase_add_test(c, a_checkpoint_is_listed_and_verifies);
     tcase_add_test(c, one_at_a_time_and_not_twice_the_same);
     tcase_add_test(c, it_holds_the_state_of_its_index);
+    tcase_add_test(c, the_copy_keeps_its_rate);
     tcase_add_test(c, older_ones_and_their_log_go);
     tcase_add_test(c, a_failed_one_may_be_tried_again);
     tcase_add_test(c, a_kill_at_any_step_leaves_a_good_one);
@@ -552,6 +697,9 @@ Suite *suite_checkpoint(void)
     tcase_add_test(r, a_damaged_sum_file_hides_its_checkpoint);
     tcase_add_test(r, an_environment_in_doubt_is_dropped);
     tcase_add_test(r, a_failed_environment_is_dropped);
+    tcase_add_test(r, a_medium_that_fails_drops_the_environment);
+    tcase_add_test(r, the_medium_is_left_alone_while_a_checkpoint_is_copied);
+    tcase_add_test(r, a_failed_last_sync_drops_the_environment);
     tcase_add_test(r, an_environment_that_cannot_be_opened_is_dropped);
     tcase_add_test(r, an_environment_off_the_log_is_dropped);
     tcase_add_test(r, a_log_shorter_than_a_checkpoint_is_refused);

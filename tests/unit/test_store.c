@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static struct dir_env *d;
 static struct store *s;
@@ -179,7 +180,7 @@ START_TEST(copy_is_the_committed_state)
     struct store_copy *copy = store_copy_begin(s, "copy.mdb");
     put_many(300, 5);
     store_commit(s, (struct store_position){.index = 5500, .epoch = 1, .chain = 8});
-    store_copy_run(copy);
+    store_copy_run(copy, UINT64_MAX / 2);
     put_many(100, 11);
     ck_assert_msg(store_copy_end(copy, &at, &why) == 0, "%s", why.text);
     ck_assert_uint_eq(at.index, 5000);
@@ -218,11 +219,144 @@ START_TEST(copy_is_dense)
     }
     store_commit(s, (struct store_position){.index = 2});
     struct store_copy *copy = store_copy_begin(s, "copy.mdb");
-    store_copy_run(copy);
+    store_copy_run(copy, UINT64_MAX / 2);
     ck_assert_int_eq(store_copy_end(copy, &at, &why), 0);
     /* 12 bytes of key, 28 of value, 10 of LMDB, 2 % of inner pages, some pages for the tables. */
     uint64_t rows = store_rows(s, TABLE_DENTRY);
     ck_assert_int_lt(size_of("copy.mdb"), (int64_t)(rows * 52 + 40 * 4096));
+}
+END_TEST
+
+/* The same in slices, each of which leaves the loop free. */
+START_TEST(copy_goes_in_slices)
+{
+    struct store_position at;
+    put_many(5000, 1);
+    store_commit(s, (struct store_position){.index = 1});
+    struct store_copy *copy = store_copy_begin(s, "copy.mdb");
+    uint32_t slices = 0;
+    while (!store_copy_over(copy)) {
+        uint64_t before = store_copy_bytes(copy);
+        store_copy_run(copy, 16 << 10);
+        ck_assert_uint_lt(store_copy_bytes(copy), before + (17 << 10));
+        put_many(10, ++slices);
+        store_commit(s, (struct store_position){.index = 1 + slices});
+    }
+    ck_assert_uint_gt(slices, 10);
+    ck_assert_int_eq(store_copy_end(copy, &at, &why), 0);
+    ck_assert_uint_eq(at.index, 1);
+    copy = store_copy_begin(s, "copy.mdb");
+    store_copy_run(copy, 16 << 10);
+    ck_assert_int_eq(store_copy_end(copy, &at, &why), -ECANCELED);
+}
+END_TEST
+
+/* Rows whose bytes are the same in a row, and whose key lengths differ by 256, are two. */
+START_TEST(hash_knows_long_keys)
+{
+    uint8_t bytes[300];
+    memset(bytes, 'x', sizeof(bytes));
+    store_put(s, TABLE_XATTR, bytes_of(bytes, 264), bytes_of(bytes + 264, 36));
+    uint64_t one = store_hash(s);
+    ck_assert_int_eq(store_del(s, TABLE_XATTR, bytes_of(bytes, 264)), 0);
+    ck_assert_uint_eq(store_hash(s), 0);
+    store_put(s, TABLE_XATTR, bytes_of(bytes, 8), bytes_of(bytes + 8, 292));
+    ck_assert_uint_ne(store_hash(s), one);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- space */
+
+static struct stat stat_of_data(void)
+{
+    struct stat st;
+    ck_assert_int_eq(stat(dir_env_path(d, "data.mdb"), &st), 0);
+    return st;
+}
+
+/* The file's blocks are there before its pages are; its size is LMDB's affair. */
+START_TEST(space_is_taken_ahead)
+{
+    enum { AHEAD = 4 << 20 };
+    struct stat before = stat_of_data();
+    store_preallocate(s, AHEAD);
+    ck_assert_uint_ge(store_space_ahead(s), AHEAD);
+    ck_assert_int_eq(stat_of_data().st_size, before.st_size);
+    ck_assert_int_ge((int64_t)stat_of_data().st_blocks * 512, before.st_size + AHEAD);
+    for (uint32_t i = 1; i <= 20; i++) {
+        put_many(5000, i);
+        store_commit(s, (struct store_position){.index = i});
+        dir_env_pump(d);
+        ck_assert_uint_ge(store_space_ahead(s), AHEAD);
+        ck_assert_int_ge((int64_t)stat_of_data().st_blocks * 512, stat_of_data().st_size + AHEAD);
+    }
+    ck_assert_int_gt(stat_of_data().st_size, AHEAD);
+}
+END_TEST
+
+/* While a snapshot is read no page is used again; even so a commit that is made when it is due
+ * stays within what was taken. */
+START_TEST(a_commit_fits_when_it_is_made_in_time)
+{
+    struct store_position at;
+    uint32_t commits = 0;
+    put_many(20000, 1);
+    store_commit(s, (struct store_position){.index = 1});
+    store_preallocate(s, 1 << 20);
+    struct store_copy *copy = store_copy_begin(s, "copy.mdb");
+    for (uint32_t i = 0; i < 20000; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "key-%08u", i * 7919 % 65536);
+        store_put(s, i % 3 ? TABLE_DENTRY : TABLE_INODE, b(key), b("another value of some length"));
+        if (store_commit_due(s)) {
+            int64_t end = stat_of_data().st_blocks * 512;
+            store_commit(s, (struct store_position){.index = 2 + i});
+            ck_assert_int_le(stat_of_data().st_size, end);
+            dir_env_pump(d);
+            commits++;
+        }
+    }
+    ck_assert_uint_gt(commits, 100);
+    ck_assert_int_eq(store_copy_end(copy, &at, &why), -ECANCELED);
+}
+END_TEST
+
+/* No space to be had, although the disk claims some: growth is refused, what was taken stays for
+ * deletes, and when there is space again all is as before. */
+START_TEST(without_space_there_is_no_room)
+{
+    enum { AHEAD = 4 << 20 };
+    store_preallocate(s, AHEAD);
+    uint64_t before = store_room(s);
+    d->allocate_end = (uint64_t)stat_of_data().st_size + AHEAD;
+    put_many(20000, 1);
+    ck_assert(!store_commit_due(s) || store_space_ahead(s) > 0);
+    store_commit(s, (struct store_position){.index = 1});
+    dir_env_pump(d);
+    store_commit(s, (struct store_position){.index = 2});
+    ck_assert_uint_lt(store_room(s), 16 << 20);
+    ck_assert_uint_lt(store_space_ahead(s), AHEAD);
+    ck_assert_uint_gt(store_space_ahead(s), AHEAD / 4);
+    d->allocate_end = 0;
+    store_refresh_room(s);
+    dir_env_pump(d);
+    store_refresh_room(s);
+    ck_assert_uint_ge(store_space_ahead(s), AHEAD);
+    ck_assert_uint_gt(store_room(s), before / 2);
+}
+END_TEST
+
+/* Filesystems without allocation: only the reserve guards. */
+START_TEST(space_may_not_be_had_ahead)
+{
+    d->allocate_error = -EOPNOTSUPP;
+    uint64_t before = store_room(s);
+    store_preallocate(s, 4 << 20);
+    put_many(20000, 1);
+    ck_assert(!store_commit_due(s));
+    store_commit(s, (struct store_position){.index = 1});
+    dir_env_pump(d);
+    ck_assert_uint_gt(store_room(s), before / 2);
 }
 END_TEST
 
@@ -279,6 +413,12 @@ Suite *suite_store(void)
     tcase_add_test(c, only_commits_survive);
     tcase_add_test(c, copy_is_the_committed_state);
     tcase_add_test(c, copy_is_dense);
+    tcase_add_test(c, copy_goes_in_slices);
+    tcase_add_test(c, hash_knows_long_keys);
+    tcase_add_test(c, space_is_taken_ahead);
+    tcase_add_test(c, a_commit_fits_when_it_is_made_in_time);
+    tcase_add_test(c, without_space_there_is_no_room);
+    tcase_add_test(c, space_may_not_be_had_ahead);
     tcase_add_test(c, room_leaves_the_reserve);
     tcase_add_test(c, a_file_that_is_no_environment_is_refused);
     suite_add_tcase(suite, c);
