@@ -49,55 +49,47 @@ static const struct config_key keys[] = {
     S("boot_id", boot, CONFIG_TEXT, false),
 };
 
-static int check(const struct config_file *file, const struct settings *s, struct why *why)
+static void *create(struct env *env, void *settings, bool force)
 {
-    int err = config_need_dialable(file, s->core.listen, s->core.advertise, why);
-    return err != 0 ? err : config_need_dir(file, "dir", s->dir, why);
+    (void)force;
+    return chunkd_create(env, &((struct settings *)settings)->core);
 }
 
-static int serve(const struct daemon_args *args, const struct config_file *file,
-                 const struct settings *s)
+static int start(void *core, struct why *why)
 {
-    struct why why = {""};
-    struct uv_env *env = uv_env_create(
-        &(struct uv_env_config){.dir = s->dir, .log_level = LOG_INFO, .boot_override = s->boot},
-        &why);
-    if (env == NULL) {
-        return daemon_fail(args, EXIT_FAILED, &why);
-    }
-    struct chunkd *c = chunkd_create(uv_env_base(env), &s->core);
-    int err = chunkd_start(c, &why);
-    if (err == 0) {
-        uv_env_log(env, LOG_INFO, "chunkd %s started with %s", GFS_VERSION, file->path);
-        daemon_serve(env);
-        err = chunkd_stop(c, &why);
-    } else {
-        daemon_explain_listen(file, s->core.listen, err, &why);
-    }
-    int code = err == 0 ? 0 : daemon_fail(args, EXIT_FAILED, &why);
-    uv_env_halt(env);
-    chunkd_destroy(c);
-    uv_env_destroy(env);
-    return code;
+    return chunkd_start(core, why);
+}
+
+static int stop(void *core, struct why *why)
+{
+    return chunkd_stop(core, why);
+}
+
+static void destroy(void *core)
+{
+    chunkd_destroy(core);
 }
 
 int main(int argc, char **argv)
 {
-    struct daemon_args args = {.program = "chunkd", .usage = usage};
-    int code;
-    if (!daemon_parse(&args, argc, argv, &code)) {
-        return code;
-    }
     struct settings s = {
         .core = {
             .listen = "127.0.0.1:9401", .rack = "default", .flush_ms = 5000, .aside_ms = 3600000}};
     if (gethostname(s.core.host, sizeof(s.core.host) - 1) != 0) {
         snprintf(s.core.host, sizeof(s.core.host), "localhost");
     }
-    struct config_file file = {.path = args.file, .table = keys, .count = COUNT_OF(keys)};
-    struct why why;
-    if (config_load(&file, &s, &why) != 0 || check(&file, &s, &why) != 0) {
-        return daemon_fail(&args, EXIT_USAGE, &why);
-    }
-    return serve(&args, &file, &s);
+    const struct daemon d = {.program = "chunkd",
+                             .usage = usage,
+                             .keys = keys,
+                             .key_count = COUNT_OF(keys),
+                             .settings = &s,
+                             .dir = s.dir,
+                             .listen = s.core.listen,
+                             .advertise = s.core.advertise,
+                             .boot = s.boot,
+                             .create = create,
+                             .start = start,
+                             .stop = stop,
+                             .destroy = destroy};
+    return daemon_main(&d, argc, argv);
 }

@@ -65,8 +65,9 @@ static const struct config_key keys[] = {
 };
 
 /* What one key alone does not show. */
-static int check(const struct config_file *file, const struct settings *s, struct why *why)
+static int check(const struct config_file *file, const void *settings, struct why *why)
 {
+    const struct settings *s = settings;
     const struct geometry *g = &s->core.geometry;
     char text[32];
     if (g->chunk_bytes < g->block_bytes || g->chunk_bytes / g->block_bytes > CHUNK_BLOCKS_MAX) {
@@ -79,53 +80,51 @@ static int check(const struct config_file *file, const struct settings *s, struc
         return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, "lease_ms",
                             "at least twice heartbeat_ms", text, why);
     }
-    int err = config_need_dialable(file, s->core.listen, s->core.advertise, why);
-    return err != 0 ? err : config_need_dir(file, "dir", s->dir, why);
+    return 0;
 }
 
-static int serve(const struct daemon_args *args, const struct config_file *file,
-                 const struct settings *s)
+static void *create(struct env *env, void *settings, bool force)
 {
-    struct why why = {""};
-    struct uv_env *env = uv_env_create(
-        &(struct uv_env_config){
-            .dir = s->dir, .log_level = LOG_INFO, .boot_override = s->core.boot_override},
-        &why);
-    if (env == NULL) {
-        return daemon_fail(args, EXIT_FAILED, &why);
-    }
-    struct master *m = master_create(uv_env_base(env), &s->core);
-    int err = master_start(m, &why);
-    if (err == 0) {
-        uv_env_log(env, LOG_INFO, "gfs-master %s started with %s", GFS_VERSION, file->path);
-        daemon_serve(env);
-        err = master_stop(m, &why);
-    } else {
-        daemon_explain_listen(file, s->core.listen, err, &why);
-    }
-    int code = err == 0 ? 0 : daemon_fail(args, EXIT_FAILED, &why);
-    uv_env_halt(env);
-    master_destroy(m);
-    uv_env_destroy(env);
-    return code;
+    struct settings *s = settings;
+    s->core.force = force;
+    return master_create(env, &s->core);
+}
+
+static int start(void *core, struct why *why)
+{
+    return master_start(core, why);
+}
+
+static int stop(void *core, struct why *why)
+{
+    return master_stop(core, why);
+}
+
+static void destroy(void *core)
+{
+    master_destroy(core);
 }
 
 int main(int argc, char **argv)
 {
-    struct daemon_args args = {.program = "gfs-master", .usage = usage, .may_force = true};
-    int code;
-    if (!daemon_parse(&args, argc, argv, &code)) {
-        return code;
-    }
     struct settings s = {.core = {.cluster = "gfs",
                                   .listen = "127.0.0.1:9400",
                                   .geometry = GEOMETRY_DEFAULT,
                                   .trash_seconds = 86400}};
-    struct config_file file = {.path = args.file, .table = keys, .count = COUNT_OF(keys)};
-    struct why why;
-    if (config_load(&file, &s, &why) != 0 || check(&file, &s, &why) != 0) {
-        return daemon_fail(&args, EXIT_USAGE, &why);
-    }
-    s.core.force = args.force;
-    return serve(&args, &file, &s);
+    const struct daemon d = {.program = "gfs-master",
+                             .usage = usage,
+                             .may_force = true,
+                             .keys = keys,
+                             .key_count = COUNT_OF(keys),
+                             .settings = &s,
+                             .dir = s.dir,
+                             .listen = s.core.listen,
+                             .advertise = s.core.advertise,
+                             .boot = s.core.boot_override,
+                             .check = check,
+                             .create = create,
+                             .start = start,
+                             .stop = stop,
+                             .destroy = destroy};
+    return daemon_main(&d, argc, argv);
 }

@@ -9,6 +9,8 @@
 #include "master/core/service.h"
 #include "shared/base/mem.h"
 
+#include <stdio.h>
+
 struct report_part {
     struct list link;
     struct frame_header head;
@@ -216,8 +218,12 @@ static void missing(struct master *m, struct chunkserver *s, const struct ns_chu
 void report_bad(struct master *m, const struct report_bad_req *req, bool sure, const char *from)
 {
     struct ns_chunk row;
-    env_log(m->env, LOG_WARN, "chunk %016llx: block %u on server %u is bad, says %s",
-            (unsigned long long)req->handle, req->block, req->server, from);
+    char block[32] = "block not known";
+    if (req->block != UINT32_MAX) {
+        snprintf(block, sizeof(block), "block %u", req->block);
+    }
+    env_log(m->env, LOG_WARN, "chunk %016llx: a bad block (%s) on server %u, says %s",
+            (unsigned long long)req->handle, block, req->server, from);
     if (ns_chunk_get(m->ns, req->ino, req->number, &row) == 0 && row.handle == req->handle &&
         row.version == req->version && is_member(&row, req->server)) {
         /* A mount may be mistaken: the server is asked. */

@@ -1,4 +1,4 @@
-/* daemon.c - arguments, signals and the end of a daemon. */
+/* daemon.c - arguments, configuration, signals and the end of a daemon. */
 #include "shared/io/daemon.h"
 
 #include <signal.h>
@@ -7,44 +7,53 @@
 
 enum { SETTLE_WAIT_MS = 5000 };
 
-bool daemon_parse(struct daemon_args *a, int argc, char **argv, int *out_code)
+struct args {
+    const char *file;
+    bool force;
+};
+
+/* True: go on. False: exit with *out_code (--help, --version, wrong arguments); all is printed. */
+static bool parse(const struct daemon *d, struct args *a, int argc, char **argv, int *out_code)
 {
     *out_code = 0;
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-            fputs(a->usage, stdout);
+            fputs(d->usage, stdout);
             return false;
         }
         if (strcmp(arg, "--version") == 0) {
-            printf("%s %s\n", a->program, GFS_VERSION);
+            printf("%s %s\n", d->program, GFS_VERSION);
             return false;
         }
-        if (strcmp(arg, "--force") == 0 && a->may_force) {
+        if (strcmp(arg, "--force") == 0 && d->may_force) {
             a->force = true;
         } else if (arg[0] != '-' && a->file == NULL) {
             a->file = arg;
         } else {
-            fprintf(stderr, "%s: unexpected argument %s\n%s", a->program, arg, a->usage);
+            fprintf(stderr, "%s: unexpected argument %s\n%s", d->program, arg, d->usage);
             *out_code = EXIT_USAGE;
             return false;
         }
     }
     if (a->file == NULL) {
-        fprintf(stderr, "%s: no configuration file given\n%s", a->program, a->usage);
+        fprintf(stderr, "%s: no configuration file given\n%s", d->program, d->usage);
         *out_code = EXIT_USAGE;
         return false;
     }
     return true;
 }
 
-int daemon_fail(const struct daemon_args *a, int code, const struct why *why)
+/* "PROGRAM: sentence" on standard error. */
+static int fail(const struct daemon *d, int code, const struct why *why)
 {
-    fprintf(stderr, "%s: %s\n", a->program, why->text);
+    fprintf(stderr, "%s: %s\n", d->program, why->text);
     return code;
 }
 
-void daemon_explain_listen(const struct config_file *cfg, const char *listen, int err,
+/* If err says that `listen` could not be had, makes the sentence name the file, the line and the
+ * key. */
+static void explain_listen(const struct config_file *cfg, const char *listen, int err,
                            struct why *why)
 {
     if (err != -EADDRINUSE && err != -EADDRNOTAVAIL && err != -EACCES) {
@@ -70,7 +79,8 @@ static void on_signal_closed(uv_handle_t *h)
     --*open_count;
 }
 
-void daemon_serve(struct uv_env *e)
+/* Until SIGTERM or SIGINT; then what is under way ends. */
+static void run_until_told(struct uv_env *e)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
     uv_signal_t signals[COUNT_OF(numbers)];
@@ -91,4 +101,53 @@ void daemon_serve(struct uv_env *e)
     while (open_count > 0) {
         uv_run(uv_env_loop(e), UV_RUN_NOWAIT);
     }
+}
+
+static int check(const struct daemon *d, const struct config_file *file, struct why *why)
+{
+    int err = d->check != NULL ? d->check(file, d->settings, why) : 0;
+    if (err == 0) {
+        err = config_need_dialable(file, d->listen, d->advertise, why);
+    }
+    return err != 0 ? err : config_need_dir(file, "dir", d->dir, why);
+}
+
+static int serve(const struct daemon *d, const struct config_file *file, bool force)
+{
+    struct why why = {""};
+    struct uv_env *env = uv_env_create(
+        &(struct uv_env_config){.dir = d->dir, .log_level = LOG_INFO, .boot_override = d->boot},
+        &why);
+    if (env == NULL) {
+        return fail(d, EXIT_FAILED, &why);
+    }
+    void *core = d->create(uv_env_base(env), d->settings, force);
+    int err = d->start(core, &why);
+    if (err == 0) {
+        uv_env_log(env, LOG_INFO, "%s %s started with %s", d->program, GFS_VERSION, file->path);
+        run_until_told(env);
+        err = d->stop(core, &why);
+    } else {
+        explain_listen(file, d->listen, err, &why);
+    }
+    int code = err == 0 ? 0 : fail(d, EXIT_FAILED, &why);
+    uv_env_halt(env);
+    d->destroy(core);
+    uv_env_destroy(env);
+    return code;
+}
+
+int daemon_main(const struct daemon *d, int argc, char **argv)
+{
+    struct args args = {.file = NULL};
+    int code;
+    if (!parse(d, &args, argc, argv, &code)) {
+        return code;
+    }
+    struct config_file file = {.path = args.file, .table = d->keys, .count = d->key_count};
+    struct why why;
+    if (config_load(&file, d->settings, &why) != 0 || check(d, &file, &why) != 0) {
+        return fail(d, EXIT_USAGE, &why);
+    }
+    return serve(d, &file, args.force);
 }

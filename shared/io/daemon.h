@@ -1,4 +1,4 @@
-/* daemon.h - what every daemon's main does the same way: arguments, signals, exit codes. */
+/* daemon.h - the main of every daemon: arguments, configuration, the loop until a signal, exit codes. */
 #ifndef SHARED_IO_DAEMON_H
 #define SHARED_IO_DAEMON_H
 
@@ -12,24 +12,25 @@ enum {
     EXIT_USAGE = 2,  /* wrong arguments or configuration, the same */
 };
 
-struct daemon_args {
+/* One program. The strings of `settings` are filled in from its file by the time they are used. */
+struct daemon {
     const char *program; /* for messages */
     const char *usage;   /* --help */
     bool may_force;      /* --force is known */
-    /* results */
-    const char *file;
-    bool force;
+    const struct config_key *keys;
+    uint32_t key_count;
+    void *settings; /* what the keys set, with its defaults */
+    const char *dir, *listen, *advertise, *boot;
+    /* What one key alone does not show; may be NULL. 0, or negative with a sentence. */
+    int (*check)(const struct config_file *file, const void *settings, struct why *why);
+    /* The program itself. start and stop: 0, or negative with a sentence. */
+    void *(*create)(struct env *env, void *settings, bool force);
+    int (*start)(void *core, struct why *why);
+    int (*stop)(void *core, struct why *why);
+    void (*destroy)(void *core);
 };
 
-/* True: go on. False: exit with *out_code (--help, --version, wrong arguments); all is printed. */
-bool daemon_parse(struct daemon_args *a, int argc, char **argv, int *out_code);
-/* "PROGRAM: sentence" on standard error; returns code. */
-int daemon_fail(const struct daemon_args *a, int code, const struct why *why);
-/* If err says that `listen` could not be had, makes the sentence name the file, the line and the
- * key. */
-void daemon_explain_listen(const struct config_file *cfg, const char *listen, int err,
-                           struct why *why);
-/* Runs the loop until SIGTERM or SIGINT, then lets what is under way end. */
-void daemon_serve(struct uv_env *e);
+/* Runs it until SIGTERM or SIGINT, then lets what is under way end. Returns the exit code. */
+int daemon_main(const struct daemon *d, int argc, char **argv);
 
 #endif
