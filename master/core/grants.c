@@ -4,8 +4,6 @@
 
 #include <sys/stat.h>
 
-enum { COOL_MS = 2000 };
-
 void grants_init(struct master *m)
 {
     hmap_init(&m->grants.by_handle);
@@ -26,8 +24,7 @@ static struct grant *find(const struct master *m, uint64_t handle)
 
 bool grants_running(const struct master *m, uint64_t handle)
 {
-    const struct grant *g = find(m, handle);
-    return g != NULL && g->phase != GRANT_COOL;
+    return find(m, handle) != NULL;
 }
 
 uint32_t grants_waiting(const struct master *m, uint64_t handle)
@@ -44,7 +41,7 @@ uint32_t grants_waiting(const struct master *m, uint64_t handle)
 
 bool grants_settled(const struct master *m)
 {
-    return m->grants.by_handle.count == m->grants.cooling && m->grants.waiters == 0;
+    return m->grants.by_handle.count == 0 && m->grants.waiters == 0;
 }
 
 /* ---------------------------------------------------------------- waiters */
@@ -91,12 +88,7 @@ static void answer_row(struct peer *p, const struct frame_header *head, const st
 
 static void timer_fired(struct env_timer *t)
 {
-    struct grant *g = container_of(t, struct grant, timer);
-    if (g->phase == GRANT_COOL) {
-        grant_end(g, 0);
-    } else {
-        grant_attempt(g);
-    }
+    grant_attempt(container_of(t, struct grant, timer));
 }
 
 static struct grant *grant_new(struct master *m, const struct ns_chunk *row)
@@ -126,9 +118,6 @@ static void grant_free(struct grant *g)
     if (g->repair) {
         m->grants.repairs--;
     }
-    if (g->phase == GRANT_COOL) {
-        m->grants.cooling--;
-    }
     hmap_remove(&m->grants.by_handle, &g->node);
     mem_free(g);
 }
@@ -141,21 +130,13 @@ void grant_end(struct grant *g, int status)
     for (struct list *e; (e = list_pop_front(&g->waiters)) != NULL;) {
         list_push_back(&waiting, e);
     }
-    bool cool = status != 0 && g->phase != GRANT_COOL && list_empty(&waiting);
-    if (cool) {
-        grant_stop_calls(g);
-        grant_fill_done(g);
-        g->phase = GRANT_COOL;
-        g->add = g->fill_from = g->complained = g->remove = 0;
-        m->grants.cooling++;
-        env_timer_set(m->env, &g->timer, COOL_MS * NS_PER_MS);
-        if (g->repair) {
-            g->repair = false;
-            m->grants.repairs--;
-        }
-    } else {
-        grant_free(g);
+    if (status != 0) {
+        setback_failed(&m->setbacks, g->handle, status, env_mono_ns(m->env));
+    } else if (setback_over(&m->setbacks, g->handle)) {
+        env_log(m->env, LOG_INFO, "chunk %016llx: the trouble told before is over",
+                (unsigned long long)g->handle);
     }
+    grant_free(g);
     repair_touch(m);
     for (struct list *e; (e = list_pop_front(&waiting)) != NULL;) {
         struct grant_waiter *w = list_entry(e, struct grant_waiter, link);
@@ -192,7 +173,8 @@ void grants_close(struct master *m)
 
 bool grants_repair(struct master *m, const struct ns_chunk *row, const struct repair_action *action)
 {
-    if (m->grants.repairs >= REPAIRS_MAX || find(m, row->handle) != NULL) {
+    if (m->grants.repairs >= REPAIRS_MAX || find(m, row->handle) != NULL ||
+        !setback_past(&m->setbacks, row->handle, env_mono_ns(m->env))) {
         return false;
     }
     struct grant *g = grant_new(m, row);
@@ -320,7 +302,7 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
         return;
     }
     struct grant *g = find(m, row.handle);
-    bool filling = g != NULL && (g->phase == GRANT_FILL || g->phase == GRANT_COOL);
+    bool filling = g != NULL && g->phase == GRANT_FILL;
     const struct chunkserver *primary = servers_get(&m->servers, row.members[0]);
     bool live = primary != NULL && server_alive(primary, env_mono_ns(m->env));
     if (live && req->failed_version < row.version && (g == NULL || filling)) {

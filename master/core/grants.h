@@ -30,7 +30,6 @@ struct grants {
     struct list unplaced;  /* requests for chunks that no server could be found for yet */
     uint32_t waiters;
     uint32_t repairs; /* machines nobody waits for */
-    uint32_t cooling; /* machines that only keep a failed repair from running again at once */
 };
 
 void grants_init(struct master *m);
@@ -54,7 +53,7 @@ struct repair_action {
 };
 
 /* Brings the chunk's replicas in order in the background. False if too many run already, or one of
- * this chunk. */
+ * this chunk, or its repair failed a moment ago. */
 bool grants_repair(struct master *m, const struct ns_chunk *row,
                    const struct repair_action *action);
 /* Requests of mounts that wait for the chunk's machine. */

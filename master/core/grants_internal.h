@@ -14,7 +14,6 @@ enum grant_phase {
     GRANT_PULL,
     GRANT_LOG,
     GRANT_ACTIVATE,
-    GRANT_COOL, /* a repair failed: nothing is tried for a while */
 };
 
 enum part_state {
@@ -81,8 +80,7 @@ struct grant {
 
 /* Looks at the row and begins an attempt. */
 void grant_attempt(struct grant *g);
-/* Ends the machine: status 0 answers the waiters from the row, else with status. g is freed, or
- * kept to cool. */
+/* Ends the machine and frees g: status 0 answers the waiters from the row, else with status. */
 void grant_end(struct grant *g, int status);
 void grant_stop_calls(struct grant *g);
 /* Ends the filling of a new member in the servers' counts. */

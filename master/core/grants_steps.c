@@ -78,6 +78,12 @@ static void set_note(struct grant *g, uint32_t server, uint64_t version, enum no
     notes_set(&g->m->notes, &n);
 }
 
+/* Attempts go on for as long as it takes: the same failure is told once. */
+static bool is_news(struct grant *g, int status)
+{
+    return setback_news(&g->m->setbacks, g->handle, status, env_mono_ns(g->m->env));
+}
+
 static void wait_ms(struct grant *g, uint64_t ms)
 {
     g->phase = GRANT_WAIT;
@@ -386,9 +392,12 @@ static void pulled(struct rpc_call *c)
     /* It was prepared: without the copy it serves neither version. */
     p->state = p->status == 0 ? PART_READY : PART_OUT;
     if (p->status != 0) {
-        env_log(g->m->env, LOG_WARN, "chunk %016llx: server %u could not copy from server %u: %s",
-                (unsigned long long)g->handle, p->server, g->parts[g->source].server,
-                err_text(p->status));
+        if (is_news(g, p->status)) {
+            env_log(g->m->env, LOG_WARN,
+                    "chunk %016llx: server %u could not copy from server %u: %s",
+                    (unsigned long long)g->handle, p->server, g->parts[g->source].server,
+                    err_text(p->status));
+        }
         g->no_room |= p->status == -ENOSPC;
     }
     if (--g->asked == 0) {
@@ -475,8 +484,10 @@ static void all_prepared(struct grant *g)
         }
     }
     if (none_holds(g)) {
-        env_log(g->m->env, LOG_ERROR, "chunk %016llx of inode %llu: no member holds it",
-                (unsigned long long)g->handle, (unsigned long long)g->ino);
+        if (is_news(g, -EIO)) {
+            env_log(g->m->env, LOG_ERROR, "chunk %016llx of inode %llu: no member holds it",
+                    (unsigned long long)g->handle, (unsigned long long)g->ino);
+        }
         grant_end(g, -EIO);
         return;
     }
@@ -571,8 +582,10 @@ static void filled(struct rpc_call *c)
     grant_fill_done(g);
     g->fill_from = 0;
     if (status != 0) {
-        env_log(g->m->env, LOG_WARN, "chunk %016llx: filling a replica on server %u failed: %s",
-                (unsigned long long)g->handle, g->add, err_text(status));
+        if (is_news(g, status)) {
+            env_log(g->m->env, LOG_WARN, "chunk %016llx: filling a replica on server %u failed: %s",
+                    (unsigned long long)g->handle, g->add, err_text(status));
+        }
         if (replica_is_lost(status) || status == ERR_CHECKSUM || status == ERR_SUSPECT) {
             /* Perhaps the source is not what it was thought to be: it is asked. */
             set_note(g, from, g->row.version, NOTE_SUSPECT);

@@ -204,6 +204,7 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     list_init(&m->serve_wait.link);
     sessions_init(&m->sessions);
     notes_init(&m->notes);
+    setbacks_init(&m->setbacks);
     grants_init(m);
     repair_init(m);
     commit_init(m);
@@ -379,6 +380,7 @@ void master_destroy(struct master *m)
     rpc_close(&m->nowhere);
     sessions_close(&m->sessions);
     notes_close(&m->notes);
+    setbacks_close(&m->setbacks);
     replies_free(m->replies);
     if (m->commit.checkpoint != NULL) {
         checkpoint_destroy(m->commit.checkpoint);

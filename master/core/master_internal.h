@@ -14,6 +14,7 @@
 #include "master/core/replies.h"
 #include "master/core/servers.h"
 #include "master/core/sessions.h"
+#include "master/core/setbacks.h"
 #include "master/core/store.h"
 #include "master/core/trash.h"
 
@@ -63,6 +64,7 @@ struct master {
     struct sessions sessions;
     struct servers servers;
     struct notes notes;
+    struct setbacks setbacks;
     struct grants grants;
     struct repair repair;
     struct garbage garbage;

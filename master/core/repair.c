@@ -180,6 +180,10 @@ static void look_at_row(struct master *m, const struct ns_chunk *row)
     if (grants_running(m, row->handle)) {
         return; /* the machines count as work of their own */
     }
+    if (!setback_past(&m->setbacks, row->handle, env_mono_ns(m->env))) {
+        m->repair.paused = true;
+        return;
+    }
     bool whole = f.away == 0 && f.unsure == 0;
     bool heal = f.troubled > 0 && (f.good > 0 || (f.content > 0 && whole)) &&
                 (f.away == 0 || f.away_long > 0 || f.good < 2);
@@ -198,7 +202,7 @@ static void pass_begin(struct master *m)
     r->ino = r->number = 0;
     r->round++;
     r->under = r->lost = 0;
-    r->acted = r->dirty = false;
+    r->acted = r->paused = r->dirty = false;
     r->begin_ns = env_mono_ns(m->env);
 }
 
@@ -234,7 +238,8 @@ static void pass_end(struct master *m)
     notes_sweep(&m->notes, r->round, look_at_orphan, m);
     r->under_replicated = r->under;
     r->chunks_lost = r->lost;
-    r->clean = !r->acted && !r->dirty;
+    setbacks_sweep(&m->setbacks, now);
+    r->clean = !r->acted && !r->paused && !r->dirty;
     /* While copies run the next ones start soon after them; a pass takes at most a fifth of the
      * time. */
     uint64_t pause = r->acted ? PASS_PAUSE_BUSY_MS : PASS_PAUSE_MS;

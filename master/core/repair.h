@@ -33,7 +33,8 @@ struct repair {
     uint64_t begin_ns, end_ns, next_ns;
     uint64_t under, lost; /* of the pass under way */
     bool acted;
-    bool dirty; /* something happened since the pass began */
+    bool paused; /* a chunk waits before its repair is tried again */
+    bool dirty;  /* something happened since the pass began */
     /* Of the last complete pass. */
     uint64_t under_replicated, chunks_lost;
     bool clean; /* it found nothing to do and nothing happened since it began */

@@ -292,6 +292,7 @@ static void finished(struct master *m, struct chunkserver *s)
     }
     report_end(m, s);
     s->reported = true;
+    setbacks_hurry(&m->setbacks);
     repair_poke(m);
 }
 

@@ -545,6 +545,38 @@ START_TEST(lost_chunk_is_an_error)
 }
 END_TEST
 
+/* Disks that fail whatever is asked of them: the repair is tried less and less often, but at once
+ * when a server reports anew. */
+START_TEST(hopeless_repair_is_tried_seldom)
+{
+    write_all(1);
+    for (int i = 0; i < 3; i++) {
+        f->fakes[i].prepare_status = -EIO;
+    }
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), -EIO);
+    struct note n = {.handle = c.handle,
+                     .ino = c.ino,
+                     .version = row().version,
+                     .server = row().members[0],
+                     .kind = NOTE_SUSPECT};
+    notes_set(&f->m->notes, &n);
+    uint32_t before = f->fakes[0].prepares;
+    fixture_run_ms(f, 120000);
+    uint32_t tries = f->fakes[0].prepares - before;
+    ck_assert_uint_ge(tries, 4);
+    ck_assert_uint_le(tries, 8);
+
+    for (int i = 0; i < 3; i++) {
+        f->fakes[i].prepare_status = 0;
+    }
+    fake_stop(&f->fakes[2]);
+    fake_start(&f->fakes[2]);
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_gt(row().version, c.version);
+    ck_assert_uint_eq(f->m->repair.under_replicated, 0);
+}
+END_TEST
+
 /* The same disk from two live processes: the second one is refused. */
 START_TEST(second_process_of_a_disk_is_refused)
 {
@@ -630,6 +662,7 @@ Suite *suite_grants(void)
                                   prepared_but_never_logged,
                                   activation_is_repeated,
                                   lost_chunk_is_an_error,
+                                  hopeless_repair_is_tried_seldom,
                                   second_process_of_a_disk_is_refused,
                                   locate_leaves_out_bad_replicas,
                                   NULL};
