@@ -50,8 +50,11 @@ mount_is_dead() {
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    else
+    elif command -v sudo >/dev/null; then
         sudo "$@"
+    else
+        echo "mounting needs root: run this as root, or install sudo" >&2
+        return 1
     fi
 }
 

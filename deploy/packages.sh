@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev liblmdb-dev"
-test="check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git iproute2 nftables e2fsprogs util-linux procps"
+test="check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git perl iproute2 nftables e2fsprogs util-linux procps"
 
 case "${1:-build}" in
 build) wanted=$build ;;
@@ -35,7 +35,18 @@ if [ "$(id -u)" != 0 ]; then
     sudo=sudo
 fi
 echo "installing$missing"
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -qq
+# sudo clears the environment. A new machine may still be installing its updates: then apt waits. What apt says is
+# shown only if it fails.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+    $sudo env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" \
+        </dev/null >"$log" 2>&1 || {
+        cat "$log" >&2
+        echo "packages.sh: apt-get $1 failed" >&2
+        exit 1
+    }
+}
+apt update
 # shellcheck disable=SC2086
-$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+apt install -y --no-install-recommends $missing

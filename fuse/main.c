@@ -2,12 +2,14 @@
 #include <stdio.h>
 
 #include "fuse/io/shell.h"
+#include "shared/io/std_streams.h"
 
 int main(int argc, char **argv)
 {
     static struct options options;
     struct background background;
     struct why why;
+    std_streams_open();
     if (options_parse(&options, argc, argv, &why) != 0) {
         fprintf(stderr, "gfs-fuse: %s\n", why.text);
         return 1;

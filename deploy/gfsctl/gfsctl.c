@@ -6,6 +6,7 @@
 #include "deploy/gfsctl/chunk_cmd.h"
 #include "deploy/gfsctl/gfsctl.h"
 #include "deploy/gfsctl/path.h"
+#include "shared/io/std_streams.h"
 
 static const struct command commands[] = {
     {"status", "", "masters, chunkservers, files and chunks of the cluster", cmd_status},
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
     char *words[WORDS_MAX];
     int count = 0;
     bool json = false;
+    std_streams_open();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             print_usage(stdout);

@@ -1,5 +1,6 @@
 /* daemon.c - arguments, configuration, signals and the end of a daemon. */
 #include "shared/io/daemon.h"
+#include "shared/io/std_streams.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -141,6 +142,7 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
 {
     struct args args = {.file = NULL};
     int code;
+    std_streams_open();
     if (!parse(d, &args, argc, argv, &code)) {
         return code;
     }

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 test_cleanup() {
     for i in 1 2 3; do
-        umount "$RUN/chunkd-$i" 2>/dev/null || true
+        umount "$RUN/chunkd-$i" 2>/dev/null || umount -l "$RUN/chunkd-$i" 2>/dev/null || true
     done
 }
 for i in 1 2 3; do
@@ -13,8 +13,9 @@ for i in 1 2 3; do
 done
 cluster_up
 dd if=/dev/urandom of="$WORK/keep" bs=1M count=16 status=none
-cp "$WORK/keep" "$MNT/keep" && sync "$MNT/keep"
-if dd if=/dev/zero of="$MNT/fill" bs=1M count=200 conv=fsync 2>"$WORK/err"; then
+in_background cp "$WORK/keep" "$MNT/keep"
+in_background sync "$MNT/keep"
+if in_background dd if=/dev/zero of="$MNT/fill" bs=1M count=200 conv=fsync 2>"$WORK/err"; then
     fail "200 MiB went onto 64 MiB"
 fi
 grep -q "No space left" "$WORK/err" || fail "expected ENOSPC, got '$(cat "$WORK/err")'"

@@ -51,12 +51,14 @@ cluster_down() { make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="
     fail "make down"
 }; }
 pid_of() { cat "$RUN/$1.pid"; } # master, chunkd-1, fuse
+# gone PID: it has ended; whoever should wait for it need not have done so (then its command line is empty).
+gone() { ! { tr '\0' ' ' <"/proc/$1/cmdline" | grep -q .; } 2>/dev/null; }
 # kill_hard NAME...: SIGKILL by recorded pid, and wait until it is gone.
 kill_hard() {
     for who in "$@"; do
         p=$(pid_of "$who")
         kill -9 "$p"
-        wait_for "$who to be gone" 10 sh -c "! kill -0 $p 2>/dev/null"
+        wait_for "$who to be gone" 10 gone "$p"
     done
 }
 # wait_for "what" SECONDS command...: until the command succeeds.
@@ -72,16 +74,32 @@ wait_for() {
 remount() { # so that nothing cached by the kernel or the mount answers
     p=$(pid_of fuse)
     umount "$MNT"
-    wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
+    wait_for "gfs-fuse to end" 15 gone "$p"
     cluster_up
 }
 status_field() { "$BIN/gfsctl" status --json | tr -d ' \n' | sed -E "s/.*\"$1\":([0-9]+).*/\1/"; }
 fully_replicated() { [ "$(status_field under_replicated)" = 0 ]; }
 chunk_files() { find "$RUN"/chunkd-*/chunks -type f | sort; } # every replica on every chunkserver
 
+# in_background COMMAND...: runs it and waits for it. What may hang is run like this: a shell that waits in the
+# foreground does not clean up when it is told to end.
+long=
+in_background() {
+    "$@" &
+    long=$!
+    if wait $long; then
+        long=
+    else
+        code=$?
+        long=
+        return $code
+    fi
+}
+
 cleanup() {
     code=$?
     trap - EXIT INT TERM
+    [ -z "$long" ] || kill -9 "$long" 2>/dev/null || true
     [ $code = 0 ] || [ -z "${E2E_KEEP:-}" ] || exit $code # leave the cluster of a failed test for a look
     if [ -d "$RUN" ]; then
         make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="$BIN" SKIP_BUILD=1 >/dev/null 2>&1 || true
@@ -92,12 +110,14 @@ cleanup() {
         code=1
     fi
     type test_cleanup >/dev/null 2>&1 && test_cleanup
+    [ -z "$long" ] || sh "$TOP/tests/e2e/sweep.sh" "$WORK" # it was interrupted
     if [ $code = 0 ]; then
         rm -rf "$WORK"
     fi
     exit $code
 }
 trap cleanup EXIT INT TERM
+sh "$TOP/tests/e2e/sweep.sh" "$WORK"
 rm -rf "$WORK"
 mkdir -p "$RUN" "$MNT"
 cd "$TOP"

@@ -11,7 +11,10 @@ other_cluster() { # other_cluster up|down: a second cluster, with its own state,
         fail "make $1 of the second cluster"
     }
 }
-test_cleanup() { [ ! -d "$WORK/run2" ] || other_cluster down; }
+test_cleanup() {
+    umount "$WORK/mnt3" 2>/dev/null || true
+    [ ! -d "$WORK/run2" ] || other_cluster down
+}
 running() { # running RUNDIR NAME
     kill -0 "$(cat "$1/$2.pid")" 2>/dev/null
 }
@@ -83,6 +86,14 @@ perl -MJSON::PP -e '
     $s->{chunkservers}[0]{alive} or die "the chunkserver is not alive\n";
     $s->{files} >= 3 && $s->{chunks} >= 2 or die "$s->{files} files, $s->{chunks} chunks\n";
     ' <"$WORK/status.json" || fail "gfsctl status --json: $(cat "$WORK/status.json")"
+
+say "programs started with closed standard streams"
+expect "gfsctl without standard input" sh -c "'$BIN/gfsctl' status <&- >/dev/null"
+mkdir "$WORK/mnt3"
+expect "a mount" sh -c "exec <&- >&- 2>&-; exec '$BIN/gfs-fuse' '$GFS_MASTERS:/' '$WORK/mnt3' -o 'pidfile=$WORK/fuse3.pid,log=$WORK/fuse3.log'"
+expect "it works" [ -d "$WORK/mnt3/d" ]
+umount "$WORK/mnt3"
+wait_for "it to end" 15 gone "$(cat "$WORK/fuse3.pid")"
 
 say "make install"
 make -s install DESTDIR="$WORK/dest" PREFIX=/usr >"$WORK/install.log" 2>&1 || {

@@ -44,7 +44,7 @@ say "unmount and mount again"
 p=$(pid_of fuse)
 (cd "$MNT" && find . | sort) >"$WORK/before"
 umount "$MNT"
-wait_for "gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
+wait_for "gfs-fuse to end" 15 gone "$p"
 cluster_up
 same "the tree" "$(cd "$MNT" && find . | sort | cmp - "$WORK/before" && echo same)" same
 expect "the data" cmp "$WORK/data" "$MNT/data"

@@ -50,4 +50,4 @@ expect "the removed tree is gone" [ ! -e "$OTHER/tree" ]
 
 p=$(pid_of other)
 umount "$OTHER"
-wait_for "the other gfs-fuse to end" 15 sh -c "! kill -0 $p 2>/dev/null"
+wait_for "the other gfs-fuse to end" 15 gone "$p"
