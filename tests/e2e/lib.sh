@@ -116,7 +116,9 @@ cleanup() {
     fi
     exit $code
 }
-trap cleanup EXIT INT TERM
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 sh "$TOP/tests/e2e/sweep.sh" "$WORK"
 rm -rf "$WORK"
 mkdir -p "$RUN" "$MNT"
