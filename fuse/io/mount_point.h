@@ -9,6 +9,9 @@
 /* Minor device number of the topmost filesystem mounted on `dir` (absolute, without links), or
  * -ENOENT. */
 MUST_CHECK int mount_point_minor(const char *dir);
+/* Changes the flags of the gfs that is topmost on `dir` as the comma-separated words say (ro, rw,
+ * nosuid, ...); the others stay. 0, or negative with a sentence. */
+MUST_CHECK int mount_point_remount(const char *dir, const char *words, struct why *why);
 /* Raises the kernel's read-ahead of the filesystem with that minor number to `kib` KiB. 0 or a
  * negative errno. */
 MUST_CHECK int mount_point_read_ahead(int minor, unsigned kib);

@@ -23,7 +23,8 @@ const char options_usage[] =
     "  -o trash=SECONDS   what this mount deletes can be restored for so long, 0 = not at all\n"
     "                     (as the cluster has it)\n"
     "  -o attr_timeout=S, entry_timeout=S   seconds the kernel may trust attributes and names (1)\n"
-    "  -o ro|rw, suid|nosuid, dev|nodev, exec|noexec, atime|noatime, sync|async, dirsync\n";
+    "  -o ro|rw, suid|nosuid, dev|nodev, exec|noexec, atime|noatime, sync|async, dirsync\n"
+    "  -o remount         change ro|rw and the others of the line above (not dirsync) of a mount\n";
 
 #define DEFAULT_PORT 9400
 #define SOFT_MS      30000
@@ -39,6 +40,9 @@ static const char *const ignored_words[] = {
     "owner",    "group",    "_netdev", "nofail",      "relatime",    "norelatime",
     "fg",       "mand",     "nomand",  "strictatime", "diratime",    "nodiratime",
     "hard",     "_rnetdev", "loud",    "silent",      "allow_other", "default_permissions"};
+
+/* What mount(8) reads from the mount table and hands back for a remount. */
+static const char *const table_keys[] = {"user_id", "group_id", "max_read", "blksize"};
 
 static bool word_in(const char *word, const char *const *words, size_t count)
 {
@@ -115,6 +119,10 @@ static int set_seconds(double *out, const char *key, const char *value, uint32_t
 
 static int set_value(struct options *o, const char *key, const char *value, struct why *why)
 {
+    if (o->remount && word_in(key, table_keys, COUNT_OF(table_keys))) {
+        return 0;
+    }
+    o->unchangeable = o->remount;
     if (strcmp(key, "host") == 0) {
         return set_text(o->host, sizeof o->host, key, value, why);
     }
@@ -159,9 +167,11 @@ static int set_word(struct options *o, const char *word, struct why *why)
         }
         return 0;
     }
-    if (word_in(word, ignored_words, COUNT_OF(ignored_words)) || starts_with(word, "x-")) {
+    if (word_in(word, ignored_words, COUNT_OF(ignored_words)) || starts_with(word, "x-") ||
+        strcmp(word, "remount") == 0) {
         return 0;
     }
+    o->unchangeable = o->remount;
     if (strcmp(word, "soft") == 0) {
         o->soft_ms = SOFT_MS;
         return 0;
@@ -256,6 +266,24 @@ static int take_dir(struct options *o, const char *dir, struct why *why)
     return 0;
 }
 
+/* Whether the word is in one of the -o arguments. */
+static bool is_remount(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *list = strcmp(argv[i - 1], "-o") == 0 ? argv[i]
+                           : starts_with(argv[i], "-o")   ? argv[i] + 2
+                                                          : "";
+        for (; *list != '\0'; list += *list == ',') {
+            size_t len = strcspn(list, ",");
+            if (len == strlen("remount") && strncmp(list, "remount", len) == 0) {
+                return true;
+            }
+            list += len;
+        }
+    }
+    return false;
+}
+
 static void set_defaults(struct options *o, bool is_root)
 {
     *o = (struct options){.dirty_bytes = 64u << 20, .attr_timeout_s = 1.0, .entry_timeout_s = 1.0};
@@ -275,7 +303,9 @@ int options_parse(struct options *o, int argc, char **argv, struct why *why)
     bool by_mount = starts_with(base != NULL ? base + 1 : argv[0], "mount.");
     const char *names[2];
     int names_count = 0;
-    set_defaults(o, geteuid() == 0);
+    bool remount = is_remount(argc, argv);
+    set_defaults(o, geteuid() == 0 && !remount);
+    o->remount = remount;
     for (int i = 1; i < argc; i++) {
         int err = 0;
         const char *a = argv[i];

@@ -31,8 +31,10 @@ struct options {
     double entry_timeout_s;
     uint32_t soft_ms; /* 0 = wait for the cluster for ever */
     bool foreground;
-    bool mount_first; /* option bg: mount even if no master answers yet */
-    bool fake;        /* mount -f: check and do nothing */
+    bool mount_first;  /* option bg: mount even if no master answers yet */
+    bool fake;         /* mount -f: check and do nothing */
+    bool remount;      /* only the kernel's flags of what is mounted on dir change */
+    bool unchangeable; /* with remount: options were given that a remount does not change */
     bool verbose;
     bool help;
 };

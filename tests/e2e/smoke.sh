@@ -76,6 +76,19 @@ test_cleanup() { umount "$WORK/second" 2>/dev/null || umount -l "$WORK/second" 2
 "$BIN/gfs-fuse" "127.0.0.1:$PORT:/" "$WORK/second" -o "ro,log=$RUN/second.log" || fail "mount -o ro"
 expect "reading" cmp "$WORK/data" "$WORK/second/data"
 touch "$WORK/second/new" 2>/dev/null && fail "a read-only mount lets write"
+flags() { awk -v at="$WORK/second" '$2 == at { print "," $4 "," }' /proc/self/mounts; }
+ln -s "$BIN/gfs-fuse" "$WORK/mount.gfs"
+expect "remount" "$WORK/mount.gfs" "127.0.0.1:$PORT:/" "$WORK/second" -o remount,rw,noexec
+case $(flags) in *,rw,*noexec,*) ;; *) fail "after -o remount,rw,noexec: $(flags)" ;; esac
+expect "writing" touch "$WORK/second/new"
+exec 8>>"$WORK/second/new"
+refused "open for writing" "127.0.0.1:$PORT:/" "$WORK/second" -o remount,ro
+exec 8>&-
+# As mount(8) calls it, with what it read from the mount table.
+expect "remount" "$WORK/mount.gfs" "127.0.0.1:$PORT:/" "$WORK/second" -o "rw,noexec,user_id=0,group_id=0,allow_other,remount,ro"
+case $(flags) in *,ro,*noexec,*) ;; *) fail "after -o remount,ro: $(flags)" ;; esac
+touch "$WORK/second/new" 2>/dev/null && fail "a mount that is read-only by now lets write"
+refused "no gfs is mounted there" "127.0.0.1:$PORT:/" "$WORK" -o remount,ro
 expect "umount" umount "$WORK/second"
 "$BIN/gfs-fuse" "127.0.0.1:1:/" "$WORK/second" -o "bg,log=$RUN/second.log" || fail "mount -o bg"
 expect "umount without a cluster" timeout 20 umount "$WORK/second"
