@@ -22,6 +22,8 @@ static const char usage[] =
     "  advertise  HOST:PORT others dial [as listen]\n"
     "  replicas   copies of each chunk [3]\n"
     "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
+    "  deletion_hold_s  removals of more than 5 % of all chunks' number that reports ask for wait\n"
+    "             so long [3600]\n"
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
     "  preallocate_bytes  of the disk, taken ahead for the state [64M]\n"
@@ -49,6 +51,7 @@ static const struct config_key keys[] = {
     S("advertise", core.advertise, CONFIG_ADDR, false),
     N("replicas", core.geometry.replicas, 1, REPLICAS_MAX),
     N("trash_seconds", core.trash_seconds, 0, 365 * 86400),
+    N("deletion_hold_s", core.deletion_hold_s, 0, 86400),
     N("heartbeat_ms", core.geometry.heartbeat_ms, 10, 60000),
     N("lease_ms", core.geometry.lease_ms, 50, 600000),
     N("session_ms", core.geometry.session_ms, 100, 3600000),
@@ -110,7 +113,8 @@ int main(int argc, char **argv)
     struct settings s = {.core = {.cluster = "gfs",
                                   .listen = "127.0.0.1:9400",
                                   .geometry = GEOMETRY_DEFAULT,
-                                  .trash_seconds = 86400}};
+                                  .trash_seconds = 86400,
+                                  .deletion_hold_s = 3600}};
     const struct daemon d = {.program = "gfs-master",
                              .usage = usage,
                              .may_force = true,

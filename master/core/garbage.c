@@ -33,20 +33,22 @@ void garbage_flush(struct master *m, struct chunkserver *s)
     if (s->drop_count == 0 || rpc_call_running(&s->drop_call)) {
         return;
     }
-    struct writer w;
+    struct writer w, aside;
     writer_init(&w);
+    writer_init(&aside);
     for (uint32_t i = 0; i < s->drop_count; i++) {
-        enc_u64(&w, &s->drops[i]);
+        enc_u64(s->drop_aside[i] ? &aside : &w, &s->drops[i]);
     }
-    struct drop_replicas_req req = {.handles = writer_bytes(&w)};
+    struct drop_replicas_req req = {.handles = writer_bytes(&w), .aside = writer_bytes(&aside)};
     s->drop_call.done = dropped;
     s->drop_call.owner = m;
     server_call(m, s->id, &s->drop_call, OP_drop_replicas, RPC_BODY(drop_replicas_req, &req),
                 DROP_TIMEOUT_MS);
+    writer_free(&aside);
     writer_free(&w);
 }
 
-static bool add(struct master *m, struct chunkserver *s, uint64_t handle, bool logged)
+static bool add(struct master *m, struct chunkserver *s, uint64_t handle, bool logged, bool aside)
 {
     uint64_t now = env_mono_ns(m->env);
     if (rpc_call_running(&s->drop_call) || s->drop_count == DROP_BATCH || !server_alive(s, now) ||
@@ -54,13 +56,14 @@ static bool add(struct master *m, struct chunkserver *s, uint64_t handle, bool l
         return false;
     }
     s->drop_logged[s->drop_count] = logged;
+    s->drop_aside[s->drop_count] = aside;
     s->drops[s->drop_count++] = handle;
     return true;
 }
 
 bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle)
 {
-    return add(m, s, handle, false);
+    return add(m, s, handle, false, true);
 }
 
 void garbage_scan(struct master *m)
@@ -78,7 +81,8 @@ void garbage_scan(struct master *m)
             break;
         }
         struct chunkserver *s = servers_get(&m->servers, g->server);
-        any |= s != NULL && add(m, s, g->handle, true);
+        any |=
+            s != NULL && add(m, s, g->handle, true, ns_garbage_aside(m->ns, g->handle, g->server));
         g->server++;
     }
     if (!any) {

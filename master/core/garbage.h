@@ -23,7 +23,7 @@ struct garbage {
 
 /* At a quiet point: sends what is due. */
 void garbage_scan(struct master *m);
-/* Asks `s` to remove a replica that no row names; false if its request is full or running. The rows
+/* Asks `s` to set a replica aside that no row names; false if its request is full or running. The rows
  * that say so must be committed. */
 bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle);
 /* Sends what garbage_drop_extra gathered. */

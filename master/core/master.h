@@ -18,6 +18,7 @@ struct master_config {
     struct geometry geometry;
     uint32_t
         trash_seconds; /* what loses its last name stays so long in the trash; 0 = not at all */
+    uint32_t deletion_hold_s;   /* suspiciously many removals wait so long; 3600 */
     uint64_t preallocate_bytes; /* see store_preallocate; 0 = PREALLOCATE_DEFAULT */
     uint64_t checkpoint_rate;   /* bytes per second; 0 = CHECKPOINT_RATE_DEFAULT */
     bool force;                 /* start although the log is damaged */

@@ -3,6 +3,7 @@
 #define MASTER_CORE_MASTER_INTERNAL_H
 
 #include "master/core/commit.h"
+#include "master/core/deletion.h"
 #include "master/core/garbage.h"
 #include "master/core/grants.h"
 #include "master/core/master.h"
@@ -70,6 +71,7 @@ struct master {
     struct garbage garbage;
     struct trash trash;
     struct medium medium;
+    struct deletion deletion;
     struct list peers;
     uint32_t peer_count;
     struct rpc nowhere; /* never open: calls to servers that are away fail through it */

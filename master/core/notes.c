@@ -80,7 +80,7 @@ void notes_set(struct notes *ns, const struct note *what)
     struct hmap_node node = n->node;
     *n = *what;
     n->node = node;
-    n->round = 0;
+    n->round = n->due = 0;
 }
 
 enum note_kind notes_get(const struct notes *ns, uint64_t handle, uint32_t server, uint64_t version)
@@ -99,7 +99,7 @@ void notes_clear_server(struct notes *ns, uint32_t server)
     }
 }
 
-void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, const struct note *n),
+void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, struct note *n),
                  void *owner)
 {
     hmap_for_each (it, &ns->map) {

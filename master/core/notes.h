@@ -35,6 +35,11 @@ struct note {
     uint64_t version;     /* of the chunk, when it was noted */
     uint32_t server;
     enum note_kind kind;
+    /* Of an extra replica: */
+    bool reported;  /* its server said so; else the master itself left it out of the members */
+    bool current;   /* it holds the chunk's version */
+    bool damaged;   /* a block is bad, or it must be compared */
+    uint32_t due;   /* scan that first found that it may go; 0 = none */
     uint32_t round; /* last repair scan that looked at it */
 };
 
@@ -44,8 +49,8 @@ struct notes {
 
 void notes_init(struct notes *ns);
 void notes_close(struct notes *ns);
-/* Replaces an older note of the same replica; kind NOTE_NONE removes it. Of *what, handle, server,
- * ino, number, version and kind are used. */
+/* Replaces an older note of the same replica; kind NOTE_NONE removes it. Of *what, all but
+ * node, due and round are used. */
 void notes_set(struct notes *ns, const struct note *what);
 void notes_clear(struct notes *ns, uint64_t handle, uint32_t server);
 /* Kind noted for the replica at this version. */
@@ -59,7 +64,7 @@ struct note *notes_next(const struct note *n);
 void notes_clear_server(struct notes *ns, uint32_t server);
 /* Calls each(owner, note) for notes that the scan of `round` did not look at although they are
  * older: their chunks are gone. True drops the note. */
-void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, const struct note *n),
+void notes_sweep(struct notes *ns, uint32_t round, bool (*each)(void *owner, struct note *n),
                  void *owner);
 
 #endif

@@ -133,45 +133,13 @@ static void add_member(struct master *m, const struct ns_chunk *row, const struc
     }
 }
 
-static bool is_member(const struct ns_chunk *row, uint32_t server)
-{
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        if (row->members[i] == server) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Marks the chunk's notes as looked at and removes extra replicas that are not needed. */
-static void look_at_notes(struct master *m, const struct ns_chunk *row, const struct finding *f)
-{
-    bool enough = f->good - f->unsure >= MIN(2u, f->wanted) && row->member_count >= f->wanted &&
-                  ns_changed_at(m->ns, row->ino) <= committed_index(m) &&
-                  !grants_running(m, row->handle);
-    for (struct note *n = notes_first(&m->notes, row->handle), *next; n != NULL; n = next) {
-        next = notes_next(n);
-        n->round = m->repair.round;
-        if (n->kind != NOTE_EXTRA) {
-            continue;
-        }
-        struct chunkserver *s = servers_get(&m->servers, n->server);
-        bool dropped = enough && !is_member(row, n->server) && s != NULL &&
-                       garbage_drop_extra(m, s, row->handle);
-        m->repair.acted |= enough && s != NULL && server_alive(s, env_mono_ns(m->env));
-        if (dropped || is_member(row, n->server)) {
-            notes_clear(&m->notes, row->handle, n->server);
-        }
-    }
-}
-
 static void look_at_row(struct master *m, const struct ns_chunk *row)
 {
     struct finding f = {.wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted)};
     for (uint32_t i = 0; i < row->member_count; i++) {
         look_at_member(m, row, row->members[i], &f);
     }
-    look_at_notes(m, row, &f);
+    deletion_look(m, row);
     bool empty = row->fresh && !row->bound; /* what there is of it, its writer puts in order */
     if (!empty) {
         m->repair.under += f.good < f.wanted;
@@ -204,30 +172,7 @@ static void pass_begin(struct master *m)
     r->under = r->lost = 0;
     r->acted = r->paused = r->dirty = false;
     r->begin_ns = env_mono_ns(m->env);
-}
-
-/* A note whose chunk the scan did not meet. A replica of a chunk that committed records removed
- * goes, unless its server holds suspiciously many of them. */
-static bool look_at_orphan(void *owner, const struct note *n)
-{
-    struct master *m = owner;
-    struct ns_chunk row;
-    if (ns_chunk_get(m->ns, n->ino, n->number, &row) == 0 && row.handle == n->handle) {
-        return false;
-    }
-    struct chunkserver *s = servers_get(&m->servers, n->server);
-    if (n->kind != NOTE_EXTRA || s == NULL || s->peer == NULL) {
-        return true;
-    }
-    if (n->handle >= ns_next_handle(m->ns) || grants_running(m, n->handle) ||
-        ns_changed_at(m->ns, n->ino) > committed_index(m)) {
-        return false;
-    }
-    if (s->orphans > ORPHANS_FREE && s->orphans > ns_counts(m->ns).chunks / ORPHANS_SHARE) {
-        return false;
-    }
-    m->repair.acted = true;
-    return garbage_drop_extra(m, s, n->handle);
+    deletion_pass_begin(m);
 }
 
 static void pass_end(struct master *m)
@@ -235,7 +180,8 @@ static void pass_end(struct master *m)
     struct repair *r = &m->repair;
     uint64_t now = env_mono_ns(m->env);
     r->running = false;
-    notes_sweep(&m->notes, r->round, look_at_orphan, m);
+    notes_sweep(&m->notes, r->round, deletion_orphan, m);
+    deletion_pass_end(m);
     r->under_replicated = r->under;
     r->chunks_lost = r->lost;
     setbacks_sweep(&m->setbacks, now);

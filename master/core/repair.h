@@ -16,8 +16,6 @@ enum {
     PASS_PAUSE_MS = 1000,
     PASS_PAUSE_BUSY_MS = 50,
     AWAY_GRACE_LEASES = 6, /* a member away for so many lease times is replaced */
-    ORPHANS_FREE = 1000, /* replicas of no chunk a server may report before we become suspicious: */
-    ORPHANS_SHARE = 20,  /* more than this part of all chunks, and none is removed */
     REPORT_PARTS_MAX = 64, /* parts of one server waiting to be merged */
     REPORT_REPLICAS_MAX = 4096,
 };

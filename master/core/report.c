@@ -197,8 +197,14 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
     if (kind != NOTE_EXTRA && machine_knows_better(m, s, row)) {
         return;
     }
-    if (kind != NOTE_NONE ||
-        notes_get(&m->notes, row->handle, s->id, row->version) != NOTE_SUSPECT) {
+    if (kind == NOTE_EXTRA) {
+        struct note n = note_of(row, s->id, kind);
+        n.reported = true;
+        n.current = r->version >= row->version;
+        n.damaged = r->state == REPLICA_BAD || r->state == REPLICA_SUSPECT;
+        notes_set(&m->notes, &n);
+    } else if (kind != NOTE_NONE ||
+               notes_get(&m->notes, row->handle, s->id, row->version) != NOTE_SUSPECT) {
         set_note(m, row, s->id, kind);
     }
     if (kind == NOTE_NONE && r->mutation == 0 && r->previous != 0) {
@@ -255,7 +261,8 @@ static void unknown(struct master *m, struct chunkserver *s)
                      .ino = r->ino,
                      .number = r->number,
                      .server = s->id,
-                     .kind = NOTE_EXTRA};
+                     .kind = NOTE_EXTRA,
+                     .reported = true};
     notes_set(&m->notes, &n);
     s->orphans++;
     s->report->have_replica = false;

@@ -52,8 +52,11 @@ struct chunkserver {
     struct rpc_call drop_call;
     uint64_t drops[DROP_BATCH];
     bool drop_logged[DROP_BATCH]; /* a garbage row names it */
+    bool drop_aside[DROP_BATCH];  /* it is kept aside for a while */
     uint32_t drop_count;
     uint64_t drop_after_ns; /* not before: the last request failed */
+    uint64_t deletions;     /* of its replicas that the master decided, since: */
+    uint64_t deletions_since_ns;
 };
 
 struct servers {

@@ -126,20 +126,28 @@ static void fake_activate(struct fake *k, struct message *msg)
                NULL);
 }
 
-static void fake_drop(struct fake *k, struct message *msg)
+static uint32_t drop_list(struct fake *k, struct bytes handles)
 {
-    struct drop_replicas_req req;
-    ck_assert_int_eq(drop_replicas_req_decode(slice_bytes(&msg->body), &req), 0);
-    struct reader rd = reader_of(req.handles);
-    while (!reader_done(&rd)) {
+    struct reader rd = reader_of(handles);
+    uint32_t n = 0;
+    for (; !reader_done(&rd); n++) {
         uint64_t handle = 0;
         dec_u64(&rd, &handle);
         struct fake_replica *r = fake_find(k, handle);
-        k->drops++;
         if (r != NULL) {
             *r = k->replicas[--k->count];
         }
     }
+    return n;
+}
+
+static void fake_drop(struct fake *k, struct message *msg)
+{
+    struct drop_replicas_req req;
+    ck_assert_int_eq(drop_replicas_req_decode(slice_bytes(&msg->body), &req), 0);
+    uint32_t aside = drop_list(k, req.aside);
+    k->asides += aside;
+    k->drops += aside + drop_list(k, req.handles);
     rpc_answer_status(&k->rpc, &msg->head, 0);
 }
 

@@ -7,7 +7,7 @@
 #include "master/core/master_internal.h"
 #include "tests/sim/sim_env.h"
 
-enum { FAKES_MAX = 4, FAKE_REPLICAS_MAX = 16 };
+enum { FAKES_MAX = 4, FAKE_REPLICAS_MAX = 1200 };
 
 struct fake_replica {
     struct replica r;
@@ -33,6 +33,7 @@ struct fake {
     int prepare_status;  /* answered to prepares, unless 0 */
     uint32_t primary_of; /* activates that named it primary */
     uint32_t prepares, pulls, activates, drops;
+    uint32_t asides; /* of the drops */
     uint32_t last_make;
     int register_status;
 };
