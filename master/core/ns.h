@@ -11,8 +11,8 @@
  *
  * Invariants (ns_audit): every dirent's inode exists; nlink of a file = its dirents, of a directory
  * = 2 + its subdirectories; a directory's size = its entries; an inode with nlink 0 has an orphan
- * row, stands in the trash, or waits for its chunks to be removed; chunk rows belong to regular files, and none that a size commit bound begins at or beyond
- * the size; counters match.
+ * row, stands in the trash, or waits for its chunks to be removed; chunk rows belong to regular
+ * files, and none that a size commit bound begins at or beyond the size; counters match.
  *
  * An empty store has no root: the first epoch_start record makes it.
  */

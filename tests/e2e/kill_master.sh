@@ -3,7 +3,8 @@
 # remount, and what was acknowledged is there.
 . "$(dirname "$0")/lib.sh"
 cluster_up
-find /usr/include -type f | head -n 2500 >"$WORK/list"
+# The kills fall into the first seconds; a file costs about five syncs of the log, one after the other.
+find /usr/include -type f | head -n 1000 >"$WORK/list"
 tar cf "$WORK/files.tar" -T "$WORK/list" 2>/dev/null
 mkdir "$WORK/local" && tar xf "$WORK/files.tar" -C "$WORK/local"
 
