@@ -52,8 +52,9 @@ void ns_destroy(struct ns *ns);
 MUST_CHECK int ns_query(struct ns *ns, enum op_code op, const union op_any *req,
                         struct writer *scratch, union op_any *rep, uint64_t *out_depends);
 
-/* Decides: 0 and *rec, or the status to answer. `session`: who asks, 0 = nobody. *out_depends as above, also on failure (a refusal
- * may depend on an uncommitted record). Views in *rec point into *req or scratch. */
+/* Decides: 0 and *rec, or the status to answer. `session`: who asks, 0 = nobody. *out_depends as
+ * above, also on failure (a refusal may depend on an uncommitted record). Views in *rec point into
+ * *req or scratch. */
 MUST_CHECK int ns_prepare(struct ns *ns, enum op_code op, uint64_t session, const union op_any *req,
                           struct writer *scratch, union op_any *rec, uint64_t *out_depends);
 
