@@ -24,12 +24,16 @@ static const char usage[] =
     "  aside_ms       files of replicas that are not needed any more are kept so long, 0 = not at\n"
     "                 all; they go when the disk gets full [3600000]\n"
     "  reserve_bytes  kept free [2 % of the disk, at most 4G]\n"
+    "  scrub_days     every chunk is read and verified once in so many days [14]\n"
+    "  scrub_period_s the same in seconds, for tests; takes precedence\n"
+    "  scrub_share    percent of its time the disk gives to a scan asked for [100]\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
     "configuration.\n";
 
 struct settings {
     char dir[4096];
     char boot[64];
+    uint32_t scrub_days;
     struct chunkd_config core;
 };
 
@@ -46,13 +50,20 @@ static const struct config_key keys[] = {
     CONFIG_NUM("flush_ms", struct settings, core.flush_ms, CONFIG_U32, 10, 600000),
     CONFIG_NUM("aside_ms", struct settings, core.aside_ms, CONFIG_U32, 0, UINT32_MAX),
     CONFIG_NUM("reserve_bytes", struct settings, core.reserve_bytes, CONFIG_SIZE64, 0, 1ull << 50),
+    CONFIG_NUM("scrub_days", struct settings, scrub_days, CONFIG_U32, 1, 3650),
+    CONFIG_NUM("scrub_period_s", struct settings, core.scrub_period_s, CONFIG_U32, 1, 315360000),
+    CONFIG_NUM("scrub_share", struct settings, core.scrub_share, CONFIG_U32, 1, 100),
     S("boot_id", boot, CONFIG_TEXT, false),
 };
 
 static void *create(struct env *env, void *settings, bool force)
 {
+    struct settings *s = settings;
     (void)force;
-    return chunkd_create(env, &((struct settings *)settings)->core);
+    if (s->core.scrub_period_s == 0) {
+        s->core.scrub_period_s = s->scrub_days * 24 * 3600;
+    }
+    return chunkd_create(env, &s->core);
 }
 
 static int start(void *core, struct why *why)

@@ -27,7 +27,41 @@ static void written(void *owner, uint64_t ticket)
     table_meta_written(&((struct chunkd *)owner)->table);
 }
 
-static const struct meta_log_events meta_events = {snapshot, written};
+static void failing_stored(struct label_wait *w, int status)
+{
+    const struct chunkd *c = container_of(w, struct chunkd, failing_wait);
+    if (status != 0 && !c->table.dying) {
+        env_log(c->env, LOG_ERROR, "label: cannot keep that the disk is failing: %s",
+                err_text(status));
+    }
+}
+
+/* In memory whatever happens; on the disk if it still takes it. */
+static void disk_turned(void *owner)
+{
+    struct chunkd *c = owner;
+    env_log(c->env, LOG_ERROR, "the disk is failing (%s): its chunks move to other servers",
+            c->health.failing == DISK_SYNC_FAILED ? "a sync failed" : "I/O errors");
+    chunkd_next_label(c)->failing = c->label.failing = c->health.failing;
+    if (c->started) {
+        c->failing_wait.done = failing_stored;
+        chunkd_store_label(c, &c->failing_wait);
+    }
+}
+
+/* The process ends: the next one must know that what it reads was perhaps never written. */
+static void meta_failed(void *owner, int err)
+{
+    struct chunkd *c = owner;
+    disk_health_sync_failed(&c->health, err);
+    int status = -EBUSY;
+    if (c->label.failing != DISK_WELL && !c->label_busy) {
+        status = label_store(c->env, c->label_file, &c->label);
+    }
+    failing_stored(&c->failing_wait, status);
+}
+
+static const struct meta_log_events meta_events = {snapshot, written, meta_failed};
 
 struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
 {
@@ -46,6 +80,9 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     aside_init(&c->aside, env, &c->meta);
     c->aside.keep_ms = c->cfg.aside_ms;
     table_init(&c->table, env, &c->meta, &c->ring, &c->aside);
+    disk_health_init(&c->health, env, disk_turned, c);
+    c->table.health = &c->health;
+    scrub_init(&c->scrub, c);
     peers_init(&c->peers, env, &c->label.cluster, c->label.name);
     return c;
 }
@@ -103,6 +140,9 @@ static enum last_end how_it_ended(struct chunkd *c)
     if (c->label.clean) {
         return ENDED_CLEAN;
     }
+    if (c->label.failing != DISK_WELL) {
+        return ENDED_POWER_CUT; /* what the page cache shows need not be on the disk */
+    }
     return memcmp(now, c->label.incarnation, sizeof(now)) == 0 ? ENDED_KILLED : ENDED_POWER_CUT;
 }
 
@@ -146,6 +186,7 @@ static int open_disk(struct chunkd *c, struct why *why)
     if (err != 0) {
         return err;
     }
+    c->health.failing = c->label.failing;
     if (intent_ring_open(&c->ring, c->env, c->label.disk) != 0) {
         return why_set(why, -EIO, "ring: cannot map it");
     }
@@ -182,6 +223,7 @@ int chunkd_start(struct chunkd *c, struct why *why)
     c->started = c->meta.serving = true;
     background_flush_start(c);
     aside_start(&c->aside);
+    scrub_start(&c->scrub);
     registration_start(&c->master);
     return 0;
 }
@@ -195,6 +237,7 @@ int chunkd_stop(struct chunkd *c, struct why *why)
     }
     c->started = false;
     registration_stop(&c->master);
+    scrub_stop(&c->scrub);
     env_timer_stop(c->env, &c->flush_timer);
     aside_stop(&c->aside);
     if (!list_empty(&c->requests) || c->running > 0 || c->meta.busy ||
@@ -228,6 +271,7 @@ void chunkd_destroy(struct chunkd *c)
     c->table.dying = true;
     registration_stop(&c->master);
     links_close(c);
+    scrub_release(&c->scrub);
     drop_label_waits(&c->label_waits);
     drop_label_waits(&c->label_active);
     background_flush_stop(c);
@@ -323,16 +367,28 @@ bool chunkd_settled(struct chunkd *c)
            meta_log_idle(&c->meta);
 }
 
-void chunkd_found_bad(struct chunkd *c, struct local_replica *r, uint32_t block)
+static void found_damage(struct chunkd *c, struct local_replica *r, uint32_t block,
+                         const char *what)
 {
     if (block == UINT32_MAX || replica_block_is_bad(r, block)) {
         return;
     }
-    env_log(c->env, LOG_ERROR,
-            "chunk %016llx block %u: bytes do not match their checksum (server %u, file %llu)",
-            (unsigned long long)r->handle, block, c->label.server, (unsigned long long)r->ino);
+    env_log(c->env, LOG_ERROR, "chunk %016llx block %u: %s (server %u, file %llu)",
+            (unsigned long long)r->handle, block, what, c->label.server,
+            (unsigned long long)r->ino);
     replica_mark_bad(r, block);
     registration_report_bad(&c->master, r, c->label.server, block);
+}
+
+void chunkd_found_bad(struct chunkd *c, struct local_replica *r, uint32_t block)
+{
+    found_damage(c, r, block, "bytes do not match their checksum");
+}
+
+void chunkd_found_unreadable(struct chunkd *c, struct local_replica *r, uint32_t block, int err)
+{
+    replica_note_read_error(r, block, err);
+    found_damage(c, r, block, err_text(err));
 }
 
 /* ---------------------------------------------------------------- space */
@@ -390,6 +446,7 @@ static void label_stored(struct disk_op *op)
     if (status == 0) {
         uint64_t sequence = c->label_stored.sequence;
         c->label = c->label_stored;
+        c->label.failing = c->health.failing;
         c->label_next.sequence = sequence;
     }
     list_init(&ended);

@@ -139,7 +139,7 @@ static void take_sums(struct copy_lane *l, struct bytes sums)
     struct local_replica *r = l->p->op.replica;
     for (uint32_t i = 0; i < l->count; i++) {
         r->sums[l->first + i] = (uint32_t)get_le(sums.data + 4 * i, 4);
-        replica_clear_bad(r, l->first + i);
+        replica_block_repaired(r, l->first + i);
     }
     replica_note_unlogged(r, l->first, l->first + l->count);
 }

@@ -7,10 +7,12 @@
 #define CHUNKD_CORE_CORE_H
 
 #include "chunkd/core/chunkd.h"
+#include "chunkd/core/disk_health.h"
 #include "chunkd/core/label.h"
 #include "chunkd/core/peers.h"
 #include "chunkd/core/registration.h"
 #include "chunkd/core/replica_table.h"
+#include "chunkd/core/scrub.h"
 #include "shared/env/rpc.h"
 
 enum {
@@ -32,6 +34,12 @@ struct link {
     bool gone; /* the connection ended */
 };
 
+/* A wait for a store of the label. */
+struct label_wait {
+    struct list link;
+    void (*done)(struct label_wait *w, int status);
+};
+
 struct chunkd {
     struct env *env;
     struct chunkd_config cfg;
@@ -43,13 +51,17 @@ struct chunkd {
     struct intent_ring ring;
     struct peers peers;
     struct registration master;
+    struct disk_health health;
+    struct label_wait failing_wait; /* of the store that keeps it */
+    struct scrub scrub;
     uint64_t boot; /* random, of this process */
     uint32_t request_timeout_ms;
     struct list links;
     uint32_t link_count;
     struct list requests;
     uint64_t request_bytes;
-    uint32_t running; /* syncs and copies */
+    uint64_t last_request_ns; /* one began or ended */
+    uint32_t running;         /* syncs and copies */
     /* Bytes since the last heartbeat: for clients, into and out of copies. */
     uint64_t client_bytes, copied_in, copied_out;
     struct env_timer flush_timer;
@@ -125,16 +137,14 @@ bool chunkd_has_lease(const struct chunkd *c);
 MUST_CHECK int chunkd_check_space(struct chunkd *c, uint32_t bytes, bool growth);
 void chunkd_ask_space(struct chunkd *c);
 uint64_t chunkd_space_avail(const struct chunkd *c); /* bytes free for chunks */
-/* Marks the block, tells the master, logs. */
+/* Marks the block, tells the master, logs: its bytes do not match, or cannot be read. Again of a
+ * block that is marked: nothing. */
 void chunkd_found_bad(struct chunkd *c, struct local_replica *r, uint32_t block);
+void chunkd_found_unreadable(struct chunkd *c, struct local_replica *r, uint32_t block, int err);
 
 /* The label as it will be stored next: change it, then ask for the store. */
 struct label *chunkd_next_label(struct chunkd *c);
-/* Stores it durably; then done runs. */
-struct label_wait {
-    struct list link;
-    void (*done)(struct label_wait *w, int status);
-};
+/* Stores it durably; then w->done runs. */
 void chunkd_store_label(struct chunkd *c, struct label_wait *w);
 
 #endif

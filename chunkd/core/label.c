@@ -27,6 +27,7 @@ void label_encode(const struct label *l, uint8_t out[LABEL_SLOT_BYTES])
     put_le(out + 60, l->block_bytes, 4);
     put_le(out + 64, l->clean, 4);
     memcpy(out + 68, l->name, strnlen(l->name, sizeof(l->name) - 1));
+    put_le(out + 132, l->failing, 4);
     put_le(out + LABEL_SUM_OFFSET, hash64(out, LABEL_SUM_OFFSET), 8);
 }
 
@@ -66,6 +67,7 @@ int label_decode(struct label *l, const uint8_t in[LABEL_SLOT_BYTES])
     l->clean = get_le(in + 64, 4) == 1;
     memcpy(l->name, in + 68, sizeof(l->name));
     l->name[sizeof(l->name) - 1] = '\0';
+    l->failing = (uint32_t)get_le(in + 132, 4);
     return geometry_is_valid(l->chunk_bytes, l->block_bytes) ? 0 : ERR_CORRUPT;
 }
 

@@ -17,7 +17,7 @@
  *    60   4  block_bytes
  *    64   4  clean        1 = that process stopped with everything durable
  *    68  64  name         cluster name, NUL-padded
- *   132   4  zero
+ *   132   4  failing      why the disk is not to be trusted with more data (DISK_*), 0 = it is
  *   136   8  sum          XXH3-64 of the 136 bytes before
  */
 #ifndef CHUNKD_CORE_LABEL_H
@@ -38,6 +38,7 @@ struct label {
     uint32_t block_bytes;
     bool clean;
     char name[64];
+    uint32_t failing;
 };
 
 void label_encode(const struct label *l, uint8_t out[LABEL_SLOT_BYTES]);

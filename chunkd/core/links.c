@@ -52,6 +52,7 @@ void *request_begin(struct link *l, struct message *m, size_t size)
     q->c->request_bytes += q->charged;
     l->requests++;
     list_push_back(&l->c->requests, &q->list_link);
+    q->c->last_request_ns = env_mono_ns(q->c->env);
     return q;
 }
 
@@ -61,6 +62,7 @@ static void request_free(struct request *q)
         q->release(q);
     }
     q->c->request_bytes -= q->charged;
+    q->c->last_request_ns = env_mono_ns(q->c->env);
     slice_drop(&q->body);
     slice_drop(&q->payload);
     list_remove(&q->list_link);
@@ -240,6 +242,12 @@ static void master_dispatch(struct link *l, struct message *m)
         break;
     case OP_drop_replicas:
         drop_replicas_handle(l, m);
+        break;
+    case OP_scan_now:
+        scan_now_handle(l, m);
+        break;
+    case OP_digests:
+        digests_handle(l, m);
         break;
     default:
         link_refuse(l, m, ERR_UNKNOWN_OP);

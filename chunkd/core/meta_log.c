@@ -120,6 +120,9 @@ static void batch_done(struct disk_op *op)
         char text[128];
         snprintf(text, sizeof(text), "%s: cannot write the meta log: %s", log->path,
                  err_text((int)op->result));
+        if (log->events->failed != NULL) {
+            log->events->failed(log->owner, (int)op->result);
+        }
         env_die(log->env, text);
     }
     log->now.size += log->now.writing.len;

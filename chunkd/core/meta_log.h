@@ -59,6 +59,8 @@ struct meta_log_events {
     /* A batch reached the file: records appended when `tickets` was `ticket` or less are
      * in it. */
     void (*written)(void *owner, uint64_t ticket);
+    /* The log could not be written; the process ends after this. May be NULL, as `written`. */
+    void (*failed)(void *owner, int err);
 };
 
 enum meta_compaction { META_IDLE, META_COPYING, META_DRAINING, META_SWITCHING };

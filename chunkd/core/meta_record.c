@@ -33,6 +33,7 @@ static void encode_replica(const struct meta_record *r, uint8_t *b)
     put_le(b + 56, r->length, 4);
     put_le(b + 60, r->state, 4);
     put_le(b + 64, r->flags, 4);
+    put_le(b + 68, r->verified_s, 4);
 }
 
 void meta_record_encode(const struct meta_record *r, uint64_t sequence, uint64_t durable,
@@ -98,6 +99,7 @@ static bool decode_body(struct meta_record *r, const uint8_t *b, uint64_t body)
         r->length = (uint32_t)get_le(b + 56, 4);
         r->state = (uint32_t)get_le(b + 60, 4);
         r->flags = (uint32_t)get_le(b + 64, 4);
+        r->verified_s = (uint32_t)get_le(b + 68, 4);
         return true;
     case META_SUMS:
         return decode_sums(r, b, body);

@@ -13,8 +13,9 @@
  *    32      body
  *
  *   REPLICA 1  handle 8, ino 8, number 8, version 8, previous 8, mutation 8, previous_mutation 8,
- *              length 4, state 4, flags 4 (ACTIVE 1, DIRTY 2, FAILED 4), zero 4.
- *              Makes it if it is not there
+ *              length 4, state 4, flags 4 (ACTIVE 1, DIRTY 2, FAILED 4), verified 4.
+ *              Makes it if it is not there. verified: when all its blocks were last found to match
+ *              their sums, or it was made; seconds since 1970, 0 = not known
  *   SUMS    2  handle 8, mutation 8, length 4, first 4, count 4, zero 4, then count sums of 4 bytes
  *              each for the blocks from `first`, padded to 8: they are good from here on
  *   BAD     3  handle 8, block 4, zero 4: the block's bytes do not match its sum
@@ -46,6 +47,7 @@ struct meta_record {
     uint64_t mutation;                                          /* REPLICA, SUMS */
     uint32_t length;                                            /* REPLICA, SUMS */
     uint32_t state, flags;                                      /* REPLICA */
+    uint32_t verified_s;                                        /* REPLICA */
     uint32_t first, count;                                      /* SUMS */
     const uint32_t *sums;    /* SUMS, encoding: `count` of them */
     const uint8_t *sums_raw; /* SUMS, decoding: the same, 4 bytes LE each, in the input */

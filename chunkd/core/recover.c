@@ -26,6 +26,8 @@ static int load_replica(struct table *t, struct local_replica *r, const struct m
     r->active = rec->flags & META_ACTIVE;
     r->dirty = rec->flags & META_DIRTY;
     r->failed = rec->flags & META_FAILED;
+    r->verified_s = rec->verified_s;
+    replica_note_damage(r);
     replica_set_length(r, rec->length);
     return 0;
 }

@@ -124,7 +124,9 @@ static void send_heartbeat(struct registration *m)
                                 .chunks = c->table.count,
                                 .client_bytes = c->client_bytes,
                                 .copied_in = c->copied_in,
-                                .copied_out = c->copied_out};
+                                .copied_out = c->copied_out,
+                                .failing = c->health.failing,
+                                .scrub = scrub_state(&c->scrub)};
     c->client_bytes = c->copied_in = c->copied_out = 0;
     m->heartbeat_sent_ns = env_mono_ns(c->env);
     m->heartbeat.done = heartbeat_answered;
@@ -152,6 +154,15 @@ static void send_note(struct registration *m, uint16_t op, struct slice body)
     n->call.owner = m;
     list_push_back(&m->notes, &n->link);
     rpc_call(&m->link->rpc, &n->call, &(struct frame_header){.op = op}, body, NULL, 0);
+}
+
+void registration_tell(struct registration *m, enum op_code op, struct slice body)
+{
+    if (m->registered) {
+        send_note(m, (uint16_t)op, body);
+    } else {
+        slice_drop(&body);
+    }
 }
 
 static int by_place(const void *a, const void *b)

@@ -9,6 +9,7 @@
 #define CHUNKD_CORE_REGISTRATION_H
 
 #include "shared/env/rpc.h"
+#include "shared/proto/schema.h"
 
 struct chunkd;
 struct link;
@@ -40,5 +41,8 @@ void registration_stop(struct registration *m);
  * UINT32_MAX = not known. */
 void registration_report_bad(struct registration *m, const struct local_replica *r, uint32_t server,
                              uint32_t block);
+/* A request whose answer nobody waits for. Takes the reference of body; not sent while there is no
+ * master. */
+void registration_tell(struct registration *m, enum op_code op, struct slice body);
 
 #endif

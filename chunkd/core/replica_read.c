@@ -20,6 +20,7 @@ struct read_piece {
     struct disk_op op;
     struct read_request *rq;
     uint32_t off; /* in the chunk */
+    uint32_t end; /* of the piece; beyond the bytes being read while they are read block by block */
 };
 
 struct read_request {
@@ -35,7 +36,10 @@ struct read_request {
     int status;
     uint32_t bad_block;
     bool bad_found; /* bad_block was found by this read */
+    int read_error; /* of bad_block; 0 = it was read, and does not match */
 };
+
+static void piece_done(struct disk_op *op);
 
 static void read_release(struct request *q)
 {
@@ -87,7 +91,9 @@ static void answer_bytes(struct read_request *rq, const struct local_replica *r)
 static void finish(struct read_request *rq)
 {
     struct local_replica *r = rq->op.replica;
-    if (rq->bad_found && r->state == REPLICA_OK) {
+    if (rq->bad_found && r->state == REPLICA_OK && rq->read_error != 0) {
+        chunkd_found_unreadable(rq->q.c, r, rq->bad_block, rq->read_error);
+    } else if (rq->bad_found && r->state == REPLICA_OK) {
         chunkd_found_bad(rq->q.c, r, rq->bad_block);
     }
     /* Asked after the bytes were read: they were the newest at a moment when the lease ran. */
@@ -104,6 +110,19 @@ static void finish(struct read_request *rq)
     request_end(&rq->q);
 }
 
+static void ask_disk(struct read_request *rq, struct read_piece *p, uint32_t len)
+{
+    struct table *t = rq->op.replica->table;
+    p->op = (struct disk_op){.kind = DISK_READ,
+                             .file = rq->op.replica->file,
+                             .off = p->off,
+                             .data = rq->buf->data + (p->off - rq->from),
+                             .len = len,
+                             .done = piece_done};
+    rq->in_flight++;
+    env_disk_submit(t->env, &p->op);
+}
+
 static void found_bad(struct read_request *rq, uint32_t block, int status)
 {
     if (rq->status == 0 || block < rq->bad_block) {
@@ -117,14 +136,11 @@ static void verify_piece(struct read_request *rq, const struct read_piece *p)
 {
     const struct local_replica *r = rq->op.replica;
     const struct table *t = r->table;
+    /* A file shorter than the chunk's length lost bytes: as zeros they fail their sum. */
+    memset((uint8_t *)p->op.data + p->op.result, 0, p->op.len - (uint32_t)p->op.result);
     for (uint32_t done = 0; done < p->op.len;) {
         uint32_t b = (p->off + done) / t->block_bytes;
         uint32_t n = block_extent(t, r->length, b);
-        if (replica_block_is_bad(r, b)) {
-            rq->status = ERR_CHECKSUM;
-            rq->bad_block = b;
-            return;
-        }
         if (block_sum((const uint8_t *)p->op.data + done, n) != r->sums[b]) {
             found_bad(rq, b, ERR_CHECKSUM);
             return;
@@ -135,16 +151,33 @@ static void verify_piece(struct read_request *rq, const struct read_piece *p)
 
 static void submit_piece(struct read_request *rq, struct read_piece *p);
 
+/* Which block it is shows when they are read one by one. */
+static void read_failed(struct read_request *rq, struct read_piece *p)
+{
+    struct local_replica *r = rq->op.replica;
+    uint32_t bs = r->table->block_bytes;
+    if (p->op.len > bs) {
+        ask_disk(rq, p, bs);
+        return;
+    }
+    found_bad(rq, p->off / bs, -EIO);
+    rq->read_error = (int)p->op.result;
+}
+
 static void piece_done(struct disk_op *op)
 {
     struct read_piece *p = container_of(op, struct read_piece, op);
     struct read_request *rq = p->rq;
     rq->in_flight--;
-    if (op->result < 0) {
-        found_bad(rq, p->off / rq->op.replica->table->block_bytes, -EIO);
+    if (op->result < 0 && rq->status == 0) {
+        read_failed(rq, p);
+    } else if (rq->status == 0 && p->off + op->len < p->end) {
+        verify_piece(rq, p);
+        p->off += op->len;
+        if (rq->status == 0) {
+            ask_disk(rq, p, MIN(p->end - p->off, rq->op.replica->table->block_bytes));
+        }
     } else if (rq->status == 0) {
-        /* A file shorter than the chunk's length lost bytes: as zeros they fail their sum. */
-        memset((uint8_t *)op->data + op->result, 0, op->len - (uint32_t)op->result);
         if (rq->next < rq->to && rq->in_flight == 0) {
             struct read_piece *other = &rq->pieces[p == &rq->pieces[0]];
             submit_piece(rq, other);
@@ -166,15 +199,9 @@ static void submit_piece(struct read_request *rq, struct read_piece *p)
     uint32_t len = MIN(rq->to - rq->next, piece);
     p->rq = rq;
     p->off = rq->next;
-    p->op = (struct disk_op){.kind = DISK_READ,
-                             .file = r->file,
-                             .off = p->off,
-                             .data = rq->buf->data + (p->off - rq->from),
-                             .len = len,
-                             .done = piece_done};
+    p->end = rq->next + len;
     rq->next += len;
-    rq->in_flight++;
-    env_disk_submit(r->table->env, &p->op);
+    ask_disk(rq, p, len);
 }
 
 /* May this replica give bytes under `version`? */
@@ -220,6 +247,14 @@ static void read_start(struct replica_op *op)
     rq->from = rq->next = rq->offset / t->block_bytes * t->block_bytes;
     uint64_t to = ((uint64_t)rq->end + t->block_bytes - 1) / t->block_bytes * t->block_bytes;
     rq->to = (uint32_t)MIN(to, r->length);
+    for (uint32_t b = rq->from / t->block_bytes; b * (uint64_t)t->block_bytes < rq->to; b++) {
+        if (replica_block_is_bad(r, b)) { /* known: the disk is not asked again */
+            rq->status = ERR_CHECKSUM;
+            rq->bad_block = b;
+            finish(rq);
+            return;
+        }
+    }
     rq->buf = buf_new(rq->to - rq->from);
     submit_piece(rq, &rq->pieces[0]);
     if (rq->next < rq->to) {

@@ -29,6 +29,9 @@ static void check_blocks(struct replica_scan *s, bool readable)
         uint32_t b = s->at + i;
         uint32_t n = block_extent(t, r->length, b);
         uint32_t sum = readable ? block_sum(p, n) : 0;
+        if (!readable) {
+            replica_note_read_error(s->replica, b, (int)s->op.result);
+        }
         if (!readable || sum != r->sums[b]) {
             s->mismatch(s, b, sum, readable);
         }

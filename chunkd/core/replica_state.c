@@ -1,4 +1,5 @@
 /* replica_state.c - sums, marks and meta log records of one replica. */
+#include "chunkd/core/disk_health.h"
 #include "chunkd/core/replica_table.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
@@ -57,6 +58,30 @@ void replica_clear_bad(struct local_replica *r, uint32_t b)
     if (replica_block_is_bad(r, b)) {
         r->bad[b / 8] &= (uint8_t) ~(1u << (b % 8));
         r->bad_count--;
+        replica_note_damage(r);
+    }
+}
+
+void replica_block_repaired(struct local_replica *r, uint32_t b)
+{
+    r->table->repaired += replica_block_is_bad(r, b);
+    replica_clear_bad(r, b);
+}
+
+void replica_note_damage(struct local_replica *r)
+{
+    bool damaged = r->bad_count > 0 || r->failed;
+    if (damaged && list_empty(&r->damaged_link)) {
+        list_push_back(&r->table->damaged, &r->damaged_link);
+    } else if (!damaged) {
+        list_remove(&r->damaged_link);
+    }
+}
+
+void replica_note_read_error(struct local_replica *r, uint32_t b, int err)
+{
+    if (r->table->health != NULL) {
+        disk_health_error(r->table->health, r->handle, b, err);
     }
 }
 
@@ -73,6 +98,7 @@ void replica_set_bad(struct local_replica *r, uint32_t b)
     }
     r->bad_count += !replica_block_is_bad(r, b);
     r->bad[b / 8] |= (uint8_t)(1u << (b % 8));
+    replica_note_damage(r);
 }
 
 void replica_mark_bad(struct local_replica *r, uint32_t b)
@@ -82,6 +108,7 @@ void replica_mark_bad(struct local_replica *r, uint32_t b)
     }
     replica_log_sums(r); /* the mark is about bytes of this length */
     replica_set_bad(r, b);
+    r->table->found_bad++;
     struct meta_record rec = {.type = META_BAD, .handle = r->handle, .block = b};
     meta_log_append(r->table->meta, &rec, in_next_log(r));
     meta_log_kick(r->table->meta);
@@ -97,9 +124,19 @@ void replica_mark_failed(struct local_replica *r, int err)
     r->failed = true;
     r->state = REPLICA_BAD;
     r->broken = true;
+    replica_note_damage(r);
     replica_drop_tail(r);
     replica_log_head(r);
     meta_log_kick(r->table->meta);
+    if (r->table->health != NULL) {
+        disk_health_error(r->table->health, r->handle, UINT32_MAX, err);
+    }
+}
+
+void replica_mark_verified(struct local_replica *r)
+{
+    r->verified_s = (uint32_t)(env_wall_ns(r->table->env) / (int64_t)NS_PER_S);
+    replica_log_head(r);
 }
 
 uint64_t replica_digest(const struct local_replica *r)
@@ -197,7 +234,8 @@ static struct meta_record head_record(const struct local_replica *r)
                                 .state = r->state,
                                 .flags = (r->active ? META_ACTIVE : 0u) |
                                          (r->dirty ? META_DIRTY : 0u) |
-                                         (r->failed ? META_FAILED : 0u)};
+                                         (r->failed ? META_FAILED : 0u),
+                                .verified_s = r->verified_s};
 }
 
 /* Sums on record mean good blocks: those of the range that are not must be named again after it. */

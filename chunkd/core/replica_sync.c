@@ -1,5 +1,6 @@
 /* replica_sync.c - making a replica durable: data, its name, its sums. */
 #include "chunkd/core/replica_sync.h"
+#include "chunkd/core/disk_health.h"
 #include "shared/base/mem.h"
 
 #include <string.h>
@@ -65,13 +66,21 @@ static void log_sums(struct sync_run *s)
     meta_log_wait(s->replica->table->meta, &s->wait, true);
 }
 
+static void sync_failed(struct local_replica *r, int err)
+{
+    replica_mark_failed(r, err);
+    if (r->table->health != NULL) {
+        disk_health_sync_failed(r->table->health, err);
+    }
+}
+
 static void file_synced(struct disk_op *op)
 {
     struct sync_run *s = container_of(op, struct sync_run, disk);
     struct local_replica *r = s->replica;
     if (op->result < 0) {
         /* What the failed sync left on disk is not known, and a second one would not tell. */
-        replica_mark_failed(r, (int)op->result);
+        sync_failed(r, (int)op->result);
         end_run(s, -EIO);
         return;
     }
@@ -221,12 +230,12 @@ int sync_all_now(struct chunkd *c)
 {
     list_for_each_safe (it, &c->table.dirty) {
         struct local_replica *r = list_entry(it, struct local_replica, dirty_link);
-        if (r->failed || r->dropped || !list_empty(&r->queue) || r->copying) {
+        if (r->failed || r->dropped || replica_is_changing(r) || r->copying) {
             continue;
         }
         int err = sync_one_now(c, r);
         if (err != 0) {
-            replica_mark_failed(r, err);
+            sync_failed(r, err);
             return err;
         }
         r->synced = r->writes;

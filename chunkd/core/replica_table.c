@@ -26,6 +26,7 @@ void table_init(struct table *t, struct env *env, struct meta_log *meta, struct 
     list_init(&t->tails);
     list_init(&t->unlogged);
     list_init(&t->dirty);
+    list_init(&t->damaged);
     list_init(&t->removals);
     hmap_init(&t->tombstones);
     list_init(&t->tombstone_order);
@@ -45,6 +46,7 @@ static void replica_free(struct local_replica *r)
     replica_drop_tail(r);
     list_remove(&r->unlogged_link);
     list_remove(&r->dirty_link);
+    list_remove(&r->damaged_link);
     r->table->sums_count -= r->table->block_bytes > 0 ? replica_blocks(r) : 0;
     mem_free(r->sums);
     mem_free(r->bad);
@@ -156,6 +158,8 @@ struct local_replica *table_add(struct table *t, uint64_t handle)
     list_init(&r->unlogged_link);
     list_init(&r->dirty_link);
     list_init(&r->sync_waits);
+    list_init(&r->damaged_link);
+    r->verified_s = (uint32_t)(env_wall_ns(t->env) / (int64_t)NS_PER_S);
     r->log_number = meta_log_next_number(t->meta);
     hmap_add(&t->replicas, &r->node, hmap_hash_u64(handle));
     t->count++;
@@ -261,6 +265,7 @@ void replica_reset(struct local_replica *r)
     replica_set_length(r, 0);
     r->file_made = r->entry_durable = false;
     r->failed = false;
+    replica_note_damage(r);
     r->state = REPLICA_CLONING;
     replica_note_unlogged(r, 0, 0);
 }
@@ -345,6 +350,16 @@ static struct replica_op *next_runnable(struct local_replica *r)
         }
     }
     return NULL;
+}
+
+bool replica_is_changing(const struct local_replica *r)
+{
+    list_for_each (it, &r->queue) {
+        if (list_entry(it, struct replica_op, link)->mutates) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void pump(struct local_replica *r)

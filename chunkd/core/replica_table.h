@@ -45,6 +45,8 @@ struct local_replica {
     uint8_t
         *bad; /* a bit per block of CHUNK_BLOCKS_MAX: its bytes do not match its sum; NULL = none */
     uint32_t bad_count;
+    struct list damaged_link; /* in table.damaged while a block is bad or it failed */
+    uint32_t verified_s;      /* as in its record */
 
     struct env_file *file; /* NULL = not open */
     bool file_made;        /* its file is there */
@@ -95,6 +97,7 @@ struct table {
     struct meta_log *meta;
     struct intent_ring *ring;
     struct aside *aside;
+    struct disk_health *health; /* is told of errors; NULL = nobody is */
     struct hmap replicas;
     uint64_t count;      /* replicas that are not dropped */
     uint64_t sums_count; /* block sums in memory */
@@ -108,6 +111,9 @@ struct table {
     uint32_t tail_count;
     struct list unlogged;
     struct list dirty;
+    struct list damaged;
+    uint64_t found_bad; /* blocks found damaged since the process started */
+    uint64_t repaired;  /* of them, good again */
     uint64_t *snapshot; /* handles of a compaction, in order */
     uint64_t snapshot_count, snapshot_at, snapshot_number;
     struct list removals;        /* files being removed */
@@ -168,9 +174,19 @@ uint32_t zeros_sum(const struct table *t, uint32_t bytes);
 void replica_set_length(struct local_replica *r, uint32_t length);
 bool replica_block_is_bad(const struct local_replica *r, uint32_t b);
 void replica_clear_bad(struct local_replica *r, uint32_t b);
+/* Its bytes were replaced by good ones. */
+void replica_block_repaired(struct local_replica *r, uint32_t b);
+/* Keeps table.damaged in step, after `failed` changed. */
+void replica_note_damage(struct local_replica *r);
 void replica_set_bad(struct local_replica *r, uint32_t b);  /* in memory only */
 void replica_mark_bad(struct local_replica *r, uint32_t b); /* logged */
 void replica_mark_failed(struct local_replica *r, int err); /* logged */
+/* A read of block b failed. */
+void replica_note_read_error(struct local_replica *r, uint32_t b, int err);
+/* All its blocks match their sums now, or are marked. Logged. */
+void replica_mark_verified(struct local_replica *r);
+/* Mutations are running or waiting. */
+bool replica_is_changing(const struct local_replica *r);
 uint64_t replica_digest(const struct local_replica *r);
 /* For the master; digest 0. BAD if any block is; SUSPECT after a mutation that not every member may
  * have. */

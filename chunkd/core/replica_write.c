@@ -184,6 +184,7 @@ static void old_read(struct disk_op *op)
 {
     struct write_op *w = container_of(op, struct write_op, disk);
     if (op->result < 0) {
+        replica_note_read_error(w->op.replica, w->first + w->at, (int)op->result);
         fail_bad_block(w, w->first + w->at);
         return;
     }
@@ -352,7 +353,7 @@ static void apply_sums(struct write_op *w)
     replica_set_length(r, w->new_length);
     for (uint32_t i = 0; i < w->count; i++) {
         r->sums[w->first + i] = w->new_sums[i];
-        replica_clear_bad(r, w->first + i);
+        replica_block_repaired(r, w->first + i);
     }
     drop_stale_tail(r);
     r->mutation = w->mutation;

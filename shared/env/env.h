@@ -63,6 +63,7 @@ enum env_open_flags {
     ENV_OPEN_CREATE = 1,    /* make it if absent */
     ENV_OPEN_EXCL = 2,      /* with CREATE: fail with -EEXIST if present */
     ENV_OPEN_READ_ONLY = 4, /* default is read and write */
+    ENV_OPEN_SCAN = 8, /* with READ_ONLY: reads leave in the page cache what was there before */
 };
 
 enum disk_kind {

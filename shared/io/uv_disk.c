@@ -29,6 +29,7 @@
 struct env_file {
     struct list link; /* env->files */
     int fd;
+    bool scan; /* what its reads bring into the page cache leaves it again */
 };
 
 /* A mapping, to be undone at the end. */
@@ -174,6 +175,11 @@ int uv_op_file_open(struct env *env, const char *path, unsigned flags, struct en
     }
     struct env_file *file = mem_new(struct env_file);
     file->fd = fd;
+    file->scan = (flags & ENV_OPEN_SCAN) != 0;
+    if (file->scan) {
+        /* Nothing is read ahead: what a read finds cached was there before. */
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    }
     list_push_back(&ENV_OF(env)->files, &file->link);
     *out = file;
     return 0;
@@ -409,6 +415,9 @@ void disk_run(struct uv_env *e, struct disk_op *op)
     switch (op->kind) {
     case DISK_READ:
         op->result = read_all(op->file->fd, op->off, op->data, op->len);
+        if (op->file->scan) { /* it was not cached: else no thread would have come here */
+            (void)posix_fadvise(op->file->fd, (off_t)op->off, (off_t)op->len, POSIX_FADV_DONTNEED);
+        }
         return;
     case DISK_WRITE:
         op->result = run_write(op);
@@ -450,7 +459,7 @@ void disk_run(struct uv_env *e, struct disk_op *op)
 static bool read_cached(struct uv_env *e, struct disk_op *op)
 {
     if (e->memory_files) {
-        disk_run(e, op);
+        op->result = read_all(op->file->fd, op->off, op->data, op->len);
         return true;
     }
     uint32_t got = 0;

@@ -109,6 +109,7 @@ const char *op_name(uint16_t code);
 /* Values named in the tables. */
 enum { ROLE_CLIENT = 1, ROLE_CHUNKD = 2, ROLE_MASTER = 3, ROLE_ADMIN = 4 };
 enum { REPLICA_OK = 1, REPLICA_CLONING = 2, REPLICA_SUSPECT = 3, REPLICA_BAD = 4 };
+enum { DISK_WELL = 0, DISK_SYNC_FAILED = 1, DISK_IO_ERRORS = 2 };
 enum { WRITE_DATA = 0, WRITE_TRUNCATE = 1, WRITE_PUNCH = 2 };
 enum { ATTR_HAS_XATTR = 1 };
 enum { XATTR_CREATE_ONLY = 1, XATTR_REPLACE_ONLY = 2 };

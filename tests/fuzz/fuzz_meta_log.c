@@ -81,7 +81,8 @@ static void add_replica(struct disk *d, uint64_t handle)
                                  .version = 1ull << 32 | handle,
                                  .length = BLOCKS * BLOCK - 100,
                                  .state = REPLICA_OK,
-                                 .flags = META_ACTIVE | META_DIRTY});
+                                 .flags = META_ACTIVE | META_DIRTY,
+                                 .verified_s = (uint32_t)handle * 1000});
     add(d, &(struct meta_record){.type = META_SUMS,
                                  .handle = handle,
                                  .mutation = 3,
@@ -163,6 +164,7 @@ static int check_record(void *owner, const struct meta_record *r)
         ASSERT(r->type == want.type && r->handle == want.handle && r->version == want.version);
         ASSERT(r->length == want.length && r->mutation == want.mutation && r->block == want.block);
         ASSERT(r->count == want.count && r->first == want.first && r->flags == want.flags);
+        ASSERT(r->verified_s == want.verified_s);
         ASSERT(r->count == 0 || memcmp(r->sums_raw, want.sums_raw, 4 * r->count) == 0);
     }
     d->loaded++;

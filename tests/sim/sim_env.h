@@ -39,6 +39,10 @@ struct sim_process {
     void (*on_write)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
                      bool completed);
     void *on_write_owner;
+    /* Asked before an asynchronous operation is done: 0, or the error it shall fail with. May be
+     * NULL. */
+    int (*fault)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op);
+    void *fault_owner;
 };
 
 struct sim_process *sim_process_create(struct sim *s, const char *name);

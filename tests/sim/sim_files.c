@@ -160,7 +160,10 @@ static void finished(struct sim_event *ev)
     bool fails = (op->kind == DISK_READ || op->kind == DISK_WRITE) &&
                  p->sim->knobs.eio_per_mille > 0 &&
                  sim_chance(&p->sim->disk, p->sim->knobs.eio_per_mille, 1000);
-    op->result = fails ? -EIO : perform(p, op);
+    int fault = p->fault == NULL
+                    ? 0
+                    : p->fault(p->fault_owner, p, op->file != NULL ? op->file->path : op->path, op);
+    op->result = fault != 0 ? fault : fails ? -EIO : perform(p, op);
     sim_note(p->sim, 'D' | (uint64_t)p->number << 8 | (uint64_t)op->kind << 32, op->off,
              (uint64_t)op->result);
     tell(p, op, true);

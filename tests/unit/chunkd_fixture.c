@@ -26,6 +26,19 @@ static void take_report(struct fx_master_conn *mc, struct message *m)
     s->reported = req.last;
 }
 
+static void take_scanned(struct fx *f, struct message *m)
+{
+    struct scanned_req req;
+    ck_assert_int_eq(scanned_req_decode(slice_bytes(&m->body), &req), 0);
+    struct reader r = reader_of(req.replicas);
+    f->scanned_count = 0;
+    while (!reader_done(&r)) {
+        ck_assert_uint_lt(f->scanned_count, FX_REPORT_MAX);
+        dec_replica(&r, &f->scanned[f->scanned_count++]);
+    }
+    ck_assert_int_eq(r.err, 0);
+}
+
 static uint32_t id_of_addr(struct bytes addr)
 {
     return addr.len == 5 ? (uint32_t)(addr.data[2] - '0') : 0;
@@ -60,7 +73,14 @@ static void master_request(void *owner, struct rpc *r, struct message *m)
                                    .lease_ms = f->lease_ms,
                                    .request_timeout_ms = 500};
         rpc_answer(r, &m->head, 0, 0, f->epoch, RPC_BODY(register_rep, &rep), NULL);
+    } else if (m->head.op == OP_scanned) {
+        take_scanned(f, m);
+        rpc_answer(r, &m->head, 0, 0, f->epoch, (struct slice){0}, NULL);
     } else if (m->head.op == OP_heartbeat) {
+        struct heartbeat_req req;
+        ck_assert_int_eq(heartbeat_req_decode(slice_bytes(&m->body), &req), 0);
+        f->servers[mc->server].failing = req.failing;
+        f->servers[mc->server].scrub = req.scrub;
         if (!f->mute) {
             rpc_answer(r, &m->head, 0, 0, f->epoch, (struct slice){0}, NULL);
         }
@@ -170,8 +190,12 @@ void fx_run_ms(struct fx *f, uint64_t ms)
 int fx_start(struct fx *f, uint32_t id)
 {
     struct fx_server *s = &f->servers[id];
-    struct chunkd_config cfg = {
-        .cluster = "unit", .masters = "master:1", .flush_ms = 1000, .aside_ms = f->aside_ms};
+    struct chunkd_config cfg = {.cluster = "unit",
+                                .masters = "master:1",
+                                .flush_ms = 1000,
+                                .aside_ms = f->aside_ms,
+                                .scrub_period_s = f->scrub_period_s,
+                                .scrub_share = f->scrub_share};
     struct why why = {""};
     snprintf(cfg.listen, sizeof(cfg.listen), "%s", s->addr);
     if (!s->process->alive) {

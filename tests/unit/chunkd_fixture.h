@@ -31,6 +31,8 @@ struct fx_server {
     struct replica report[FX_REPORT_MAX];
     uint32_t report_count;
     bool reported;
+    uint32_t failing;         /* of its last heartbeat */
+    struct scrub_state scrub; /* the same */
 };
 
 struct fx {
@@ -45,7 +47,10 @@ struct fx {
     uint32_t aside_ms;         /* of servers started from now on */
     struct report_bad_req bad; /* last one */
     uint32_t bad_count;
-    char log[4096]; /* what start said on failure */
+    struct replica scanned[FX_REPORT_MAX]; /* what was told last, by whomever */
+    uint32_t scanned_count;
+    uint32_t scrub_period_s, scrub_share; /* of servers started from now on */
+    char log[4096];                       /* what start said on failure */
 };
 
 struct fx_answer {

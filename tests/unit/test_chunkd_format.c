@@ -144,6 +144,26 @@ START_TEST(meta_record_bytes)
 }
 END_TEST
 
+/* What was zero in the first disks means what it meant: not known, well. */
+START_TEST(fields_that_came_later)
+{
+    uint8_t out[META_REPLICA_BYTES];
+    struct meta_record r = {.type = META_REPLICA, .handle = 1, .state = REPLICA_OK}, back;
+    uint64_t sequence, durable;
+    r.verified_s = 0xf1020304;
+    meta_record_encode(&r, 1, 0, out);
+    ck_assert_mem_eq(out + META_REPLICA_BYTES - 4, "\x04\x03\x02\xf1", 4);
+    ck_assert_int_gt(meta_record_decode(&back, &sequence, &durable, out, sizeof(out)), 0);
+    ck_assert_uint_eq(back.verified_s, r.verified_s);
+    struct label l = {.failing = DISK_IO_ERRORS, .name = "home"}, other;
+    uint8_t slot[LABEL_SLOT_BYTES];
+    label_encode(&l, slot);
+    ck_assert_mem_eq(slot + 132, "\2\0\0\0", 4);
+    ck_assert_int_eq(label_decode(&other, slot), 0);
+    ck_assert_uint_eq(other.failing, DISK_IO_ERRORS);
+}
+END_TEST
+
 START_TEST(intent_bytes)
 {
     struct intent e = {.sequence = 4097,
@@ -549,6 +569,7 @@ Suite *suite_chunkd_format(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, label_bytes);
     tcase_add_test(t, meta_record_bytes);
+    tcase_add_test(t, fields_that_came_later);
     tcase_add_test(t, intent_bytes);
     tcase_add_test(t, held_intents_are_not_overwritten);
     tcase_add_test(t, one_sync_serves_all_who_wait);
