@@ -23,6 +23,8 @@ static const struct command commands[] = {
      "give a deleted file or tree its name again, with the directories it lay in",
      cmd_trash_restore},
     {"trash purge", "ID|--all|--older AGE", "remove from the trash now", cmd_trash_purge},
+    {"scrub now", "SERVER [--wait]", "verify everything a chunkserver holds now", cmd_scrub_now},
+    {"scrub", "", "how far the chunkservers have verified what they hold", cmd_scrub},
     {"oplog", "DIR", "print the operation log in a stopped master's directory, a record a line",
      cmd_oplog},
 };

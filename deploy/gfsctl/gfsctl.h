@@ -85,6 +85,8 @@ bool take_option(struct call *c, const char *option);
 int cmd_status(struct call *c);
 int cmd_checkpoint(struct call *c);
 int cmd_oplog(struct call *c);
+int cmd_scrub(struct call *c);
+int cmd_scrub_now(struct call *c);
 int cmd_trash_list(struct call *c);
 int cmd_trash_restore(struct call *c);
 int cmd_trash_purge(struct call *c);

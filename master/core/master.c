@@ -181,6 +181,7 @@ static void tick_fired(struct env_timer *t)
     if (m->serving) {
         service_expire(m);
         grants_tick(m);
+        scrubs_tick(m);
         commit_tick(m);
         medium_tick(&m->medium);
     }
@@ -207,6 +208,7 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     setbacks_init(&m->setbacks);
     grants_init(m);
     repair_init(m);
+    scrubs_init(m);
     commit_init(m);
     m->replies = replies_new(send_reply);
     rpc_init(&m->nowhere, env, &nothing, m);
@@ -355,6 +357,7 @@ int master_stop(struct master *m, struct why *why)
     m->commit.stopped = true;
     service_free_peers(m);
     grants_close(m);
+    scrubs_close(m);
     commit_close(m);
     (void)commit_quiet_point(m);
     int err = store_sync(m->store);
@@ -374,6 +377,7 @@ void master_destroy(struct master *m)
     env_timer_stop(m->env, &m->tick);
     env_timer_stop(m->env, &m->slice);
     grants_close(m);
+    scrubs_close(m);
     service_free_peers(m);
     commit_close(m);
     servers_close(&m->servers);

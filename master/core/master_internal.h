@@ -13,6 +13,7 @@
 #include "master/core/oplog.h"
 #include "master/core/repair.h"
 #include "master/core/replies.h"
+#include "master/core/scrubs.h"
 #include "master/core/servers.h"
 #include "master/core/sessions.h"
 #include "master/core/setbacks.h"
@@ -68,6 +69,7 @@ struct master {
     struct setbacks setbacks;
     struct grants grants;
     struct repair repair;
+    struct scrubs scrubs;
     struct garbage garbage;
     struct trash trash;
     struct medium medium;

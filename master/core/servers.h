@@ -14,6 +14,7 @@
 #include "shared/base/geometry.h"
 #include "shared/base/limits.h"
 #include "shared/env/rpc.h"
+#include "shared/proto/schema.h"
 
 enum { SERVERS_MAX = 1024, DROP_BATCH = 1024 };
 
@@ -42,9 +43,11 @@ struct chunkserver {
     bool slow;               /* measured against its peers: avoided, never below safety */
     /* Until then its absence is not repaired, but for chunks with one copy left; 0 = none. */
     uint64_t maintenance_until_ns;
-    uint32_t copies;       /* copies between replicas that run from or to it */
-    uint64_t orphans;      /* replicas of no chunk in its last report */
-    struct report *report; /* being merged, or NULL */
+    uint32_t copies;          /* copies between replicas that run from or to it */
+    struct scrub_state scrub; /* as of its last heartbeat */
+    bool scrub_stalled;       /* its scan does not advance */
+    uint64_t orphans;         /* replicas of no chunk in its last report */
+    struct report *report;    /* being merged, or NULL */
     /* Chunks from this handle on were made while the process that is registered now was running. */
     uint64_t first_handle;
 

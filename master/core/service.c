@@ -18,6 +18,7 @@ static void peer_free(struct peer *p)
     replies_forget(m->replies, &p->held);
     commit_forget(p);
     grants_forget(p);
+    scrubs_forget(m, p);
     rpc_close(&p->rpc);
     mem_free(p);
 }

@@ -119,6 +119,7 @@ static void heartbeat(struct peer *p, struct message *msg)
     s->avail = MIN(req.avail, req.total);
     s->chunks = req.chunks;
     s->heartbeat_ns = now;
+    scrubs_heartbeat(m, s, &req);
     s->lease_until_ns = now + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
     /* At once, not held: the lease counts from here. */
     rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch,
@@ -137,6 +138,9 @@ bool service_cluster(struct peer *p, struct message *msg)
         return true;
     case OP_report:
         report_part(p->m, p, msg);
+        return true;
+    case OP_scanned:
+        scrubs_scanned(p, msg);
         return true;
     case OP_report_bad:
         if (report_bad_req_decode(slice_bytes(&msg->body), &bad) != 0) {
@@ -225,6 +229,6 @@ bool service_admin(struct peer *p, struct message *msg)
         inspect_chunk_list(p, msg);
         return true;
     default:
-        return trash_request(p, msg);
+        return trash_request(p, msg) || scrubs_request(p, msg);
     }
 }

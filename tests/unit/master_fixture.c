@@ -151,6 +151,33 @@ static void fake_drop(struct fake *k, struct message *msg)
     rpc_answer_status(&k->rpc, &msg->head, 0);
 }
 
+static void fake_digests(struct fake *k, struct message *msg)
+{
+    struct digests_req req;
+    ck_assert_int_eq(digests_req_decode(slice_bytes(&msg->body), &req), 0);
+    k->digest_asks++;
+    struct writer w;
+    writer_init(&w);
+    struct reader rd = reader_of(req.handles);
+    while (!reader_done(&rd)) {
+        uint64_t handle = 0;
+        dec_u64(&rd, &handle);
+        struct fake_replica *r = fake_find(k, handle);
+        if (r != NULL) {
+            enc_replica(&w, &r->r);
+        }
+    }
+    struct digests_rep rep = {.replicas = writer_bytes(&w)};
+    rpc_answer(&k->rpc, &msg->head, 0, 0, 0, RPC_BODY(digests_rep, &rep), NULL);
+    writer_free(&w);
+}
+
+static void fake_scan_now(struct fake *k, struct message *msg)
+{
+    struct scan_now_rep rep = {.pass = ++k->scans, .found = 5, .repaired = 4};
+    rpc_answer(&k->rpc, &msg->head, 0, 0, 0, RPC_BODY(scan_now_rep, &rep), NULL);
+}
+
 static void fake_request(void *owner, struct rpc *r, struct message *msg)
 {
     struct fake *k = owner;
@@ -167,6 +194,12 @@ static void fake_request(void *owner, struct rpc *r, struct message *msg)
         break;
     case OP_drop_replicas:
         fake_drop(k, msg);
+        break;
+    case OP_digests:
+        fake_digests(k, msg);
+        break;
+    case OP_scan_now:
+        fake_scan_now(k, msg);
         break;
     default:
         ck_abort_msg("unexpected request %s", op_name(msg->head.op));
@@ -186,11 +219,27 @@ static void beat_done(struct rpc_call *c)
 static void beat(struct env_timer *t)
 {
     struct fake *k = container_of(t, struct fake, timer);
-    struct heartbeat_req req = {.total = 1 << 30, .avail = k->avail, .chunks = k->count};
+    struct heartbeat_req req = {.total = 1 << 30,
+                                .avail = k->avail,
+                                .chunks = k->count,
+                                .failing = k->failing,
+                                .scrub = k->scrub};
     env_timer_set(&k->p->env, t, k->f->cfg.geometry.heartbeat_ms * NS_PER_MS);
     if (!rpc_call_running(&k->beat)) {
         fake_send(k, &k->beat, OP_heartbeat, RPC_BODY(heartbeat_req, &req));
     }
+}
+
+void fake_scanned(struct fake *k, uint64_t handle)
+{
+    struct writer w;
+    writer_init(&w);
+    enc_replica(&w, &fake_find(k, handle)->r);
+    struct scanned_req req = {.replicas = writer_bytes(&w)};
+    rpc_cancel(&k->told);
+    k->told = (struct rpc_call){.done = beat_done, .owner = k};
+    fake_send(k, &k->told, OP_scanned, RPC_BODY(scanned_req, &req));
+    writer_free(&w);
 }
 
 /* The report, in the order of the rows. */
@@ -287,6 +336,7 @@ void fake_stop(struct fake *k)
     sim_process_kill(k->p);
     rpc_cancel(&k->call);
     rpc_cancel(&k->beat);
+    rpc_cancel(&k->told);
     rpc_close(&k->rpc);
 }
 
@@ -348,6 +398,11 @@ int fixture_call(struct fixture *f, enum op_code op, struct slice body, uint64_t
 
 void fixture_connect(struct fixture *f)
 {
+    fixture_connect_as(f, ROLE_CLIENT);
+}
+
+void fixture_connect_as(struct fixture *f, uint32_t role)
+{
     if (!f->cp->alive) {
         sim_process_start(f->cp);
     } else {
@@ -355,7 +410,7 @@ void fixture_connect(struct fixture *f)
     }
     rpc_init(&f->rpc, &f->cp->env, &mount_events, f);
     rpc_dial(&f->rpc, "master:1");
-    struct hello_req req = {.role = ROLE_CLIENT};
+    struct hello_req req = {.role = role};
     struct hello_rep rep;
     ck_assert_int_eq(FIXTURE_CALL(f, hello, &req, &rep, 0), 0);
 }

@@ -36,6 +36,10 @@ struct fake {
     uint32_t asides; /* of the drops */
     uint32_t last_make;
     int register_status;
+    uint32_t failing;         /* told in heartbeats */
+    struct scrub_state scrub; /* the same */
+    struct rpc_call told;     /* of fake_scanned */
+    uint32_t digest_asks, scans;
 };
 
 struct fixture {
@@ -62,12 +66,15 @@ void fixture_kill_master(struct fixture *f);
 void fake_start(struct fake *k);
 void fake_stop(struct fake *k); /* its connection breaks; its table stays */
 struct fake_replica *fake_find(struct fake *k, uint64_t handle);
+/* Tells the master that it verified this replica. */
+void fake_scanned(struct fake *k, uint64_t handle);
 /* Gives it a replica as a write would have made it. */
 struct fake_replica *fake_put(struct fake *k, const struct chunk *c, uint64_t mutation,
                               uint64_t digest);
 
 /* Connects the mount: hello. */
 void fixture_connect(struct fixture *f);
+void fixture_connect_as(struct fixture *f, uint32_t role);
 /* session_open and session_attach. */
 void fixture_open_session(struct fixture *f);
 void fixture_attach(struct fixture *f);
