@@ -215,6 +215,12 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
 static void missing(struct master *m, struct chunkserver *s, const struct ns_chunk *row)
 {
     bool empty = row->fresh && !row->bound;
+    /* A primary complained that its mutation failed there: it was written to, and perhaps by a
+     * mount that died. */
+    bool doubted = notes_get(&m->notes, row->handle, s->id, row->version) == NOTE_SUSPECT;
+    if (empty && doubted) {
+        return;
+    }
     if (is_member(row, s->id) && row->handle < s->report->handle_limit &&
         !machine_knows_better(m, s, row)) {
         set_note(m, row, s->id, empty ? NOTE_UNSEEN : NOTE_MISSING);
