@@ -1,6 +1,8 @@
 /* files.c - inodes this mount works with, and open files. */
 #include "fuse/core/files.h"
 
+#include <fcntl.h>
+
 #include "fuse/core/client_impl.h"
 #include "fuse/core/commit.h"
 #include "fuse/core/first_chunk.h"
@@ -204,15 +206,27 @@ bool client_file_unchanged(const struct client_file *f)
     return f->unchanged;
 }
 
-uint64_t *files_opens(struct client *c, uint32_t *out_count)
+static bool may_write(const struct inode *i)
+{
+    bool any = commit_due(i);
+    list_for_each (e, &i->files) {
+        any |= (list_entry(e, struct client_file, link)->flags & O_ACCMODE) != O_RDONLY;
+    }
+    return any;
+}
+
+uint64_t *files_opens(struct client *c, uint32_t *out_count, uint32_t *out_writing)
 {
     uint64_t *opens = mem_alloc((c->inodes.count + 1) * sizeof(*opens));
     uint32_t n = 0;
-    hmap_for_each (node, &c->inodes) {
-        struct inode *i = container_of(node, struct inode, node);
-        if (i->open_count > 0) {
-            opens[n++] = i->ino;
+    for (int writing = 1; writing >= 0; writing--) {
+        hmap_for_each (node, &c->inodes) {
+            struct inode *i = container_of(node, struct inode, node);
+            if ((i->open_count > 0 || commit_due(i)) && may_write(i) == (bool)writing) {
+                opens[n++] = i->ino;
+            }
         }
+        *out_writing = writing ? n : *out_writing;
     }
     *out_count = n;
     return opens;

@@ -104,8 +104,10 @@ int file_take_error(struct client_file *f);
 /* A file for the answer of open or create (attr). Its inode stays pinned until release. */
 struct client_file *file_new(struct inode *i, const struct attr *a, int flags, uint64_t changes);
 
-/* Inodes to name in session_attach; mem_free. */
-uint64_t *files_opens(struct client *c, uint32_t *out_count);
+/* Inodes to name in session_attach: open ones, and those with bytes of files that are closed already
+ * still to be committed; mem_free. The first *out_writing of the *out_count are those that may have
+ * been written to. */
+uint64_t *files_opens(struct client *c, uint32_t *out_count, uint32_t *out_writing);
 /* Sends due closes now. */
 void files_send_closes(struct client *c);
 /* The session ended: sizes not committed may be lost, and trims may have been set. */

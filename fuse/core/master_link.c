@@ -245,24 +245,29 @@ static void attach_done(struct rpc_call *rc)
 /* Sends the next part of the open inodes. */
 static void send_attach(struct master_link *l)
 {
-    struct writer w;
-    writer_init(&w);
+    struct writer reading, writing;
+    writer_init(&reading);
+    writer_init(&writing);
     for (uint32_t n = 0; n < ATTACH_OPENS && l->open_next < l->open_count; n++) {
-        enc_u64(&w, &l->opens[l->open_next++]);
+        bool writes = l->open_next < l->open_writing;
+        enc_u64(writes ? &writing : &reading, &l->opens[l->open_next++]);
     }
-    struct session_attach_req req = {
-        .session = l->session, .opens = writer_bytes(&w), .more = l->open_next < l->open_count};
+    struct session_attach_req req = {.session = l->session,
+                                     .opens = writer_bytes(&reading),
+                                     .writing = writer_bytes(&writing),
+                                     .more = l->open_next < l->open_count};
     struct frame_header head = head_of(l, OP_session_attach);
     l->control.done = attach_done;
     rpc_call(&l->rpc, &l->control, &head, RPC_BODY(session_attach_req, &req), NULL, HANDSHAKE_MS);
-    writer_free(&w);
+    writer_free(&reading);
+    writer_free(&writing);
 }
 
 static void attach(struct master_link *l)
 {
     l->state = MASTER_ATTACHING;
     mem_free(l->opens);
-    l->opens = files_opens(l->client, &l->open_count);
+    l->opens = files_opens(l->client, &l->open_count, &l->open_writing);
     l->open_next = 0;
     send_attach(l);
 }

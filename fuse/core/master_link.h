@@ -54,6 +54,7 @@ struct master_link {
     uint32_t epoch;  /* highest seen */
     uint64_t *opens; /* inodes to attach, while attaching */
     uint32_t open_count;
+    uint32_t open_writing; /* the first of them: those it may have written to */
     uint32_t open_next;
 
     struct list calls;     /* unanswered master_calls, oldest first */

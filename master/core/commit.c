@@ -1,5 +1,6 @@
 /* commit.c - one way for a change: record -> operation log -> apply; quiet points. */
 #include "master/core/master_internal.h"
+#include "master/core/opens.h"
 #include "master/core/recovery.h"
 #include "master/core/service.h"
 #include "shared/base/mem.h"
@@ -249,6 +250,7 @@ static void quiet(struct master *m)
     }
     if (!m->commit.stopped) {
         checkpoint_begin(m);
+        opens_flush(m);
         garbage_scan(m);
     }
     run_queue(m);

@@ -62,8 +62,8 @@ uint64_t commit_record(struct master *m, enum op_code op, const union op_any *re
 /* Calls w->done once `index`, not committed yet, is. */
 void commit_wait_for(struct master *m, struct commit_wait *w, uint64_t index);
 
-/* A client's mutation: run it now, or queue it if a quiet point is being reached; ERR_BUSY beyond
- * the bounds. */
+/* A client's mutation or open for writing: run it now, or queue it if a quiet point is being
+ * reached; ERR_BUSY beyond the bounds. */
 void commit_mutation(struct master *m, struct peer *p, struct message *msg);
 /* A connection is gone: its queued mutations and its wishes for checkpoints are forgotten. */
 void commit_forget(struct peer *p);

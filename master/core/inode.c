@@ -15,7 +15,8 @@ enum {
     EXTRA_REPLICAS = 0x0f,
     EXTRA_NAME = 0x10,
     EXTRA_TRASH = 0x20,
-    EXTRA_KNOWN = 0x3f,
+    EXTRA_WRITERS = 0x40,
+    EXTRA_KNOWN = 0x7f,
 };
 
 static uint32_t usual_nlink(uint32_t mode)
@@ -53,7 +54,8 @@ static struct stamp get_stamp(struct byte_reader *r, int64_t base)
 static uint8_t extra_of(const struct inode *in)
 {
     return (uint8_t)(in->replicas | (in->name_len != 0 ? EXTRA_NAME : 0) |
-                     (in->trash_expires != 0 ? EXTRA_TRASH : 0));
+                     (in->trash_expires != 0 ? EXTRA_TRASH : 0) |
+                     (in->writers != 0 ? EXTRA_WRITERS : 0));
 }
 
 static uint8_t flags_of(const struct inode *in)
@@ -82,6 +84,9 @@ static size_t put_extra(const struct inode *in, uint8_t *p)
     if (in->trash_expires != 0) {
         n += put_varint(p + n, in->trash_expires);
     }
+    if (in->writers != 0) {
+        n += put_varint(p + n, (uint64_t)in->writers << 1 | in->cut_due);
+    }
     return n;
 }
 
@@ -103,6 +108,12 @@ static void get_extra(struct byte_reader *r, struct inode *out)
     if (extra & EXTRA_TRASH) {
         out->trash_expires = byte_reader_varint(r);
         r->bad |= out->trash_expires == 0;
+    }
+    if (extra & EXTRA_WRITERS) {
+        uint64_t writers = byte_reader_varint(r);
+        out->writers = (uint32_t)(writers >> 1);
+        out->cut_due = writers & 1;
+        r->bad |= out->writers == 0 || writers >> 1 > UINT32_MAX;
     }
 }
 

@@ -14,10 +14,11 @@
  *   varint  bytes of the names of extended attributes with a NUL each, if there are any
  *   4 varints  rows, rows_inside, unbound, first_unbound: if the file has chunks in TABLE_CHUNK
  *   chunk_row  chunk 0, if it exists
- *   1       bits 0..3 replicas wanted (0 = not set), 0x10 a name follows, 0x20 an expiry follows:
- *           if any of them is there
+ *   1       bits 0..3 replicas wanted (0 = not set), 0x10 a name follows, 0x20 an expiry follows,
+ *           0x40 writers follow: if any of them is there
  *   1       length of the name, then the name: of a directory but the root
  *   varint  expiry: of what is in the trash
+ *   varint  writers << 1 | cut_due: if sessions have the file open for writing
  *
  * A directory's name stands here, beside its parent, so that the path of anything is found without
  * a search, also of what lies in a directory that was removed. A small file of the usual kind takes about
@@ -50,6 +51,9 @@ struct inode {
     uint64_t rows_inside;   /* that begin below size */
     uint64_t unbound;       /* that are not bound */
     uint64_t first_unbound; /* no unbound one has a lower number; 0 if unbound is 0 */
+    uint32_t writers;       /* rows of TABLE_WRITER: sessions that have it open for writing */
+    bool cut_due; /* a session ended while others wrote: what it left beyond size goes when the last
+                     of them leaves */
     bool has_chunk0;
     struct ns_chunk chunk0; /* its ino and number are not used */
     /* Without a name (nlink 0): seconds since 1970 when it leaves the trash; 0 = it is not there. */

@@ -1,5 +1,6 @@
 /* master.c - start, stop, periodic work, and what the parts of the master ask of each other. */
 #include "master/core/master_internal.h"
+#include "master/core/opens.h"
 #include "master/core/recovery.h"
 #include "master/core/service.h"
 #include "shared/base/mem.h"
@@ -201,6 +202,7 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     m->cfg = *cfg;
     writer_init(&m->prep);
     writer_init(&m->apply);
+    writer_init(&m->closed);
     list_init(&m->peers);
     list_init(&m->serve_wait.link);
     sessions_init(&m->sessions);
@@ -400,6 +402,7 @@ void master_destroy(struct master *m)
     }
     writer_free(&m->prep);
     writer_free(&m->apply);
+    writer_free(&m->closed);
     mem_free(m);
 }
 
@@ -420,14 +423,15 @@ int master_audit(struct master *m, struct why *why)
                            (unsigned long long)s->id);
         }
     }
-    return ns_audit(m->ns, why);
+    int err = opens_audit(m, why);
+    return err != 0 ? err : ns_audit(m->ns, why);
 }
 
 bool master_settled(struct master *m)
 {
     if (!m->serving || m->commit.draining || committed_index(m) != m->commit.applied ||
-        replies_count(m->replies) > 0 || !grants_settled(m) || !garbage_settled(m) ||
-        !m->repair.clean) {
+        m->closed.len > 0 || replies_count(m->replies) > 0 || !grants_settled(m) ||
+        !garbage_settled(m) || !m->repair.clean) {
         return false;
     }
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {

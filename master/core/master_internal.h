@@ -51,8 +51,9 @@ struct master {
     struct store *store;
     struct oplog *log;
     struct ns *ns;
-    struct writer prep;  /* what ns_prepare and queries write */
-    struct writer apply; /* what ns_apply writes */
+    struct writer prep;   /* what ns_prepare and queries write */
+    struct writer apply;  /* what ns_apply writes */
+    struct writer closed; /* opens.c: u64 session, u64 inode of closes not logged yet */
     uint64_t cluster;
     uint32_t epoch;
     uint32_t version_counter; /* versions given to existing chunks in this epoch */

@@ -6,13 +6,14 @@
  * function live, on replay and in tests, so its result depends only on the state and the record.
  * Times come from the record.
  *
- * Rows are packed with varints; formats stand at the top of inode.h, dirent.h, chunk_row.h and
- * ns_session.c. Pure; loop thread only.
+ * Rows are packed with varints; formats stand at the top of inode.h, dirent.h, chunk_row.h,
+ * ns_session.c and ns_writers.c. Pure; loop thread only.
  *
  * Invariants (ns_audit): every dirent's inode exists; nlink of a file = its dirents, of a directory
  * = 2 + its subdirectories; a directory's size = its entries; an inode with nlink 0 has an orphan
- * row, stands in the trash, or waits for its chunks to be removed; chunk rows belong to regular
- * files, and none that a size commit bound begins at or beyond the size; counters match.
+ * row, stands in the trash, or waits for its chunks to be removed; a row of who has what open for
+ * writing names a session and a file that exist; chunk rows belong to regular files, and none that
+ * a size commit bound begins at or beyond the size; counters match.
  *
  * An empty store has no root: the first epoch_start record makes it.
  */
@@ -135,6 +136,13 @@ MUST_CHECK int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uin
                               uint64_t *out_session);
 /* Replicas that chunks of this file should have: 0 = the cluster's default, or no such file. */
 uint32_t ns_wanted(struct ns *ns, uint64_t ino);
+/* Whether a record says that the session has the inode open for writing. */
+bool ns_writer_exists(struct ns *ns, uint64_t session, uint64_t ino);
+/* First (session, inode) open for writing at or after this one: 0 or -ENOENT. */
+MUST_CHECK int ns_writer_next(struct ns *ns, uint64_t session, uint64_t ino, uint64_t *out_session,
+                              uint64_t *out_ino);
+/* -ENOSPC if the state should not grow, else 0. */
+MUST_CHECK int ns_room(struct ns *ns);
 /* Attributes of an inode: 0 or -ENOENT. */
 MUST_CHECK int ns_attr(struct ns *ns, uint64_t ino, struct attr *out);
 

@@ -19,6 +19,7 @@ struct audit_inode {
     uint64_t unbound;
     uint64_t lowest_unbound;
     uint64_t xattr_names;
+    uint64_t writers;
     bool has_target;
     bool held;
     bool trashed; /* its row in the trash, or of its removal, was met */
@@ -255,6 +256,21 @@ static bool audit_orphan_row(void *owner, struct bytes key, struct bytes value)
     return true;
 }
 
+static bool audit_writer_row(void *owner, struct bytes key, struct bytes value)
+{
+    struct audit *a = owner;
+    uint64_t session = 0, ino = 0;
+    bool good = row_key_get_pair(key, &session, &ino) && value.len == 0 &&
+                ns_session_exists(a->ns, session);
+    struct audit_inode *ai = find_inode(a, ino);
+    if (!good || ai == NULL || !inode_is_file(&ai->in)) {
+        return FINDING(a, "session %llu has inode %llu open for writing: %s", (ull)session,
+                       (ull)ino, good ? "no such file" : "no such session");
+    }
+    ai->writers++;
+    return true;
+}
+
 static bool audit_garbage_row(void *owner, struct bytes key, struct bytes value)
 {
     struct audit *a = owner;
@@ -335,6 +351,10 @@ static bool check_counts(struct audit *a, const struct audit_inode *ai)
         return FINDING(a, "inode %llu has %llu bytes of attribute names, says %u", ino,
                        (ull)ai->xattr_names, in->xattr_names);
     }
+    if (in->writers != ai->writers) {
+        return FINDING(a, "inode %llu is open for writing in %llu sessions, says %u", ino,
+                       (ull)ai->writers, in->writers);
+    }
     bool lowest =
         in->unbound == 0 ? in->first_unbound == 0 : in->first_unbound <= ai->lowest_unbound;
     if (in->rows != ai->rows || in->rows_inside != ai->rows_inside || in->unbound != ai->unbound ||
@@ -410,7 +430,7 @@ static const struct {
     {TABLE_SYMLINK, audit_symlink_row}, {TABLE_SESSION, audit_session_row},
     {TABLE_REPLY, audit_reply_row},     {TABLE_ORPHAN, audit_orphan_row},
     {TABLE_GARBAGE, audit_garbage_row}, {TABLE_SERVER, audit_server_row},
-    {TABLE_TRASH, audit_trash_row},
+    {TABLE_TRASH, audit_trash_row},     {TABLE_WRITER, audit_writer_row},
 };
 
 int ns_audit(struct ns *ns, struct why *why)

@@ -119,6 +119,7 @@ void apply_create(struct change *c, const struct create_rec *rec, struct create_
         rep->chunk = chunk_answer(c->ns, &k, c->scratch);
         rep->chunk.primary = k.member_count > 0 ? k.members[0] : 0;
     }
+    writer_add(c, &in, c->record->session);
     inode_save(c, &parent);
     inode_save(c, &in);
     rep->attr = attr_of(c->ns, &in);

@@ -89,6 +89,8 @@ struct change {
 };
 
 void inode_save(struct change *c, const struct inode *in);
+/* The same for what no answer shows: answers about the inode need not wait for the record. */
+void inode_save_unseen(struct change *c, const struct inode *in);
 /* The inode's row, chunks (to garbage), extended attributes and target go. */
 void inode_remove(struct change *c, struct inode *in);
 /* inode_remove, or, if its chunks are too many for one record, a row that has them removed by and
@@ -191,6 +193,15 @@ void replicas_change(struct change *c, uint64_t ino, uint32_t replicas);
 void reply_keep(struct change *c, struct bytes reply);
 /* 0 and the session of that nonce, or -ENOENT. */
 MUST_CHECK int session_of_nonce(struct ns *ns, uint64_t nonce, uint64_t *out);
+/* The session, if it exists, has the file open for writing. *in changes, the caller saves it. */
+void writer_add(struct change *c, struct inode *in, uint64_t session);
+/* The session has the file open no longer. `died`: it may have left bytes beyond the size; they are
+ * cut off at once, or when the last other writer leaves. */
+void writer_remove(struct change *c, uint64_t session, uint64_t ino, bool died);
+/* The session ends: as writer_remove of all it has open for writing. */
+void writers_end(struct change *c, uint64_t session);
+/* The inode goes: its rows too. */
+void writers_drop(struct change *c, struct inode *in);
 struct session_row {
     uint64_t session;
     uint64_t nonce;

@@ -95,7 +95,12 @@ uint64_t ns_reserve_bytes(void)
 
 int look_room(struct look *l)
 {
-    return store_room(l->ns->store) < NS_RESERVE_BYTES ? -ENOSPC : 0;
+    return ns_room(l->ns);
+}
+
+int ns_room(struct ns *ns)
+{
+    return store_room(ns->store) < NS_RESERVE_BYTES ? -ENOSPC : 0;
 }
 
 int look_new_entry(struct look *l, uint64_t parent, struct bytes name, struct inode *out_parent)
@@ -140,11 +145,16 @@ uint32_t look_trash(struct look *l, const struct inode *in)
 
 /* ---------------------------------------------------------------- changing */
 
-void inode_save(struct change *c, const struct inode *in)
+void inode_save_unseen(struct change *c, const struct inode *in)
 {
     uint8_t row[INODE_ROW_MAX];
     struct row_key key = row_key_u64(in->ino);
     store_put(c->ns->store, TABLE_INODE, row_key_bytes(&key), bytes_of(row, inode_pack(in, row)));
+}
+
+void inode_save(struct change *c, const struct inode *in)
+{
+    inode_save_unseen(c, in);
     ns_note_changed(c, in->ino);
 }
 
@@ -153,6 +163,7 @@ void inode_remove(struct change *c, struct inode *in)
     struct row_key key = row_key_u64(in->ino);
     chunks_remove_all(c, in);
     xattrs_remove(c, in);
+    writers_drop(c, in);
     if (S_ISLNK(in->mode)) {
         store_del(c->ns->store, TABLE_SYMLINK, row_key_bytes(&key));
     }

@@ -203,6 +203,7 @@ void orphan_release(struct change *c, uint64_t ino, uint64_t session)
 {
     struct row_key key = row_key_pair(ino, session);
     struct inode in;
+    writer_remove(c, session, ino, false);
     if (store_del(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key)) == 0 &&
         !orphan_held(c->ns, ino) && inode_load(c->ns, ino, &in) == 0 && in.nlink == 0) {
         if (in.trash_expires == 0) {
@@ -230,6 +231,7 @@ void apply_release_orphan(struct change *c, const struct release_orphan_rec *rec
 static void session_remove(struct change *c, uint64_t session)
 {
     uint64_t ino = 0, holder = 0;
+    writers_end(c, session);
     while (ns_orphan_next(c->ns, ino, holder, &ino, &holder) == 0) {
         if (holder == session) {
             orphan_release(c, ino, session);
@@ -258,16 +260,5 @@ void apply_session_end(struct change *c, const struct session_end_rec *rec,
 
 void apply_session_expire(struct change *c, const struct session_expire_rec *rec)
 {
-    /* Bytes a dead mount wrote and never committed must not show when the file grows over them. */
-    struct reader r = reader_of(rec->writing);
-    while (!reader_done(&r)) {
-        uint64_t ino;
-        struct inode in;
-        dec_u64(&r, &ino);
-        if (r.err == 0 && inode_load(c->ns, ino, &in) == 0 && inode_is_file(&in)) {
-            chunks_cut(c, &in, in.size);
-            inode_save(c, &in);
-        }
-    }
     session_remove(c, rec->session);
 }

@@ -20,10 +20,10 @@ void service_close_soon(struct peer *p);
 void service_tick(struct master *m);
 void service_free_peers(struct master *m);
 
-/* Runs one mutation of a client and answers it. */
+/* Runs one mutation of a client, or its open for writing, and answers it. */
 void service_mutation(struct peer *p, const struct frame_header *head, struct bytes body);
 /* Reads and answers an operation of class QUERY that the namespace or the client's service knows. */
-void service_query(struct peer *p, struct message *msg);
+void service_query(struct peer *p, const struct frame_header *head, struct bytes body);
 /* Ends sessions that were silent too long. */
 void service_expire(struct master *m);
 

@@ -1,5 +1,6 @@
 /* service_client.c - what mounts ask: sessions, opens, queries, mutations. */
 #include "master/core/master_internal.h"
+#include "master/core/opens.h"
 #include "master/core/service.h"
 #include "shared/base/mem.h"
 
@@ -21,34 +22,16 @@ static void protocol_error(struct peer *p, const struct frame_header *head)
     service_close_soon(p);
 }
 
-/* Status for a request that needs the session of this connection. */
+/* Status for a request that needs the session of this connection, all of whose opens are known. */
 static int session_check(const struct peer *p, const struct frame_header *head)
 {
-    if (p->session != NULL && p->session->id == head->session) {
+    if (p->session != NULL && p->session->id == head->session && p->session->attached) {
         return 0;
     }
     return sessions_get(&p->m->sessions, head->session) == NULL ? ERR_NO_SESSION : ERR_PROTOCOL;
 }
 
 /* ---------------------------------------------------------------- sessions */
-
-static void release_orphan(struct master *m, uint64_t ino, uint64_t session)
-{
-    union op_any rec = {.release_orphan_rec = {.ino = ino, .session = session}};
-    (void)commit_record(m, OP_release_orphan, &rec, NULL, NULL);
-}
-
-/* Orphans noted for the session when it was not known what it holds, and which it does not hold. */
-static void release_unheld(struct master *m, const struct session *s)
-{
-    uint64_t ino = 0, session = 0;
-    while (ns_orphan_next(m->ns, ino, session, &ino, &session) == 0) {
-        if (session == s->id && !session_has_open(s, ino)) {
-            release_orphan(m, ino, session);
-        }
-        session++;
-    }
-}
 
 static void session_attach(struct peer *p, struct message *msg)
 {
@@ -75,20 +58,13 @@ static void session_attach(struct peer *p, struct message *msg)
         p->session = s;
     }
     s->contact_ns = env_mono_ns(m->env);
-    struct reader r = reader_of(req.opens);
-    while (!reader_done(&r)) {
-        uint64_t ino = 0;
-        dec_u64(&r, &ino);
-        /* How it was opened is not repeated: taken as for writing. */
-        int err = r.err != 0 ? ERR_PROTOCOL : session_open(&m->sessions, s, ino, true);
-        if (err != 0) {
-            answer_status(p, &msg->head, err);
-            return;
-        }
+    int err = opens_told(m, s, req.opens, req.writing);
+    if (err != 0) {
+        answer_status(p, &msg->head, err);
+        return;
     }
-    if (!req.more && !s->attached) {
-        s->attached = true;
-        release_unheld(m, s);
+    if (!req.more) {
+        opens_attached(m, s);
     }
     struct session_attach_rep rep = {.chunk_bytes = m->cfg.geometry.chunk_bytes,
                                      .block_bytes = m->cfg.geometry.block_bytes,
@@ -105,19 +81,7 @@ static void close_files(struct peer *p, struct message *msg)
         protocol_error(p, &msg->head);
         return;
     }
-    struct reader r = reader_of(req.inodes);
-    while (!reader_done(&r)) {
-        uint64_t ino = 0, held_ino, held_session;
-        dec_u64(&r, &ino);
-        if (r.err != 0) {
-            break;
-        }
-        session_close(&m->sessions, p->session, ino);
-        if (ns_orphan_next(m->ns, ino, p->session->id, &held_ino, &held_session) == 0 &&
-            held_ino == ino && held_session == p->session->id) {
-            release_orphan(m, ino, held_session);
-        }
-    }
+    opens_close(m, p->session, req.inodes);
     master_answer(p, &msg->head, 0, 0, (struct slice){0});
 }
 
@@ -135,17 +99,10 @@ void service_expire(struct master *m)
     uint64_t span = m->cfg.geometry.session_ms * NS_PER_MS;
     uint64_t dead = now > span ? now - span : 0;
     for (struct session *s; (s = sessions_silent(&m->sessions, dead)) != NULL;) {
-        struct writer w;
-        writer_init(&w);
-        sessions_sole_writes(&m->sessions, s, dead, &w);
-        if (w.len > RECORD_BODY_MAX - 4096) {
-            writer_reset(&w); /* more than a record holds: their ends stay as they are */
-        }
-        union op_any rec = {.session_expire_rec = {.session = s->id, .writing = writer_bytes(&w)}};
+        union op_any rec = {.session_expire_rec = {.session = s->id}};
         env_log(m->env, LOG_WARN, "session %llu was silent for more than %u ms and ends",
                 (unsigned long long)s->id, m->cfg.geometry.session_ms);
         (void)commit_record(m, OP_session_expire, &rec, NULL, NULL);
-        writer_free(&w);
         session_gone(m, s);
     }
 }
@@ -165,9 +122,12 @@ static void after_mutation(struct peer *p, const struct frame_header *head, cons
     } else if (head->op == OP_session_end && p->session != NULL) {
         session_gone(m, p->session);
     } else if (head->op == OP_create && rep->create_rep.attr.ino != 0 && p->session != NULL) {
-        if (session_open(&m->sessions, p->session, rep->create_rep.attr.ino, true) != 0) {
-            env_log(m->env, LOG_WARN, "session %llu has too many files open",
-                    (unsigned long long)p->session->id);
+        /* Its row came with its record; not so if it was made, and its session attached without it,
+         * before this repetition. */
+        int err = opens_open(m, p->session, rep->create_rep.attr.ino, true);
+        if (err != 0) {
+            env_log(m->env, LOG_WARN, "session %llu: a new file does not count as open: %s",
+                    (unsigned long long)p->session->id, err_text(err));
         }
     }
 }
@@ -196,14 +156,11 @@ static bool answered_before(struct peer *p, const struct frame_header *head, int
     return true;
 }
 
-void service_mutation(struct peer *p, const struct frame_header *head, struct bytes body)
+static void mutation(struct peer *p, const struct frame_header *head, struct bytes body)
 {
     struct master *m = p->m;
     const struct op_info *info = op_info_of(head->op);
     union op_any req, rec, rep;
-    if (p->closing) {
-        return;
-    }
     if (info->req_decode(body, &req) != 0) {
         protocol_error(p, head);
         return;
@@ -219,6 +176,10 @@ void service_mutation(struct peer *p, const struct frame_header *head, struct by
             return;
         }
         if (answered_before(p, head, &status)) {
+            return;
+        }
+        if (head->op == OP_create && session_full(p->session)) {
+            answer_status(p, head, -ENFILE);
             return;
         }
     } else if (head->session != 0 || head->sequence != 0) {
@@ -246,6 +207,11 @@ void service_mutation(struct peer *p, const struct frame_header *head, struct by
 
 /* ---------------------------------------------------------------- queries */
 
+static bool open_writes(const struct open_req *req)
+{
+    return (req->flags & 3u) != 0;
+}
+
 static int query_open(struct peer *p, const struct open_req *req, struct open_rep *rep)
 {
     struct master *m = p->m;
@@ -260,7 +226,7 @@ static int query_open(struct peer *p, const struct open_req *req, struct open_re
     if (rep->attr.nlink == 0 && !session_has_open(p->session, req->ino)) {
         return -ENOENT;
     }
-    return session_open(&m->sessions, p->session, req->ino, (req->flags & 3u) != 0);
+    return opens_open(m, p->session, req->ino, open_writes(req));
 }
 
 static void query_statfs(struct master *m, struct statfs_rep *rep)
@@ -316,24 +282,24 @@ static int query_locate(struct master *m, const struct locate_req *req, struct l
     return 0;
 }
 
-void service_query(struct peer *p, struct message *msg)
+void service_query(struct peer *p, const struct frame_header *head, struct bytes body)
 {
-    const struct op_info *info = op_info_of(msg->head.op);
     struct master *m = p->m;
+    const struct op_info *info = op_info_of(head->op);
     union op_any req, rep;
-    if (info->req_decode(slice_bytes(&msg->body), &req) != 0) {
-        protocol_error(p, &msg->head);
+    if (info->req_decode(body, &req) != 0) {
+        protocol_error(p, head);
         return;
     }
     if (replies_count(m->replies) >= HELD_REPLIES_MAX) {
-        answer_status(p, &msg->head, ERR_BUSY);
+        answer_status(p, head, ERR_BUSY);
         return;
     }
     uint64_t depends = 0;
     int status = 0;
     switch (info->code) {
     case OP_open:
-        status = session_check(p, &msg->head);
+        status = session_check(p, head);
         if (status == 0) {
             status = query_open(p, &req.open_req, &rep.open_rep);
             depends = ns_changed_at(m->ns, req.open_req.ino);
@@ -351,13 +317,25 @@ void service_query(struct peer *p, struct message *msg)
         status = ns_query(m->ns, (enum op_code)info->code, &req, &m->prep, &rep, &depends);
     }
     if (status != 0) {
-        master_answer(p, &msg->head, status, depends, (struct slice){0});
+        master_answer(p, head, status, depends, (struct slice){0});
         return;
     }
     struct writer w;
     writer_init(&w);
     info->rep_encode(&w, &rep);
-    master_answer(p, &msg->head, 0, depends, writer_take(&w));
+    master_answer(p, head, 0, depends, writer_take(&w));
+}
+
+void service_mutation(struct peer *p, const struct frame_header *head, struct bytes body)
+{
+    if (p->closing) {
+        return;
+    }
+    if (head->op == OP_open) {
+        service_query(p, head, body);
+    } else {
+        mutation(p, head, body);
+    }
 }
 
 /* ---------------------------------------------------------------- dispatch */
@@ -392,6 +370,14 @@ static void control(struct peer *p, struct message *msg)
     }
 }
 
+/* An open that may have to be logged waits for quiet points as mutations do. */
+static bool logs_open(const struct message *msg)
+{
+    struct open_req req;
+    return msg->head.op == OP_open && open_req_decode(slice_bytes(&msg->body), &req) == 0 &&
+           open_writes(&req);
+}
+
 bool service_client(struct peer *p, struct message *msg)
 {
     const struct op_info *info = op_info_of(msg->head.op);
@@ -416,12 +402,12 @@ bool service_client(struct peer *p, struct message *msg)
     default:
         break;
     }
-    if (info->class == OP_MUTATION) {
+    if (info->class == OP_MUTATION || logs_open(msg)) {
         commit_mutation(p->m, p, msg);
         return true;
     }
     if (info->class == OP_QUERY) {
-        service_query(p, msg);
+        service_query(p, &msg->head, slice_bytes(&msg->body));
         return true;
     }
     return false;

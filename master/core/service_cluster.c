@@ -217,7 +217,7 @@ bool service_admin(struct peer *p, struct message *msg)
         if (p->role != ROLE_ADMIN) {
             return false;
         }
-        service_query(p, msg);
+        service_query(p, &msg->head, slice_bytes(&msg->body));
         return true;
     case OP_checkpoint_now:
         if (p->role != ROLE_ADMIN) {

@@ -81,7 +81,7 @@ int session_open(struct sessions *ss, struct session *s, uint64_t ino, bool writ
 {
     struct session_open *o = find(s, ino);
     if (o == NULL) {
-        if (s->opens.count >= SESSION_OPENS_MAX) {
+        if (session_full(s)) {
             return -ENFILE;
         }
         o = mem_new(struct session_open);
@@ -114,6 +114,11 @@ bool session_has_open(const struct session *s, uint64_t ino)
     return find(s, ino) != NULL;
 }
 
+bool session_full(const struct session *s)
+{
+    return s->opens.count >= SESSION_OPENS_MAX;
+}
+
 void sessions_holders(const struct sessions *ss, uint64_t ino, struct writer *w)
 {
     list_for_each (it, &ss->all) {
@@ -130,31 +135,11 @@ void sessions_holders(const struct sessions *ss, uint64_t ino, struct writer *w)
     }
 }
 
-/* Whether a live session other than `s` has `ino` open. */
-static bool shared_with(const struct sessions *ss, const struct session *s, uint64_t ino,
-                        uint64_t dead_ns)
+void session_writes(const struct session *s, struct writer *w)
 {
-    for (struct hmap_node *n = hmap_first(&ss->opens, hmap_hash_u64(ino)); n; n = hmap_next(n)) {
-        const struct session_open *o = container_of(n, struct session_open, shared);
-        if (o->ino == ino && o->session != s && o->session->contact_ns >= dead_ns) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void sessions_sole_writes(const struct sessions *ss, const struct session *s, uint64_t dead_ns,
-                          struct writer *w)
-{
-    list_for_each (it, &ss->all) {
-        const struct session *other = list_entry(it, struct session, link);
-        if (other != s && !other->attached && other->contact_ns >= dead_ns) {
-            return; /* it may be writing any of them */
-        }
-    }
     hmap_for_each (it, &s->opens) {
         const struct session_open *o = container_of(it, struct session_open, own);
-        if (o->writing && !shared_with(ss, s, o->ino, dead_ns)) {
+        if (o->writing) {
             enc_u64(w, &o->ino);
         }
     }

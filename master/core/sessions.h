@@ -46,13 +46,13 @@ MUST_CHECK int session_open(struct sessions *ss, struct session *s, uint64_t ino
 void session_close(struct sessions *ss, struct session *s, uint64_t ino);
 void session_close_all(struct sessions *ss, struct session *s);
 bool session_has_open(const struct session *s, uint64_t ino);
+/* Nothing more can be opened. */
+bool session_full(const struct session *s);
 
 /* Appends (u64) the sessions that hold `ino` open or, not attached yet, may hold it. */
 void sessions_holders(const struct sessions *ss, uint64_t ino, struct writer *w);
-/* Appends (u64) the inodes that `s` has open for writing and that no other session has, or may
- * have, open; sessions silent since before `dead_ns` do not count. */
-void sessions_sole_writes(const struct sessions *ss, const struct session *s, uint64_t dead_ns,
-                          struct writer *w);
+/* Appends (u64) the inodes that `s` has open for writing. */
+void session_writes(const struct session *s, struct writer *w);
 /* A session silent since before `dead_ns`, or NULL. */
 struct session *sessions_silent(const struct sessions *ss, uint64_t dead_ns);
 

@@ -21,7 +21,8 @@ static const char *const table_names[TABLE_COUNT] = {
     [TABLE_DENTRY] = "dentry", [TABLE_INODE] = "inode",     [TABLE_CHUNK] = "chunk",
     [TABLE_XATTR] = "xattr",   [TABLE_SYMLINK] = "symlink", [TABLE_SESSION] = "session",
     [TABLE_REPLY] = "reply",   [TABLE_ORPHAN] = "orphan",   [TABLE_GARBAGE] = "garbage",
-    [TABLE_SERVER] = "server", [TABLE_TRASH] = "trash",     [TABLE_META] = "meta",
+    [TABLE_SERVER] = "server", [TABLE_TRASH] = "trash",     [TABLE_WRITER] = "writer",
+    [TABLE_META] = "meta",
 };
 
 /* LMDB's codes are positive errnos or its own below -30000. */

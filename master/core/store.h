@@ -31,6 +31,7 @@ enum store_table {
     TABLE_GARBAGE,
     TABLE_SERVER,
     TABLE_TRASH,
+    TABLE_WRITER,
     TABLE_META, /* counters, applied position; not part of the state hash. Keys "store.*" are the store's */
     TABLE_COUNT
 };

@@ -161,11 +161,8 @@ static uint32_t draw_length(struct job *j)
     return (uint32_t)len;
 }
 
-static int step_write(struct job *j)
+static int write_at(struct job *j, uint64_t off, bool append)
 {
-    bool append = sim_chance(&j->a->rand, 1, 5) &&
-                  file_model_size(j->file->model) < FILE_MODEL_MAX - WRITE_MAX;
-    uint64_t off = append ? file_model_size(j->file->model) : draw_offset(j);
     uint32_t len = draw_length(j);
     file_model_fill(j->file->model, ++j->all->next_write, off, j->buffer, len);
     file_model_write(j->file->model, off, j->buffer, len, now(j));
@@ -178,6 +175,13 @@ static int step_write(struct job *j)
     return status;
 }
 
+static int step_write(struct job *j)
+{
+    bool append = sim_chance(&j->a->rand, 1, 5) &&
+                  file_model_size(j->file->model) < FILE_MODEL_MAX - WRITE_MAX;
+    return write_at(j, append ? file_model_size(j->file->model) : draw_offset(j), append);
+}
+
 static int step_read(struct job *j)
 {
     uint64_t off = draw_offset(j);
@@ -185,9 +189,8 @@ static int step_read(struct job *j)
     return read_check(j->a, j->open, j->file, off, len, file_model_size(j->file->model));
 }
 
-static int step_truncate(struct job *j)
+static int set_size(struct job *j, uint64_t size)
 {
-    uint64_t size = draw_offset(j);
     struct attr set = {.size = size};
     struct attr got;
     file_model_truncate(j->file->model, size, now(j));
@@ -198,6 +201,11 @@ static int step_truncate(struct job *j)
                    (unsigned long long)size);
     }
     return status;
+}
+
+static int step_truncate(struct job *j)
+{
+    return set_size(j, draw_offset(j));
 }
 
 static int step_fsync(struct job *j)
@@ -265,7 +273,7 @@ static void unlock_slot(struct job *j, struct slot *s, bool died)
 {
     s->locked = false;
     if (died) {
-        s->free_ns = now(j) + NS_PER_S + sim_below(&j->a->rand, 8 * NS_PER_S);
+        s->free_ns = now(j) + NS_PER_S + sim_below(&j->a->rand, 12 * NS_PER_S);
     }
 }
 
@@ -285,6 +293,22 @@ static int step_rename(struct job *j)
         unlock_slot(j, to, status == GONE);
     }
     return status;
+}
+
+/* Grows the file over what a dead mount may have left beyond its size, and looks at it. */
+static int step_grow_over(struct job *j)
+{
+    struct sim_rand *r = &j->a->rand;
+    uint64_t size = file_model_size(j->file->model);
+    uint64_t end = size + sim_between(r, 1, 3 * WRITE_MAX);
+    if (end > FILE_MODEL_MAX - WRITE_MAX) {
+        return 0;
+    }
+    int status = sim_chance(r, 1, 3) ? set_size(j, end) : write_at(j, end, false);
+    uint32_t shown = (uint32_t)(file_model_size(j->file->model) - size);
+    return status == 0
+               ? read_check(j->a, j->open, j->file, size, shown, file_model_size(j->file->model))
+               : status;
 }
 
 static int one_step(struct job *j)
@@ -326,8 +350,10 @@ static int one_step(struct job *j)
 static int visit_open(struct job *j)
 {
     struct attr attr;
+    bool cut = false;
     int status = do_lookup(j->a, j->all->dir, j->slot->name, &attr);
     if (status == 0) {
+        cut = world_is_cut(j->a->world, attr.ino);
         status = do_open(j->a, attr.ino, O_RDWR, &attr);
     } else if (status == -ENOENT) {
         status = do_create(j->a, j->all->dir, j->slot->name, 0644, &attr);
@@ -338,15 +364,19 @@ static int visit_open(struct job *j)
     j->open = j->a->opened;
     j->file = file_for(j->a->world, attr.ino);
     file_model_writer(j->file->model, j->a->mount->number * 256 + j->a->mount->life);
-    if (!file_model_settle_size(j->file->model, attr.size, now(j))) {
+    bool in_doubt = file_model_in_doubt(j->file->model);
+    if (!file_model_settle_size(j->file->model, attr.size, cut, now(j))) {
         world_fail(j->a->world, "inode %llu is opened with size %llu, wanted %llu",
                    (unsigned long long)attr.ino, (unsigned long long)attr.size,
                    (unsigned long long)file_model_size(j->file->model));
     }
-    if (sim_chance(&j->a->rand, 1, 2)) {
-        return data_read_all(j->a, j->open, j->file, attr.size);
+    if (in_doubt && sim_chance(&j->a->rand, 2, 3)) {
+        status = step_grow_over(j);
     }
-    return 0;
+    if (status == 0 && sim_chance(&j->a->rand, 1, 2)) {
+        status = data_read_all(j->a, j->open, j->file, file_model_size(j->file->model));
+    }
+    return status;
 }
 
 static int visit_steps(struct job *j)

@@ -9,7 +9,7 @@ const char *fault_name(enum fault_kind kind)
         [FAULT_KILL_MOUNT] = "mount kills",         [FAULT_POWER_MASTER] = "master power cuts",
         [FAULT_POWER_CHUNKD] = "chunkd power cuts", [FAULT_POWER_SITE] = "site power cuts",
         [FAULT_CUT_CONNECTION] = "connections cut", [FAULT_BLOCK_PATH] = "paths blocked",
-        [FAULT_STOP_SERVER] = "clean stops",
+        [FAULT_STOP_SERVER] = "clean stops",        [FAULT_KILL_BOTH] = "master and mount kills",
     };
     return names[kind];
 }
@@ -63,6 +63,15 @@ static void stop_cleanly(struct world *w)
     server_kill(s, sim_chance(&w->rand, 1, 2), down_time(w));
 }
 
+/* A mount that dies while the master is down has sent what its successor never hears of. */
+static void kill_both(struct world *w)
+{
+    uint64_t ns = down_time(w);
+    struct mount *m = &w->mounts[sim_below(&w->rand, WORLD_MOUNTS)];
+    server_kill(&w->servers[0], sim_chance(&w->rand, 1, 3), ns);
+    mount_kill_later(m, sim_below(&w->rand, ns));
+}
+
 static void strike(struct world *w, enum fault_kind kind)
 {
     w->faults[kind]++;
@@ -94,6 +103,9 @@ static void strike(struct world *w, enum fault_kind kind)
     case FAULT_STOP_SERVER:
         stop_cleanly(w);
         break;
+    case FAULT_KILL_BOTH:
+        kill_both(w);
+        break;
     case FAULT_KINDS:
         break;
     }
@@ -115,8 +127,9 @@ static void fault(struct sim_event *e)
         {FAULT_KILL_MASTER, 4},    {FAULT_KILL_CHUNKD, 6},  {FAULT_KILL_MOUNT, 3},
         {FAULT_POWER_MASTER, 3},   {FAULT_POWER_CHUNKD, 4}, {FAULT_POWER_SITE, 1},
         {FAULT_CUT_CONNECTION, 6}, {FAULT_BLOCK_PATH, 4},   {FAULT_STOP_SERVER, 2},
+        {FAULT_KILL_BOTH, 3},
     };
-    uint64_t draw = sim_below(&w->rand, 33);
+    uint64_t draw = sim_below(&w->rand, 36);
     for (size_t i = 0; i < COUNT_OF(mix); i++) {
         if (draw < mix[i].weight) {
             strike(w, mix[i].kind);
@@ -141,6 +154,7 @@ void faults_end(struct world *w)
         server_start(&w->servers[i]);
     }
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+        sim_cancel(w->sim, &w->mounts[i].death);
         mount_start(&w->mounts[i]);
     }
 }

@@ -226,7 +226,12 @@ void file_model_writer_died(struct file_model *f, uint64_t now_ns)
     }
 }
 
-bool file_model_settle_size(struct file_model *f, uint64_t size, uint64_t now_ns)
+bool file_model_in_doubt(const struct file_model *f)
+{
+    return f->size_open;
+}
+
+bool file_model_settle_size(struct file_model *f, uint64_t size, bool cut, uint64_t now_ns)
 {
     bool known = size == f->size;
     for (uint32_t i = 0; i < f->size_count && f->size_open && !known; i++) {
@@ -241,7 +246,7 @@ bool file_model_settle_size(struct file_model *f, uint64_t size, uint64_t now_ns
         for (uint64_t i = size / UNIT_BYTES; i < f->unit_count; i++) {
             struct unit *u = &f->units[i];
             for (uint32_t k = u->count; k > 0 && u->versions[k - 1].at_ns == now_ns; k--) {
-                u->versions[k - 1].uncertain = f->size_open;
+                u->versions[k - 1].uncertain = f->size_open && !cut;
                 u->versions[k - 1].writer = 0;
             }
         }

@@ -40,8 +40,11 @@ void file_model_zero(struct file_model *f, uint64_t off, uint64_t len,
 void file_model_flushed(struct file_model *f, bool synced);
 /* The writer died: what was not flushed may be there or not; so may the size. */
 void file_model_writer_died(struct file_model *f, uint64_t now_ns);
-/* After that: the size that was found. False if it cannot be. */
-bool file_model_settle_size(struct file_model *f, uint64_t size, uint64_t now_ns);
+/* Its size is not known since then. */
+bool file_model_in_doubt(const struct file_model *f);
+/* After that: the size that was found. False if it cannot be. cut: what the dead writer left beyond
+ * it is certainly gone; else it may show when the file grows. */
+bool file_model_settle_size(struct file_model *f, uint64_t size, bool cut, uint64_t now_ns);
 
 /* NULL if these bytes may be read at off, else a sentence. */
 const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len);

@@ -2,6 +2,7 @@
 #include "tests/sim/history.h"
 #include "shared/base/mem.h"
 #include "tests/sim/world.h"
+#include "tests/sim/writer_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct history {
     uint32_t count;
     uint32_t cap;
     struct model *model;
+    struct writer_model *writers;
     struct session_of *sessions;
     uint32_t session_count;
     bool *lost;      /* [mount * 256 + life]: a session of it expired */
@@ -33,6 +35,7 @@ struct history *history_new(struct world *w)
     struct history *h = mem_new(struct history);
     h->world = w;
     h->lost = mem_alloc(8 * 256 * sizeof(bool));
+    h->writers = writer_model_new();
     return h;
 }
 
@@ -46,6 +49,7 @@ void history_free(struct history *h)
     if (h->model != NULL) {
         model_free(h->model);
     }
+    writer_model_free(h->writers);
     mem_free(h->sessions);
     mem_free(h->lost);
     mem_free(h->data_file);
@@ -410,16 +414,16 @@ static void replay_expire(struct history *h, const struct session_expire_rec *c)
     if (s != NULL) {
         h->lost[s->mount * 256 + s->life % 256] = true;
     }
-    struct reader r = reader_of(c->writing);
-    while (!reader_done(&r)) {
-        uint64_t ino;
-        dec_u64(&r, &ino);
-        struct model_inode *n = model_find(h->model, ino);
-        if (n != NULL) {
-            chunks_cut(h, ino, n->size);
-        }
-    }
     model_session_end(h->model, c->session);
+}
+
+static void cut_at_size(void *owner, uint64_t ino)
+{
+    struct history *h = owner;
+    struct model_inode *n = model_find(h->model, ino);
+    if (n != NULL) {
+        chunks_cut(h, ino, n->size);
+    }
 }
 
 /* Carries the record out in the reference. */
@@ -718,6 +722,7 @@ void history_judge(struct history *h)
             world_fail(w, "record %llu (type %x) does not decode", (unsigned long long)i, r->type);
         }
         struct op_entry *e = is_change((enum op_code)r->type) ? match(h, r, &rec) : NULL;
+        writer_model_record(h->writers, r, &rec, cut_at_size, h);
         int err = replay(h, r, &rec);
         if (err != 0) {
             world_fail(w, "record %llu (%s) is impossible: %s", (unsigned long long)i,

@@ -138,7 +138,7 @@ static void read_file(struct actor *a, const struct model_inode *n)
                    (unsigned long long)n->size);
     }
     if (d != NULL) {
-        if (!file_model_settle_size(d->model, attr.size, a->world->sim->now_ns)) {
+        if (!file_model_settle_size(d->model, attr.size, false, a->world->sim->now_ns)) {
             world_fail(a->world, "inode %llu has size %llu in the end, its writer left %llu",
                        (unsigned long long)n->ino, (unsigned long long)attr.size,
                        (unsigned long long)file_model_size(d->model));

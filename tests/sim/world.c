@@ -4,6 +4,7 @@
 #include "tests/sim/actor.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
+#include "tests/sim/writer_model.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -173,6 +174,30 @@ static void restart_mount(struct sim_event *e)
     mount_start(container_of(e, struct mount, restart));
 }
 
+void mount_kill_later(struct mount *m, uint64_t ns)
+{
+    sim_at(m->world->sim, &m->death, m->world->sim->now_ns + ns);
+}
+
+static void kill_mount(struct sim_event *e)
+{
+    struct mount *m = container_of(e, struct mount, death);
+    mount_kill(m, 500 * NS_PER_MS + sim_below(&m->world->rand, 3 * NS_PER_S));
+}
+
+bool world_is_cut(struct world *w, uint64_t ino)
+{
+    while (w->writers_index < log_tap_certain(w->tap)) {
+        union op_any rec;
+        const struct record *r = log_tap_record(w->tap, ++w->writers_index);
+        memset(&rec, 0, sizeof(rec));
+        if (op_info_of(r->type)->rec_decode(r->body, &rec) == 0) {
+            writer_model_record(w->writers, r, &rec, NULL, NULL);
+        }
+    }
+    return writer_model_is_cut(w->writers, ino);
+}
+
 uint32_t world_power_losses(void *world, uint64_t since_ns)
 {
     struct world *w = world;
@@ -262,6 +287,7 @@ struct world *world_new(uint64_t seed, bool trace)
         w->sim->on_frame = say_frame;
     }
     w->history = history_new(w);
+    w->writers = writer_model_new();
     w->data = data_files_new(w);
     for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
         struct sim_server *s = &w->servers[i];
@@ -282,6 +308,7 @@ struct world *world_new(uint64_t seed, bool trace)
         m->number = i;
         m->process = sim_process_create(w->sim, name);
         m->restart.run = restart_mount;
+        m->death.run = kill_mount;
     }
     return w;
 }
@@ -292,6 +319,7 @@ void world_free(struct world *w)
     for (uint32_t i = 0; i <= WORLD_MOUNTS; i++) {
         mount_kill(&w->mounts[i], 0);
         sim_cancel(w->sim, &w->mounts[i].restart);
+        sim_cancel(w->sim, &w->mounts[i].death);
     }
     for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
         server_kill(&w->servers[i], false, 0);
@@ -300,6 +328,7 @@ void world_free(struct world *w)
     sim_destroy(w->sim);
     history_free(w->history);
     data_files_free(w->data);
+    writer_model_free(w->writers);
     log_tap_free(w->tap);
     mem_free(w);
 }

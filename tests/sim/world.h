@@ -26,6 +26,7 @@ enum fault_kind {
     FAULT_CUT_CONNECTION,
     FAULT_BLOCK_PATH,
     FAULT_STOP_SERVER, /* a clean stop and start */
+    FAULT_KILL_BOTH,   /* the master, and a mount that will never find its successor */
     FAULT_KINDS
 };
 
@@ -33,6 +34,7 @@ struct world;
 struct history;
 struct actor;
 struct data_files;
+struct writer_model;
 
 struct sim_server {
     struct world *world;
@@ -52,6 +54,7 @@ struct mount {
     struct client *client; /* NULL = down */
     bool ready;
     struct sim_event restart;
+    struct sim_event death; /* at a time set before */
 };
 
 struct world {
@@ -64,6 +67,8 @@ struct world {
     struct mount mounts[WORLD_MOUNTS + 1];
     struct log_tap *tap;
     struct history *history;
+    struct writer_model *writers; /* up to the record writers_index */
+    uint64_t writers_index;
     struct data_files *data;
     struct list actors;
     uint64_t meta_dir;   /* inode of the directory all metadata programs share */
@@ -87,6 +92,10 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns);
 bool server_up(const struct sim_server *s);
 void mount_start(struct mount *m);
 void mount_kill(struct mount *m, uint64_t ns);
+/* It dies after `ns`. */
+void mount_kill_later(struct mount *m, uint64_t ns);
+/* By the log as far as it is certain, everybody who wrote to the file has left, and it was cut. */
+bool world_is_cut(struct world *w, uint64_t ino);
 /* Chunkservers that lost power since then. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
 

@@ -140,11 +140,15 @@ static void do_attach(struct script_link *l, struct message *m, const union op_a
         return;
     }
     f->open_count = 0;
-    struct reader r = reader_of(q->session_attach_req.opens);
-    while (!reader_done(&r)) {
-        uint64_t ino;
-        dec_u64(&r, &ino);
-        note_open(f, ino);
+    struct bytes lists[] = {q->session_attach_req.writing, q->session_attach_req.opens};
+    for (size_t n = 0; n < COUNT_OF(lists); n++) {
+        struct reader r = reader_of(lists[n]);
+        while (!reader_done(&r)) {
+            uint64_t ino;
+            dec_u64(&r, &ino);
+            note_open(f, ino);
+        }
+        f->attached_writing = n == 0 ? f->open_count : f->attached_writing;
     }
     struct session_attach_rep rep = {.chunk_bytes = SCRIPT_CHUNK,
                                      .block_bytes = SCRIPT_BLOCK,

@@ -77,7 +77,8 @@ struct script_cluster {
     uint32_t epoch;
     uint64_t session; /* the live one */
     uint64_t sessions_made;
-    uint64_t opens[64]; /* of the last session_attach, then open and create */
+    uint64_t opens[64];        /* of the last session_attach, then open and create */
+    uint32_t attached_writing; /* the first of them in that session_attach: open for writing */
     uint32_t open_count;
     struct script_request log[SCRIPT_LOG];
     uint32_t log_count;

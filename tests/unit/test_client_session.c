@@ -81,17 +81,51 @@ START_TEST(reconnect_attaches_opens)
     for (int n = 0; n < 3; n++) {
         char name[2] = {(char)('a' + n), 0};
         ino[n] = script_make(f, name, 100, 1);
-        file[n] = script_open(f, ino[n], O_RDONLY);
+        file[n] = script_open(f, ino[n], n == 2 ? O_WRONLY : O_RDONLY);
     }
     client_release(f->client, file[1]);
     script_cut(f, 0);
     script_run(f, 3000);
     ck_assert_uint_eq(f->open_count, 2);
-    ck_assert(f->opens[0] + f->opens[1] == ino[0] + ino[2]);
+    ck_assert_uint_eq(f->attached_writing, 1);
+    ck_assert_uint_eq(f->opens[0], ino[2]);
+    ck_assert_uint_eq(f->opens[1], ino[0]);
     client_release(f->client, file[0]);
     client_release(f->client, file[2]);
     script_run(f, 3000);
     ck_assert_uint_eq(f->open_count, 0);
+    ck_assert(client_settled(f->client));
+    script_end(f);
+}
+END_TEST
+
+static enum script_verdict no_extend(struct script_cluster *f, struct script_link *l,
+                                     struct message *m)
+{
+    (void)l;
+    return m->head.op == OP_extend && f->hook_count++ == 0 ? SCRIPT_DONE : SCRIPT_GO_ON;
+}
+
+/* A file that is closed here counts as open for writing until its size is committed. */
+START_TEST(uncommitted_file_is_attached)
+{
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "a", 100, 1);
+    struct client_file *file = script_open(f, ino, O_RDWR);
+    f->hook = no_extend;
+    ck_assert_int_eq(script_write(f, file, 100, 50, 2), 0);
+    client_release(f->client, file);
+    script_run(f, 300);
+    ck_assert_int_eq(f->hook_count, 1);
+    f->attached_writing = 0;
+    script_cut(f, 0);
+    for (int ms = 0; ms < 3000 && f->attached_writing == 0; ms++) {
+        script_run(f, 1);
+    }
+    ck_assert_uint_eq(f->attached_writing, 1);
+    ck_assert_uint_eq(f->opens[0], ino);
+    script_run(f, 3000);
+    ck_assert_uint_eq(f->open_count, 0); /* then it is closed */
     ck_assert(client_settled(f->client));
     script_end(f);
 }
@@ -371,6 +405,7 @@ Suite *suite_client_session(void)
     tcase_add_test(t, lost_answer_keeps_sequence);
     tcase_add_test(t, acked_follows_answers);
     tcase_add_test(t, reconnect_attaches_opens);
+    tcase_add_test(t, uncommitted_file_is_attached);
     tcase_add_loop_test(t, not_ready_is_asked_again, 0, 2);
     tcase_add_test(t, ended_session_is_replaced);
     tcase_add_test(t, doubtful_mutation_fails_with_session);

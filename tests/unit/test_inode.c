@@ -60,6 +60,12 @@ START_TEST(golden_rows)
                                                    "03"
                                                    "01"       /* version */
                                                    "010203"); /* members */
+    in.writers = 2; /* sessions have it open for writing, one that did has ended */
+    in.cut_due = true;
+    check_hex(bytes_of(row, inode_pack(&in, row)), "c2a481e807904e82c49fd50c050000000106000000"
+                                                   "33bf843d0301010203"
+                                                   "40"
+                                                   "05");
     in = (struct inode){.ino = 1,
                         .mode = S_IFDIR | 02775,
                         .nlink = 7,
@@ -181,6 +187,8 @@ static struct inode random_inode(struct sim_rand *r)
     in.rows_inside = in.rows ? random_width(r) : 0;
     in.unbound = in.rows ? random_width(r) : 0;
     in.first_unbound = in.rows ? random_width(r) : 0;
+    in.writers = sim_chance(r, 1, 3) ? (uint32_t)random_width(r) | 1 : 0;
+    in.cut_due = in.writers != 0 && sim_chance(r, 1, 2);
     in.has_chunk0 = sim_chance(r, 1, 2);
     if (in.has_chunk0) {
         in.chunk0.handle = random_width(r);

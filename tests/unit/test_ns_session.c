@@ -136,39 +136,6 @@ START_TEST(end_frees_what_it_held)
 }
 END_TEST
 
-START_TEST(expiry_trims_uncommitted_bytes)
-{
-    struct fixture *f = fixture_open();
-    uint64_t s = open_session(f, 1);
-    uint64_t a = create_file(f, ROOT_INO, "a"), b = create_file(f, ROOT_INO, "b");
-    uint64_t c = create_file(f, ROOT_INO, "c"), held = create_file(f, ROOT_INO, "held");
-    extend(f, a, FIXTURE_CHUNK + 10);
-    grow_chunk(f, a, 1);
-    extend(f, a, FIXTURE_CHUNK + 10);
-    grow_chunk(f, a, 2);
-    extend(f, c, 20);
-    unlink_open(f, "held", held, s);
-    uint64_t gone = 999;
-    struct writer w;
-    writer_init(&w);
-    enc_u64(&w, &a);
-    enc_u64(&w, &gone);
-    enc_u64(&w, &b);
-    enc_u64(&w, &held);
-    RECORD(f, session_expire, .session = s, .writing = writer_bytes(&w));
-    writer_free(&w);
-    ck_assert_uint_eq(chunk(f, a, 1).trim, 10);
-    ck_assert_uint_eq(chunk(f, a, 0).trim, NO_TRIM);
-    ck_assert_uint_eq(chunk(f, a, 2).handle, 0);
-    ck_assert_uint_eq(attr(f, a).size, FIXTURE_CHUNK + 10);
-    ck_assert_uint_eq(chunk(f, b, 0).handle, 0);
-    ck_assert_uint_eq(chunk(f, c, 0).trim, NO_TRIM);
-    ck_assert_uint_eq(attr(f, held).ino, 0);
-    ck_assert(!ns_session_exists(f->ns, s));
-    fixture_close(f);
-}
-END_TEST
-
 START_TEST(servers_are_remembered)
 {
     struct fixture *f = fixture_open();
@@ -235,7 +202,6 @@ Suite *suite_ns_session(void)
     tcase_add_test(t, answers_are_kept);
     tcase_add_test(t, sessions_keep_their_own);
     tcase_add_test(t, end_frees_what_it_held);
-    tcase_add_test(t, expiry_trims_uncommitted_bytes);
     tcase_add_test(t, servers_are_remembered);
     tcase_add_test(t, bad_records_are_refused);
     suite_add_tcase(s, t);
