@@ -23,7 +23,7 @@ struct chunkd_config {
     char rack[64];       /* rack label */
     uint32_t flush_ms;   /* dirty chunks are synced this often; 5000 */
     uint32_t aside_ms;   /* files of replicas the master let go are kept so long; 0 = not at all */
-    uint64_t reserve_bytes; /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
+    uint64_t reserve_bytes;  /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
     uint32_t scrub_period_s; /* every replica is verified once in it; 0 = 14 days */
     uint32_t scrub_share;    /* of the time, in percent, a scan asked for may read; 0 = 100 */
 };
