@@ -21,6 +21,15 @@ static const char usage[] =
     "  listen     HOST:PORT to listen on [127.0.0.1:9400]\n"
     "  advertise  HOST:PORT others dial [as listen]\n"
     "  replicas   copies of each chunk [3]\n"
+    "  away_grace_ms  a chunkserver away for so long gets its replicas copied elsewhere, at once "
+    "those\n"
+    "             of which one copy is left [60000]\n"
+    "  rereplication_share  percent of a chunkserver that copies may take while it serves "
+    "clients,\n"
+    "             100 = as much as they can [40]\n"
+    "  pair_pause_ms  two chunkservers that fail each other make a chunk's version anew at most "
+    "once\n"
+    "             in this time [10000]\n"
     "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
     "  deletion_hold_s  removals of more than 5 % of all chunks' number that reports ask for wait\n"
     "             so long [3600]\n"
@@ -50,6 +59,9 @@ static const struct config_key keys[] = {
     S("listen", core.listen, CONFIG_ADDR, false),
     S("advertise", core.advertise, CONFIG_ADDR, false),
     N("replicas", core.geometry.replicas, 1, REPLICAS_MAX),
+    N("away_grace_ms", core.away_grace_ms, 0, 24 * 3600 * 1000),
+    N("rereplication_share", core.rereplication_share, 1, 100),
+    N("pair_pause_ms", core.pair_pause_ms, 0, 3600 * 1000),
     N("trash_seconds", core.trash_seconds, 0, 365 * 86400),
     N("deletion_hold_s", core.deletion_hold_s, 0, 86400),
     N("heartbeat_ms", core.geometry.heartbeat_ms, 10, 60000),
@@ -113,6 +125,9 @@ int main(int argc, char **argv)
     struct settings s = {.core = {.cluster = "gfs",
                                   .listen = "127.0.0.1:9400",
                                   .geometry = GEOMETRY_DEFAULT,
+                                  .away_grace_ms = 60000,
+                                  .pair_pause_ms = 10000,
+                                  .rereplication_share = 40,
                                   .trash_seconds = 86400,
                                   .deletion_hold_s = 3600}};
     const struct daemon d = {.program = "gfs-master",

@@ -8,6 +8,7 @@ void grants_init(struct master *m)
 {
     hmap_init(&m->grants.by_handle);
     list_init(&m->grants.unplaced);
+    m->grants.quarrels = mem_new(struct quarrels);
 }
 
 static struct grant *find(const struct master *m, uint64_t handle)
@@ -20,6 +21,11 @@ static struct grant *find(const struct master *m, uint64_t handle)
         }
     }
     return NULL;
+}
+
+bool grants_shunned(const struct master *m, uint64_t handle, uint32_t server)
+{
+    return quarrels_failed(m->grants.quarrels, handle, server, env_mono_ns(m->env));
 }
 
 bool grants_running(const struct master *m, uint64_t handle)
@@ -108,6 +114,16 @@ static struct grant *grant_new(struct master *m, const struct ns_chunk *row)
     return g;
 }
 
+/* Nothing is done for its own sake any more. */
+static void repair_over(struct grant *g, int status)
+{
+    if (g->repair) {
+        g->repair = false;
+        g->m->grants.repairs--;
+        repair_ended(g->m, &g->action, status);
+    }
+}
+
 static void grant_free(struct grant *g)
 {
     struct master *m = g->m;
@@ -115,9 +131,7 @@ static void grant_free(struct grant *g)
     grant_fill_done(g);
     env_timer_stop(m->env, &g->timer);
     list_remove(&g->wait.link);
-    if (g->repair) {
-        m->grants.repairs--;
-    }
+    repair_over(g, -ECANCELED);
     hmap_remove(&m->grants.by_handle, &g->node);
     mem_free(g);
 }
@@ -126,6 +140,7 @@ void grant_end(struct grant *g, int status)
 {
     struct master *m = g->m;
     struct list waiting;
+    repair_over(g, status);
     list_init(&waiting);
     for (struct list *e; (e = list_pop_front(&g->waiters)) != NULL;) {
         list_push_back(&waiting, e);
@@ -169,6 +184,37 @@ void grants_close(struct master *m)
         waiter_free(m, list_entry(it2, struct grant_waiter, link));
     }
     hmap_close(&m->grants.by_handle);
+    mem_free(m->grants.quarrels);
+    m->grants.quarrels = NULL;
+}
+
+void grants_cancel_fill(struct master *m, uint64_t handle)
+{
+    struct grant *g = find(m, handle);
+    if (g != NULL && g->phase == GRANT_FILL && list_empty(&g->waiters)) {
+        grant_free(g);
+        repair_touch(m);
+    }
+}
+
+bool grants_filling(const struct master *m, uint64_t handle, enum repair_risk *out_risk)
+{
+    const struct grant *g = find(m, handle);
+    if (g == NULL || g->phase != GRANT_FILL || !g->repair) {
+        return false;
+    }
+    *out_risk = g->action.risk;
+    return true;
+}
+
+uint32_t grants_blocked(const struct master *m)
+{
+    uint32_t n = 0;
+    hmap_for_each (it, &m->grants.by_handle) {
+        const struct grant *g = container_of(it, struct grant, node);
+        n += !list_empty(&g->waiters) && g->phase == GRANT_WAIT;
+    }
+    return n;
 }
 
 bool grants_repair(struct master *m, const struct ns_chunk *row, const struct repair_action *action)
@@ -182,6 +228,7 @@ bool grants_repair(struct master *m, const struct ns_chunk *row, const struct re
         return false;
     }
     g->repair = true;
+    g->action = *action;
     m->grants.repairs++;
     g->add = action->add;
     g->remove = action->remove;
@@ -222,9 +269,10 @@ static bool blames_server(int64_t status)
     }
 }
 
-static void note_complaint(struct grant *g, const struct grant_req *req)
+static void note_complaint(struct grant *g, const struct grant_req *req, uint32_t primary)
 {
-    struct chunkserver *s = servers_get(&g->m->servers, req->failed_server);
+    struct master *m = g->m;
+    struct chunkserver *s = servers_get(&m->servers, req->failed_server);
     if (s == NULL) {
         return;
     }
@@ -233,7 +281,16 @@ static void note_complaint(struct grant *g, const struct grant_req *req)
         g->no_space = true;
     }
     if (blames_server(req->failed_status)) {
-        g->complained = req->failed_server;
+        uint64_t now = env_mono_ns(m->env);
+        g->complained = s->id;
+        g->pause_ns = quarrels_until(m->grants.quarrels, g->handle, primary, s->id, now);
+        if (g->pause_ns == 0) {
+            quarrels_note(m->grants.quarrels,
+                          &(struct quarrel){.handle = g->handle,
+                                            .until_ns = now + m->cfg.pair_pause_ms * NS_PER_MS,
+                                            .primary = primary,
+                                            .failed = s->id});
+        }
     }
 }
 
@@ -322,7 +379,7 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
         return;
     }
     if (req->failed_version >= row.version) {
-        note_complaint(g, req);
+        note_complaint(g, req, row.members[0]);
     }
     waiter_add(&g->waiters, p, head, req);
     if (begin) {

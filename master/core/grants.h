@@ -17,10 +17,12 @@
 #define MASTER_CORE_GRANTS_H
 
 #include "master/core/ns.h"
+#include "master/core/quarrels.h"
+#include "master/core/repair_plan.h"
 #include "shared/base/list.h"
 #include "shared/env/rpc.h"
 
-enum { GRANTS_MAX = 8192, GRANT_WAITERS_MAX = 65536, REPAIRS_MAX = 64, COPIES_PER_SERVER = 4 };
+enum { GRANTS_MAX = 8192, GRANT_WAITERS_MAX = 65536, REPAIRS_MAX = 1024, COPIES_PER_SERVER = 4 };
 
 struct master;
 struct peer;
@@ -28,6 +30,7 @@ struct peer;
 struct grants {
     struct hmap by_handle; /* struct grant */
     struct list unplaced;  /* requests for chunks that no server could be found for yet */
+    struct quarrels *quarrels;
     uint32_t waiters;
     uint32_t repairs; /* machines nobody waits for */
 };
@@ -50,12 +53,23 @@ struct repair_action {
     uint32_t source; /* member it is filled from */
     /* Member that leaves, if all others hold the new version in good order; else it stays. */
     uint32_t remove;
+    uint32_t rate;  /* KiB a second the filling may take; 0 = as fast as it goes */
+    uint64_t bytes; /* about as much is copied, for the books */
+    enum repair_risk risk;
 };
 
 /* Brings the chunk's replicas in order in the background. False if too many run already, or one of
  * this chunk, or its repair failed a moment ago. */
 bool grants_repair(struct master *m, const struct ns_chunk *row,
                    const struct repair_action *action);
+/* The server failed as a member of this chunk a moment ago: it is not taken in again so soon. */
+bool grants_shunned(const struct master *m, uint64_t handle, uint32_t server);
+/* Ends the filling of a member that is not needed any more. What was copied is extra. */
+void grants_cancel_fill(struct master *m, uint64_t handle);
+/* The chunk is being given a new member, for this risk. */
+bool grants_filling(const struct master *m, uint64_t handle, enum repair_risk *out_risk);
+/* Chunks whose clients wait for members to come back or for new ones. */
+uint32_t grants_blocked(const struct master *m);
 /* Requests of mounts that wait for the chunk's machine. */
 uint32_t grants_waiting(const struct master *m, uint64_t handle);
 /* None is running or waiting. */

@@ -32,8 +32,9 @@ struct grant;
 struct part {
     struct grant *grant;
     uint32_t server;
-    bool added; /* becomes a member */
-    bool leave; /* is told to leave */
+    bool added;   /* becomes a member */
+    bool leave;   /* is told to leave */
+    bool damaged; /* holds bad blocks */
     enum part_state state;
     int status;             /* of its last answer */
     struct replica replica; /* as prepared */
@@ -61,18 +62,21 @@ struct grant {
     uint32_t asked;  /* answers due */
     uint32_t source; /* part the others copy from */
     bool accepted;   /* the source was suspect and is the primary now */
+    bool mended;     /* the source was damaged: the others were asked for its bad blocks */
     struct list waiters;
-    bool repair;         /* counted in grants.repairs */
-    uint32_t complained; /* member to leave out, 0 = none */
-    bool no_space;       /* because it is full */
-    bool trash_asked;    /* the trash was to give room up for it */
-    bool no_room;        /* a member had no room for what another has more */
-    bool rotate;         /* another primary, please */
-    uint32_t add;        /* server to become a member, 0 = none */
-    uint32_t remove;     /* member to leave if the others are in good order, 0 = none */
-    uint32_t fill_from;  /* source of the filling, 0 = done or not wanted */
-    uint32_t counted[2]; /* servers whose `copies` counts the filling */
-    bool stopped;        /* replicas were prepared: the old version is not served any more */
+    bool repair;                 /* counted in grants.repairs */
+    struct repair_action action; /* of a repair: what was asked for */
+    uint32_t complained;         /* member to leave out, 0 = none */
+    bool no_space;               /* because it is full */
+    bool trash_asked;            /* the trash was to give room up for it */
+    bool no_room;                /* a member had no room for what another has more */
+    uint64_t pause_ns;           /* the same members do not try again before */
+    bool rotate;                 /* another primary, please */
+    uint32_t add;                /* server to become a member, 0 = none */
+    uint32_t remove;             /* member to leave if the others are in good order, 0 = none */
+    uint32_t fill_from;          /* source of the filling, 0 = done or not wanted */
+    uint32_t counted[2];         /* servers whose `copies` counts the filling */
+    bool stopped; /* replicas were prepared: the old version is not served any more */
     uint32_t attempts;
     struct env_timer timer;
     struct commit_wait wait;
@@ -85,6 +89,22 @@ void grant_end(struct grant *g, int status);
 void grant_stop_calls(struct grant *g);
 /* Ends the filling of a new member in the servers' counts. */
 void grant_fill_done(struct grant *g);
+
+/* Of grants_steps.c, for grants_copy.c. */
+void grant_ask(struct part *p, enum op_code op, struct slice body, uint32_t timeouts,
+               void (*done)(struct rpc_call *c));
+void grant_set_note(struct grant *g, uint32_t server, uint64_t version, enum note_kind kind);
+/* Attempts go on for as long as it takes: the same failure is told once. */
+bool grant_is_news(struct grant *g, int status);
+void grant_part_add(struct grant *g, uint32_t server, bool added);
+void grant_log_version(struct grant *g); /* the replicas are equal */
+/* The answer says: what was asked for is not here, or not to be believed. */
+bool grant_replica_is_lost(int status);
+
+/* grants_copy.c. Fills the new member while writes go on, then begins the attempt. */
+void grant_fill(struct grant *g);
+/* Makes the prepared replicas equal to the source's, then grant_log_version. */
+void grant_reconcile(struct grant *g);
 
 /* Index of the part with the best prepared replica, or UINT32_MAX. */
 uint32_t grant_best_source(const struct grant *g);

@@ -13,7 +13,6 @@ enum {
     RETRY_MAX_MS = 1000,
     LEASE_POLL_MS = 100,
     PREPARE_TIMEOUTS = 2, /* of request_timeout_ms: it drains and syncs */
-    PULL_TIMEOUTS = 60,   /* it may copy a whole chunk */
 };
 
 /* ---------------------------------------------------------------- helpers */
@@ -32,7 +31,7 @@ static bool may_be_empty(const struct grant *g)
 
 /* An answer that says: what was to be prepared is not here, or not to be believed. It serves
  * nothing. */
-static bool replica_is_lost(int status)
+bool grant_replica_is_lost(int status)
 {
     return status == ERR_NO_REPLICA || status == ERR_WRONG_VERSION || status == -EIO;
 }
@@ -67,7 +66,7 @@ void grant_fill_done(struct grant *g)
     }
 }
 
-static void set_note(struct grant *g, uint32_t server, uint64_t version, enum note_kind kind)
+void grant_set_note(struct grant *g, uint32_t server, uint64_t version, enum note_kind kind)
 {
     struct note n = {.handle = g->handle,
                      .ino = g->ino,
@@ -78,8 +77,7 @@ static void set_note(struct grant *g, uint32_t server, uint64_t version, enum no
     notes_set(&g->m->notes, &n);
 }
 
-/* Attempts go on for as long as it takes: the same failure is told once. */
-static bool is_news(struct grant *g, int status)
+bool grant_is_news(struct grant *g, int status)
 {
     return setback_news(&g->m->setbacks, g->handle, status, env_mono_ns(g->m->env));
 }
@@ -102,8 +100,8 @@ static void retry(struct grant *g)
     wait_ms(g, MIN(ms, (uint64_t)RETRY_MAX_MS));
 }
 
-static void ask(struct part *p, enum op_code op, struct slice body, uint32_t timeouts,
-                void (*done)(struct rpc_call *c))
+void grant_ask(struct part *p, enum op_code op, struct slice body, uint32_t timeouts,
+               void (*done)(struct rpc_call *c))
 {
     struct grant *g = p->grant;
     p->state = PART_ASKED;
@@ -134,7 +132,7 @@ static uint32_t find_addition(struct grant *g)
     return placement_choose(m->env, all, count, have, have_count, 1, &id) == 1 ? id : 0;
 }
 
-static void part_add(struct grant *g, uint32_t server, bool added)
+void grant_part_add(struct grant *g, uint32_t server, bool added)
 {
     struct part *p = &g->parts[g->part_count++];
     *p = (struct part){.grant = g, .server = server, .added = added};
@@ -187,7 +185,7 @@ static int choose_parts(struct grant *g)
     bool lost = false;
     bool refill = false;
     for (uint32_t i = 0; i < g->row.member_count; i++) {
-        part_add(g, g->row.members[i], g->row.members[i] == g->add);
+        grant_part_add(g, g->row.members[i], g->row.members[i] == g->add);
         refill |= g->parts[i].added;
         lost |= g->parts[i].state == PART_LOST;
     }
@@ -195,10 +193,10 @@ static int choose_parts(struct grant *g)
         return -EAGAIN;
     }
     if (g->add != 0 && !refill) {
-        part_add(g, g->add, true);
+        grant_part_add(g, g->add, true);
     }
     if (possible(g) < needed(g) && g->add == 0 && (g->add = find_addition(g)) != 0) {
-        part_add(g, g->add, true);
+        grant_part_add(g, g->add, true);
     }
     if (removal_fails(g, PART_NONE)) {
         return choose_parts(g);
@@ -209,6 +207,9 @@ static int choose_parts(struct grant *g)
         if (g->no_space && !g->stopped && !room) {
             g->trash_asked = trash_give(g->m, false);
             return g->trash_asked ? -EAGAIN : -ENOSPC;
+        }
+        if (env_mono_ns(g->m->env) < g->pause_ns) {
+            return -EAGAIN; /* these two did so a moment ago, and it did not help */
         }
         /* Too few would be left: the same members try again, under another primary. */
         for (uint32_t i = 0; i < g->part_count; i++) {
@@ -229,12 +230,12 @@ static void clear_notes(struct grant *g)
         enum note_kind kind = NOTE_NONE;
         if (p->state == PART_READY && p->status != 0) {
             kind = NOTE_SUSPECT; /* it was not activated */
-        } else if (p->state == PART_READY && g->parts[g->source].replica.state == REPLICA_BAD) {
-            kind = NOTE_BAD; /* there was nothing to repair it from */
+        } else if (p->state == PART_READY && p->damaged) {
+            kind = g->mended ? NOTE_DAMAGED : NOTE_BAD;
         } else if (p->state != PART_READY && p->status != ERR_NO_REPLICA) {
             kind = NOTE_EXTRA;
         }
-        set_note(g, p->server, g->version, kind);
+        grant_set_note(g, p->server, g->version, kind);
     }
 }
 
@@ -278,7 +279,7 @@ static void version_committed(struct commit_wait *w)
             }
             struct activate_req req = {
                 .handle = g->handle, .version = g->version, .primary = row.members[0]};
-            ask(p, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, activated);
+            grant_ask(p, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, activated);
         }
     }
     ASSERT(g->asked > 0);
@@ -331,14 +332,14 @@ static void try_otherwise(struct grant *g)
     g->add = 0;
     for (uint32_t i = 0; i < g->row.member_count; i++) {
         const struct part *p = &g->parts[i];
-        if (p->state == PART_OUT && !p->added && replica_is_lost(p->status)) {
+        if (p->state == PART_OUT && !p->added && grant_replica_is_lost(p->status)) {
             g->add = p->server; /* a member that lost its replica is filled anew */
             return;
         }
     }
 }
 
-static void log_version(struct grant *g)
+void grant_log_version(struct grant *g)
 {
     struct master *m = g->m;
     if (ready(g) < needed(g)) { /* some could not copy */
@@ -381,66 +382,7 @@ static void log_version(struct grant *g)
     commit_wait_for(m, &g->wait, index);
 }
 
-/* ---------------------------------------------------------------- pull */
-
-static void pulled(struct rpc_call *c)
-{
-    struct part *p = c->owner;
-    struct grant *g = p->grant;
-    struct pull_rep rep;
-    p->status = RPC_REPLY(pull, c, &rep);
-    /* It was prepared: without the copy it serves neither version. */
-    p->state = p->status == 0 ? PART_READY : PART_OUT;
-    if (p->status != 0) {
-        if (is_news(g, p->status)) {
-            env_log(g->m->env, LOG_WARN,
-                    "chunk %016llx: server %u could not copy from server %u: %s",
-                    (unsigned long long)g->handle, p->server, g->parts[g->source].server,
-                    err_text(p->status));
-        }
-        g->no_room |= p->status == -ENOSPC;
-    }
-    if (--g->asked == 0) {
-        log_version(g);
-    }
-}
-
-static struct slice pull_body(const struct grant *g, uint32_t source, uint64_t version)
-{
-    struct pull_req req = {.handle = g->handle,
-                           .version = version,
-                           .source_version = version != 0 ? version : g->row.version,
-                           .ino = g->ino,
-                           .number = g->number,
-                           .source = server_as_field(servers_get(&g->m->servers, source))};
-    return RPC_BODY(pull_req, &req);
-}
-
-/* Whether the part must be made equal to the source. */
-static bool must_pull(const struct part *p, const struct part *source)
-{
-    if (p == source || p->state != PART_READY) {
-        return false;
-    }
-    return p->replica.digest != source->replica.digest ||
-           p->replica.length != source->replica.length ||
-           (p->replica.state != REPLICA_OK && source->replica.state == REPLICA_OK);
-}
-
-static void reconcile(struct grant *g)
-{
-    struct part *source = &g->parts[g->source];
-    g->phase = GRANT_PULL;
-    for (uint32_t i = 0; i < g->part_count; i++) {
-        if (must_pull(&g->parts[i], source)) {
-            ask(&g->parts[i], OP_pull, pull_body(g, source->server, g->version), PULL_TIMEOUTS,
-                pulled);
-        }
-    }
-    if (g->asked == 0) {
-        log_version(g);
-    }
-}
+/* ---------------------------------------------------------------- prepare */
 
 static void accepted(struct rpc_call *c)
 {
@@ -454,21 +396,19 @@ static void accepted(struct rpc_call *c)
         return;
     }
     /* Should this attempt fail, it is active under a version that was never logged. */
-    set_note(g, p->server, g->row.version, NOTE_AHEAD);
+    grant_set_note(g, p->server, g->row.version, NOTE_AHEAD);
     g->accepted = true;
     p->replica.state = REPLICA_OK;
     p->replica.digest = 0; /* blocks may have got new sums: the others compare */
-    reconcile(g);
+    grant_reconcile(g);
 }
-
-/* ---------------------------------------------------------------- prepare */
 
 /* Every member said that it does not hold the version. */
 static bool none_holds(const struct grant *g)
 {
     for (uint32_t i = 0; i < g->row.member_count; i++) {
         const struct part *p = &g->parts[i];
-        if (!replica_is_lost(p->status)) {
+        if (!grant_replica_is_lost(p->status)) {
             return false;
         }
     }
@@ -484,7 +424,7 @@ static void all_prepared(struct grant *g)
         }
     }
     if (none_holds(g)) {
-        if (is_news(g, -EIO)) {
+        if (grant_is_news(g, -EIO)) {
             env_log(g->m->env, LOG_ERROR, "chunk %016llx of inode %llu: no member holds it",
                     (unsigned long long)g->handle, (unsigned long long)g->ino);
         }
@@ -503,7 +443,7 @@ static void all_prepared(struct grant *g)
     }
     struct part *source = &g->parts[g->source];
     if (source->replica.state != REPLICA_SUSPECT) {
-        reconcile(g);
+        grant_reconcile(g);
         return;
     }
     env_log(g->m->env, LOG_WARN,
@@ -512,7 +452,7 @@ static void all_prepared(struct grant *g)
     g->phase = GRANT_ACCEPT;
     struct activate_req req = {
         .handle = g->handle, .version = g->version, .primary = source->server, .accept_torn = true};
-    ask(source, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, accepted);
+    grant_ask(source, OP_activate, RPC_BODY(activate_req, &req), PREPARE_TIMEOUTS, accepted);
 }
 
 static void prepared(struct rpc_call *c)
@@ -525,7 +465,7 @@ static void prepared(struct rpc_call *c)
     if (p->status == 0) {
         p->replica = rep.replica;
         p->state = p->leave ? PART_OUT : PART_READY;
-    } else if (p->added || replica_is_lost(p->status)) {
+    } else if (p->added || grant_replica_is_lost(p->status)) {
         p->state = PART_OUT;
     } else {
         p->state = PART_LOST;
@@ -547,13 +487,14 @@ static void prepare(struct grant *g)
     g->phase = GRANT_PREPARE;
     g->stopped = true;
     g->accepted = false;
+    g->mended = false;
     for (uint32_t i = 0; i < g->part_count; i++) {
         struct part *p = &g->parts[i];
         if (p->state != PART_NONE) {
             continue;
         }
         if (p->added) { /* it may be left with a replica */
-            set_note(g, p->server, g->row.version, NOTE_EXTRA);
+            grant_set_note(g, p->server, g->row.version, NOTE_EXTRA);
         }
         /* A replica ahead of the row is known to come from the row's version. */
         bool any =
@@ -564,46 +505,12 @@ static void prepare(struct grant *g)
                                   .old = any ? 0 : g->row.version,
                                   .version = p->leave ? leaving : g->version,
                                   .make = may_be_empty(g) ? 2 : p->added};
-        ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);
+        grant_ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);
     }
     ASSERT(g->asked > 0);
 }
 
 /* ---------------------------------------------------------------- begin */
-
-static void filled(struct rpc_call *c)
-{
-    struct part *p = c->owner;
-    struct grant *g = p->grant;
-    struct pull_rep rep;
-    int status = RPC_REPLY(pull, c, &rep);
-    uint32_t from = g->fill_from;
-    g->asked--;
-    grant_fill_done(g);
-    g->fill_from = 0;
-    if (status != 0) {
-        if (is_news(g, status)) {
-            env_log(g->m->env, LOG_WARN, "chunk %016llx: filling a replica on server %u failed: %s",
-                    (unsigned long long)g->handle, g->add, err_text(status));
-        }
-        if (replica_is_lost(status) || status == ERR_CHECKSUM || status == ERR_SUSPECT) {
-            /* Perhaps the source is not what it was thought to be: it is asked. */
-            set_note(g, from, g->row.version, NOTE_SUSPECT);
-        }
-        grant_end(g, status);
-        return;
-    }
-    grant_attempt(g);
-}
-
-static void fill(struct grant *g)
-{
-    g->phase = GRANT_FILL;
-    g->part_count = 0;
-    part_add(g, g->add, true);
-    set_note(g, g->add, g->row.version, NOTE_EXTRA);
-    ask(&g->parts[0], OP_pull, pull_body(g, g->fill_from, 0), PULL_TIMEOUTS, filled);
-}
 
 static void row_committed(struct commit_wait *w)
 {
@@ -625,7 +532,7 @@ void grant_attempt(struct grant *g)
         return;
     }
     if (g->fill_from != 0) {
-        fill(g);
+        grant_fill(g);
         return;
     }
     int err = choose_parts(g);

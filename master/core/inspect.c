@@ -20,6 +20,7 @@ static const char *replica_word(const struct master *m, const struct ns_chunk *r
     case NOTE_STALE:
         return "stale";
     case NOTE_BAD:
+    case NOTE_DAMAGED:
         return "bad";
     case NOTE_CLONING:
         return "cloning";

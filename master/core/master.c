@@ -160,6 +160,7 @@ static void slice_fired(struct env_timer *t)
     bool more = report_slice(m);
     if (m->serving) {
         more |= repair_slice(m);
+        repair_pump(m);
         more |= trash_slice(m);
     }
     if (more) {
@@ -185,6 +186,9 @@ static void tick_fired(struct env_timer *t)
         scrubs_tick(m);
         commit_tick(m);
         medium_tick(&m->medium);
+    }
+    if (!repair_queue_empty(&m->repair.queue)) {
+        master_arm_slice(m); /* bandwidth may have become free */
     }
     if (m->repair.running || env_mono_ns(m->env) >= m->repair.next_ns ||
         (m->serving && trash_due(m))) {
@@ -387,6 +391,7 @@ void master_destroy(struct master *m)
     sessions_close(&m->sessions);
     notes_close(&m->notes);
     setbacks_close(&m->setbacks);
+    repair_close(m);
     replies_free(m->replies);
     if (m->commit.checkpoint != NULL) {
         checkpoint_destroy(m->commit.checkpoint);
@@ -431,7 +436,7 @@ bool master_settled(struct master *m)
 {
     if (!m->serving || m->commit.draining || committed_index(m) != m->commit.applied ||
         m->closed.len > 0 || replies_count(m->replies) > 0 || !grants_settled(m) ||
-        !garbage_settled(m) || !m->repair.clean) {
+        !garbage_settled(m) || !m->repair.clean || !repair_queue_empty(&m->repair.queue)) {
         return false;
     }
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {

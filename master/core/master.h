@@ -21,8 +21,11 @@ struct master_config {
     uint32_t deletion_hold_s;   /* suspiciously many removals wait so long; 3600 */
     uint64_t preallocate_bytes; /* see store_preallocate; 0 = PREALLOCATE_DEFAULT */
     uint64_t checkpoint_rate;   /* bytes per second; 0 = CHECKPOINT_RATE_DEFAULT */
-    bool force;                 /* start although the log is damaged */
-    char boot_override[64];     /* tests: stands for the kernel's boot id; empty = use env's */
+    uint32_t away_grace_ms;     /* members away for so long are replaced, unless one copy is left */
+    uint32_t pair_pause_ms;     /* two servers make a chunk's version anew at most once in this */
+    uint32_t rereplication_share; /* percent of a busy server that copies may take; 100 = all */
+    bool force;                   /* start although the log is damaged */
+    char boot_override[64];       /* tests: stands for the kernel's boot id; empty = use env's */
 };
 
 struct master *master_create(struct env *env, const struct master_config *cfg);

@@ -1,9 +1,15 @@
-/* repair.c - the scan over all chunks: counts, and starts what brings replicas back in order. */
+/* repair.c - the scan over all chunks: counts, and finds what brings replicas back in order. */
 #include "master/core/master_internal.h"
 
 void repair_init(struct master *m)
 {
     m->repair = (struct repair){0};
+    repair_queue_init(&m->repair.queue, REPAIR_QUEUE_MAX);
+}
+
+void repair_close(struct master *m)
+{
+    repair_queue_close(&m->repair.queue);
 }
 
 void repair_touch(struct master *m)
@@ -21,91 +27,15 @@ void repair_poke(struct master *m)
 bool repair_away_long(const struct master *m, uint32_t server)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
+    uint64_t now = env_mono_ns(m->env);
     uint64_t since = s != NULL ? MAX(s->heartbeat_ns, m->start_ns) : m->start_ns;
-    uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
-    return env_mono_ns(m->env) - since > grace;
+    return now - since > m->cfg.away_grace_ms * NS_PER_MS &&
+           (s == NULL || !server_in_maintenance(s, now));
 }
 
-/* What the scan finds about one chunk. */
-struct finding {
-    uint32_t wanted;
-    uint32_t good;     /* live, confirmed or not contradicted */
-    uint32_t unsure;   /* of them: their server's report is not merged yet */
-    uint32_t troubled; /* live, and something is noted about them */
-    uint32_t content;  /* of them: hold content of this version */
-    uint32_t away;
-    uint32_t away_long; /* of them: to be replaced */
-    uint32_t source;    /* a good member that may be copied from, 0 = none free */
-};
-
-static void look_at_member(struct master *m, const struct ns_chunk *row, uint32_t id,
-                           struct finding *f)
+bool repair_picture_complete(const struct master *m)
 {
-    const struct chunkserver *s = servers_get(&m->servers, id);
-    if (s == NULL || !server_alive(s, env_mono_ns(m->env))) {
-        f->away++;
-        f->away_long += repair_away_long(m, id);
-        return;
-    }
-    enum note_kind kind = notes_get(&m->notes, row->handle, id, row->version);
-    if (kind == NOTE_MISSING && row->fresh) {
-        kind = NOTE_UNSEEN; /* a size commit binds chunks that were never written, too */
-    }
-    switch (kind) {
-    case NOTE_NONE:
-    case NOTE_EXTRA:
-        f->good++;
-        f->unsure += !s->reported;
-        if (s->reported && s->copies < COPIES_PER_SERVER) {
-            f->source = id;
-        }
-        break;
-    case NOTE_SUSPECT:
-    case NOTE_CLONING:
-    case NOTE_AHEAD:
-        f->content++;
-        f->troubled++;
-        break;
-    case NOTE_UNSEEN:
-        /* Once something is committed it must be there: its server is asked. */
-        f->good += !row->bound;
-        f->content += row->bound;
-        f->troubled += row->bound;
-        break;
-    case NOTE_MISSING:
-    case NOTE_STALE:
-    case NOTE_BAD:
-        f->troubled++;
-        break;
-    }
-}
-
-/* A server that may become a member: 0 if there is none, *out_exists if there is one but busy. */
-static uint32_t find_target(struct master *m, const struct ns_chunk *row, bool *out_exists)
-{
-    struct placement_server all[SERVERS_MAX], have[REPLICAS_MAX];
-    uint32_t count =
-        servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, all, SERVERS_MAX);
-    uint32_t have_count = 0;
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
-        if (s != NULL) {
-            have[have_count++] = server_as_candidate(s);
-        }
-    }
-    uint32_t id = 0;
-    if (placement_choose(m->env, all, count, have, have_count, 1, &id) == 0) {
-        return 0;
-    }
-    *out_exists = true;
-    return servers_get(&m->servers, id)->copies < COPIES_PER_SERVER ? id : 0;
-}
-
-/* New members wait until the picture is complete: every server that ever joined reported, or had
- * its time. */
-static bool picture_complete(const struct master *m)
-{
-    uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_GRACE_LEASES;
+    uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * PICTURE_LEASES;
     if (env_mono_ns(m->env) - m->start_ns > grace) {
         return true;
     }
@@ -118,48 +48,82 @@ static bool picture_complete(const struct master *m)
     return true;
 }
 
-static void add_member(struct master *m, const struct ns_chunk *row, const struct finding *f)
+static uint32_t crowding(const struct master *m, const struct ns_chunk *row,
+                         const struct chunkserver *s)
 {
-    uint32_t away = f->good < 2 ? f->away : f->away_long;
-    if (row->member_count - away >= f->wanted || f->good == 0 || f->unsure > 0 ||
-        !picture_complete(m)) {
-        return;
+    uint32_t racks = 0, hosts = 0;
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        const struct chunkserver *other = servers_get(&m->servers, row->members[i]);
+        if (other != NULL && other != s) {
+            racks += strcmp(other->rack, s->rack) == 0;
+            hosts += strcmp(other->host, s->host) == 0;
+        }
     }
-    bool exists = false;
-    uint32_t target = find_target(m, row, &exists);
-    m->repair.acted |= exists;
-    if (target != 0 && f->source != 0) {
-        (void)grants_repair(m, row, &(struct repair_action){.add = target, .source = f->source});
+    return racks * REPLICAS_MAX + hosts;
+}
+
+void repair_look(const struct master *m, const struct ns_chunk *row, struct repair_view *out)
+{
+    uint64_t now = env_mono_ns(m->env);
+    out->chunk =
+        (struct plan_chunk){.members = out->members,
+                            .count = row->member_count,
+                            .wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted),
+                            .fresh = row->fresh,
+                            .bound = row->bound,
+                            .unsettled = !repair_picture_complete(m)};
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        uint32_t id = row->members[i];
+        const struct chunkserver *s = servers_get(&m->servers, id);
+        struct plan_member *p = &out->members[i];
+        *p = (struct plan_member){.server = id,
+                                  .note = notes_get(&m->notes, row->handle, id, row->version)};
+        if (s == NULL || !server_alive(s, now)) {
+            p->away_long = repair_away_long(m, id);
+            continue;
+        }
+        p->alive = true;
+        p->reported = s->reported;
+        p->leaving = server_leaving(s);
+        p->slow = s->slow;
+        p->crowding = crowding(m, row, s);
+    }
+}
+
+/* A member that is being filled although nobody misses it any more: those that were away came back
+ * with what they had, or are to stay. */
+static void stop_needless_fill(struct master *m, const struct ns_chunk *row,
+                               const struct plan_chunk *c, const struct repair_plan *p)
+{
+    enum repair_risk risk;
+    bool whole = p->need == NEED_NOTHING && p->unsure == 0 && p->good >= c->wanted;
+    if (whole && grants_filling(m, row->handle, &risk) && risk != RISK_BALANCE) {
+        grants_cancel_fill(m, row->handle);
     }
 }
 
 static void look_at_row(struct master *m, const struct ns_chunk *row)
 {
-    struct finding f = {.wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted)};
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        look_at_member(m, row, row->members[i], &f);
-    }
+    struct repair *r = &m->repair;
+    struct repair_view v;
+    repair_look(m, row, &v);
+    struct repair_plan p = repair_plan(&v.chunk);
     deletion_look(m, row);
-    bool empty = row->fresh && !row->bound; /* what there is of it, its writer puts in order */
-    if (!empty) {
-        m->repair.under += f.good < f.wanted;
-        m->repair.lost += f.good == 0;
+    if (!p.empty) {
+        r->under += p.good < v.chunk.wanted;
+        r->lost += p.lost;
+        r->counted[MIN(p.good, COPIES_COUNTED - 1u)]++;
     }
     if (grants_running(m, row->handle)) {
-        return; /* the machines count as work of their own */
-    }
-    if (!setback_past(&m->setbacks, row->handle, env_mono_ns(m->env))) {
-        m->repair.paused = true;
+        stop_needless_fill(m, row, &v.chunk, &p); /* the machines count as work of their own */
+    } else if (p.need == NEED_NOTHING || p.need == NEED_WAIT) {
         return;
-    }
-    bool whole = f.away == 0 && f.unsure == 0;
-    bool heal = f.troubled > 0 && (f.good > 0 || (f.content > 0 && whole)) &&
-                (f.away == 0 || f.away_long > 0 || f.good < 2);
-    if (heal) {
-        m->repair.acted = true;
-        (void)grants_repair(m, row, &(struct repair_action){0});
-    } else if (!empty) {
-        add_member(m, row, &f);
+    } else if (!setback_past(&m->setbacks, row->handle, env_mono_ns(m->env))) {
+        r->paused = true;
+    } else {
+        bool possible = repair_enqueue(m, row, &p);
+        r->acted |= possible;
+        r->homeless += !possible;
     }
 }
 
@@ -169,7 +133,12 @@ static void pass_begin(struct master *m)
     r->running = true;
     r->ino = r->number = 0;
     r->round++;
-    r->under = r->lost = 0;
+    r->under = r->lost = r->homeless = 0;
+    memset(r->counted, 0, sizeof(r->counted));
+    r->hosts = 0;
+    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+        r->hosts += repair_may_take(m, id);
+    }
     r->acted = r->paused = r->dirty = false;
     r->begin_ns = env_mono_ns(m->env);
     deletion_pass_begin(m);
@@ -184,10 +153,11 @@ static void pass_end(struct master *m)
     deletion_pass_end(m);
     r->under_replicated = r->under;
     r->chunks_lost = r->lost;
+    memcpy(r->copies, r->counted, sizeof(r->copies));
+    repair_wave_check(m);
     setbacks_sweep(&m->setbacks, now);
     r->clean = !r->acted && !r->paused && !r->dirty;
-    /* While copies run the next ones start soon after them; a pass takes at most a fifth of the
-     * time. */
+    /* A pass takes at most a fifth of the time. */
     uint64_t pause = r->acted ? PASS_PAUSE_BUSY_MS : PASS_PAUSE_MS;
     r->next_ns = now + MAX(pause * NS_PER_MS, (now - r->begin_ns) * 4);
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {

@@ -10,6 +10,7 @@
 #ifndef MASTER_CORE_SERVERS_H
 #define MASTER_CORE_SERVERS_H
 
+#include "master/core/bandwidth.h"
 #include "master/core/placement.h"
 #include "shared/base/geometry.h"
 #include "shared/base/limits.h"
@@ -43,6 +44,7 @@ struct chunkserver {
     bool slow;               /* measured against its peers: avoided, never below safety */
     /* Until then its absence is not repaired, but for chunks with one copy left; 0 = none. */
     uint64_t maintenance_until_ns;
+    struct bandwidth bandwidth;
     uint32_t copies;          /* copies between replicas that run from or to it */
     struct scrub_state scrub; /* as of its last heartbeat */
     bool scrub_stalled;       /* its scan does not advance */

@@ -119,6 +119,8 @@ static void heartbeat(struct peer *p, struct message *msg)
     s->avail = MIN(req.avail, req.total);
     s->chunks = req.chunks;
     s->heartbeat_ns = now;
+    bandwidth_heard(&s->bandwidth, now, req.client_bytes, req.copied_in + req.copied_out);
+    repair_heard(m, req.copied_in);
     scrubs_heartbeat(m, s, &req);
     s->lease_until_ns = now + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
     /* At once, not held: the lease counts from here. */
@@ -186,6 +188,9 @@ static void status(struct peer *p, const struct frame_header *head)
     struct writer servers;
     writer_init(&servers);
     status_servers(m, &servers);
+    struct writer copies;
+    writer_init(&copies);
+    repair_copies(m, &copies);
     struct status_rep rep = {.cluster = m->cluster,
                              .name = bytes_str(m->cfg.cluster),
                              .addr = bytes_str(addr),
@@ -202,9 +207,23 @@ static void status(struct peer *p, const struct frame_header *head)
                              .sessions = counts.sessions,
                              .servers = writer_bytes(&servers),
                              .trash_files = counts.trash,
-                             .trash_bytes = counts.trash_bytes};
+                             .trash_bytes = counts.trash_bytes,
+                             .copies = writer_bytes(&copies)};
     master_answer(p, head, 0, 0, RPC_BODY(status_rep, &rep));
     writer_free(&servers);
+    writer_free(&copies);
+}
+
+static void rereplication(struct peer *p, const struct frame_header *head)
+{
+    struct writer classes, copies;
+    struct rereplication_rep rep;
+    writer_init(&classes);
+    writer_init(&copies);
+    repair_progress(p->m, &classes, &copies, &rep);
+    master_answer(p, head, 0, 0, RPC_BODY(rereplication_rep, &rep));
+    writer_free(&classes);
+    writer_free(&copies);
 }
 
 bool service_admin(struct peer *p, struct message *msg)
@@ -224,6 +243,12 @@ bool service_admin(struct peer *p, struct message *msg)
             return false;
         }
         commit_checkpoint_ask(p->m, p, &msg->head);
+        return true;
+    case OP_rereplication:
+        if (p->role != ROLE_ADMIN) {
+            return false;
+        }
+        rereplication(p, &msg->head);
         return true;
     case OP_chunk_list:
         inspect_chunk_list(p, msg);

@@ -54,7 +54,10 @@ static void master_up(struct sim_server *s)
                                 .listen = MASTER_ADDR,
                                 .geometry = s->world->geo,
                                 .preallocate_bytes = s->world->preallocate_bytes,
-                                .checkpoint_rate = 512 << 10};
+                                .checkpoint_rate = 512 << 10,
+                                .away_grace_ms = 6000,
+                                .pair_pause_ms = 1000,
+                                .rereplication_share = 40};
     struct why why = {{0}};
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, &why);

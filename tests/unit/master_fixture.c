@@ -85,6 +85,11 @@ static void fake_pull(struct fake *k, struct message *msg)
     struct pull_req req;
     ck_assert_int_eq(pull_req_decode(slice_bytes(&msg->body), &req), 0);
     k->pulls++;
+    if (req.version == 0 && k->f->fill_count < COUNT_OF(k->f->fills)) {
+        k->fills++;
+        k->last_rate = req.rate;
+        k->f->fills[k->f->fill_count++] = req.handle;
+    }
     struct fake *from = NULL;
     for (int i = 0; i < FAKES_MAX; i++) {
         from = k->f->fakes[i].id == req.source.id ? &k->f->fakes[i] : from;
@@ -99,9 +104,18 @@ static void fake_pull(struct fake *k, struct message *msg)
         r = make(k, req.handle, req.ino, req.number);
         r->r.state = REPLICA_CLONING;
     }
+    k->mends += req.mend;
     r->r.digest = source->r.digest;
     r->r.length = source->r.length;
     struct pull_rep rep = {.copied = 100, .digest = r->r.digest};
+    /* A bad replica is whole if there is another that has its bad blocks: here, any other. */
+    bool others = req.others.len > 0;
+    rep.bad = source->r.state == REPLICA_BAD && !(req.mend && others);
+    rep.refused = source->r.state == REPLICA_BAD;
+    r->r.state = rep.bad > 0 ? REPLICA_BAD : r->r.state == REPLICA_BAD ? REPLICA_OK : r->r.state;
+    if (k->hold_pulls) {
+        return;
+    }
     rpc_answer(&k->rpc, &msg->head, 0, 0, 0, RPC_BODY(pull_rep, &rep), NULL);
 }
 
@@ -222,6 +236,7 @@ static void beat(struct env_timer *t)
     struct heartbeat_req req = {.total = 1 << 30,
                                 .avail = k->avail,
                                 .chunks = k->count,
+                                .client_bytes = k->client_bytes,
                                 .failing = k->failing,
                                 .scrub = k->scrub};
     env_timer_set(&k->p->env, t, k->f->cfg.geometry.heartbeat_ms * NS_PER_MS);
@@ -332,6 +347,9 @@ void fake_start(struct fake *k)
 
 void fake_stop(struct fake *k)
 {
+    if (k->p == NULL) {
+        return; /* there are fewer */
+    }
     k->up = false;
     sim_process_kill(k->p);
     rpc_cancel(&k->call);
@@ -478,6 +496,9 @@ struct fixture *fixture_new(uint32_t servers)
     f->cfg.geometry.lease_ms = 1000;
     f->cfg.geometry.heartbeat_ms = 100;
     f->cfg.geometry.request_timeout_ms = 500;
+    f->cfg.away_grace_ms = 6000;
+    f->cfg.pair_pause_ms = 1000;
+    f->cfg.rereplication_share = 40;
     f->mp = sim_process_create(f->sim, "master");
     f->cp = sim_process_create(f->sim, "mount");
     fixture_start_master(f);

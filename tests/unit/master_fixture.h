@@ -7,7 +7,7 @@
 #include "master/core/master_internal.h"
 #include "tests/sim/sim_env.h"
 
-enum { FAKES_MAX = 4, FAKE_REPLICAS_MAX = 1200 };
+enum { FAKES_MAX = 5, FAKE_REPLICAS_MAX = 1200 };
 
 struct fake_replica {
     struct replica r;
@@ -29,7 +29,11 @@ struct fake {
     uint32_t count;
     uint64_t avail;
     bool up;
-    bool mute;           /* prepares are not answered */
+    bool mute;             /* prepares are not answered */
+    bool hold_pulls;       /* pulls are not answered */
+    uint64_t client_bytes; /* told in each heartbeat */
+    uint32_t fills, mends;
+    uint32_t last_rate;
     int prepare_status;  /* answered to prepares, unless 0 */
     uint32_t primary_of; /* activates that named it primary */
     uint32_t prepares, pulls, activates, drops;
@@ -51,6 +55,8 @@ struct fixture {
     struct sim_process *cp;
     struct rpc rpc; /* the mount's */
     uint64_t session, sequence;
+    uint64_t fills[256]; /* handles, in the order in which new members were filled */
+    uint32_t fill_count;
     /* Of the last answer. */
     struct message answer;
     int status;

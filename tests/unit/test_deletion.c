@@ -29,7 +29,7 @@ static struct ns_chunk row(void)
 static uint32_t outsider(void)
 {
     struct ns_chunk k = row();
-    for (uint32_t id = 1; id <= FAKES_MAX; id++) {
+    for (uint32_t id = 1; id <= f->m->servers.count; id++) {
         bool in = false;
         for (uint32_t i = 0; i < k.member_count; i++) {
             in |= k.members[i] == id;
@@ -256,7 +256,7 @@ static void all_have(uint64_t avail)
     for (int i = 0; i < FAKES_MAX; i++) {
         f->fakes[i].avail = avail;
     }
-    for (uint32_t id = 1; id <= FAKES_MAX; id++) {
+    for (uint32_t id = 1; id <= f->m->servers.count; id++) {
         while (servers_get(&f->m->servers, id)->avail != avail) {
             fixture_run_ms(f, 5);
         }

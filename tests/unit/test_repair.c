@@ -2,6 +2,7 @@
 #include "tests/unit/master_fixture.h"
 
 #include <check.h>
+#include <stdio.h>
 
 static struct fixture *f;
 static uint64_t sequence;
@@ -39,7 +40,7 @@ static bool is_member(uint32_t id)
 /* A server that is not a member. */
 static uint32_t outsider(void)
 {
-    for (uint32_t id = 1; id <= FAKES_MAX; id++) {
+    for (uint32_t id = 1; id <= f->m->servers.count; id++) {
         if (!is_member(id)) {
             return id;
         }
@@ -146,6 +147,268 @@ START_TEST(nobody_leaves_while_another_is_in_trouble)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- the queue at work */
+
+enum { FILES = 24 };
+
+static struct chunk files[FILES];
+
+static void make_files(void)
+{
+    char name[8];
+    for (uint32_t i = 0; i < FILES; i++) {
+        snprintf(name, sizeof(name), "f%u", i);
+        make_file(name);
+        files[i] = c;
+    }
+}
+
+static void setup_five(void)
+{
+    f = fixture_new(5);
+    sequence = 0;
+    fixture_open_session(f);
+    make_files();
+    fixture_run_ms(f, 6500); /* a new master waits for those it knows */
+}
+
+/* Copies of the file that are here. */
+static uint32_t copies_of(uint32_t i)
+{
+    struct ns_chunk k;
+    uint32_t n = 0;
+    ck_assert_int_eq(ns_chunk_get(f->m->ns, files[i].ino, 0, &k), 0);
+    for (uint32_t j = 0; j < k.member_count; j++) {
+        n += fake_of(k.members[j])->up;
+    }
+    return n;
+}
+
+static bool filled_before(uint64_t handle, uint32_t place)
+{
+    for (uint32_t i = 0; i < place; i++) {
+        if (f->fills[i] == handle) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Two of five servers die: the chunks of which one copy is left are copied first. */
+START_TEST(last_copies_come_first)
+{
+    uint32_t singles = 0;
+    f->m->cfg.away_grace_ms = 1;
+    fake_stop(&f->fakes[0]);
+    fake_stop(&f->fakes[1]);
+    bool single[FILES];
+    for (uint32_t i = 0; i < FILES; i++) {
+        single[i] = copies_of(i) == 1;
+        singles += single[i];
+    }
+    ck_assert_uint_gt(singles, 1);
+    fixture_run_ms(f, 4000);
+    ck_assert_uint_gt(f->fill_count, FILES / 2);
+    /* Not one for one: what is free next to them is used. */
+    for (uint32_t i = 0; i < FILES; i++) {
+        ck_assert(!single[i] || filled_before(files[i].handle, singles + COPIES_PER_SERVER));
+        ck_assert_uint_eq(copies_of(i), 3);
+    }
+    ck_assert(master_settled(f->m));
+    ck_assert_uint_eq(f->m->repair.done[RISK_LAST_COPY].chunks, singles);
+    ck_assert_uint_eq(f->m->repair.copies[3], FILES);
+    ck_assert_uint_eq(f->m->repair.wave.begin_ns, 0);
+}
+END_TEST
+
+/* Nothing is copied before the grace is over but what has one copy left; nothing at all while the
+ * operator is at work on the server. */
+START_TEST(short_absences_are_waited_for)
+{
+    f->m->cfg.away_grace_ms = 5000;
+    fake_stop(&f->fakes[0]);
+    if (_i == 1) {
+        servers_get(&f->m->servers, f->fakes[0].id)->maintenance_until_ns = UINT64_MAX;
+    }
+    fixture_run_ms(f, 4500);
+    ck_assert_uint_eq(f->fill_count, 0);
+    ck_assert_uint_gt(f->m->repair.under_replicated, 0);
+    fixture_run_ms(f, 4500);
+    ck_assert((f->fill_count > 0) == (_i == 0));
+}
+END_TEST
+
+/* The server comes back while its replicas are being copied elsewhere: what runs and what waits is
+ * stopped, and what was made so far goes. */
+START_TEST(copies_stop_when_the_server_returns)
+{
+    f->m->cfg.away_grace_ms = 100;
+    for (int i = 1; i < 5; i++) {
+        f->fakes[i].hold_pulls = true;
+    }
+    fake_stop(&f->fakes[0]);
+    fixture_run_ms(f, 3000);
+    uint32_t begun = f->fill_count;
+    ck_assert_uint_gt(begun, 0);
+    ck_assert(!repair_queue_empty(&f->m->repair.queue));
+    fake_start(&f->fakes[0]);
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(f->fill_count, begun);
+    ck_assert(master_settled(f->m));
+    uint32_t replicas = 0;
+    for (int i = 0; i < 5; i++) {
+        replicas += f->fakes[i].count;
+    }
+    ck_assert_uint_eq(replicas, 3 * FILES);
+    for (uint32_t i = 0; i < FILES; i++) {
+        c = files[i];
+        ck_assert_uint_eq(row().version, files[i].version);
+    }
+}
+END_TEST
+
+/* Beside clients copies keep to a rate; without them, or if the operator says so, they do not. */
+START_TEST(copies_yield_to_clients)
+{
+    f->m->cfg.away_grace_ms = 100;
+    f->m->cfg.rereplication_share = _i == 1 ? 100 : 40;
+    for (int i = 0; i < 5; i++) {
+        f->fakes[i].client_bytes = _i == 2 ? 0 : 1 << 20;
+    }
+    fixture_run_ms(f, 3000);
+    fake_stop(&f->fakes[0]);
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_gt(f->fill_count, 0);
+    for (int i = 1; i < 5; i++) {
+        ck_assert(f->fakes[i].fills == 0 || (f->fakes[i].last_rate != 0) == (_i == 0));
+    }
+}
+END_TEST
+
+/* Every replica has a bad block: they mend each other and nobody is left out. */
+START_TEST(damaged_replicas_are_made_whole)
+{
+    c = files[0];
+    struct ns_chunk k = row();
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_find(fake_of(k.members[i]), c.handle)->r.state = REPLICA_BAD;
+        struct report_bad_req req = {
+            .handle = c.handle, .ino = c.ino, .version = k.version, .server = k.members[i]};
+        report_bad(f->m, &req, true, "itself");
+    }
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    uint32_t mends = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(fake_find(fake_of(k.members[i]), c.handle)->r.state, REPLICA_OK);
+        mends += fake_of(k.members[i])->mends;
+    }
+    ck_assert_uint_eq(mends, 1);
+    ck_assert(master_settled(f->m));
+    ck_assert_uint_eq(f->m->repair.copies[3], FILES);
+}
+END_TEST
+
+/* A block that no replica has cannot be mended: it is tried once, not for ever. */
+START_TEST(hopeless_damage_is_left)
+{
+    c = files[0];
+    f->m->cfg.geometry.replicas = 2; /* two replicas: nobody else to ask */
+    fixture_run_ms(f, 3000);
+    struct ns_chunk k = row();
+    ck_assert_uint_eq(k.member_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        fake_find(fake_of(k.members[i]), c.handle)->r.state = REPLICA_BAD;
+        struct report_bad_req req = {
+            .handle = c.handle, .ino = c.ino, .version = k.version, .server = k.members[i]};
+        report_bad(f->m, &req, true, "itself");
+    }
+    fixture_run_ms(f, 4000);
+    ck_assert(master_settled(f->m));
+    uint64_t version = row().version;
+    fixture_run_ms(f, 4000);
+    ck_assert_uint_eq(row().version, version);
+    ck_assert_uint_eq(row().member_count, 2);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 1);
+}
+END_TEST
+
+/* A move for balance's sake waits behind everything else and is made in the end. */
+START_TEST(balance_moves_are_made)
+{
+    c = files[3];
+    struct ns_chunk k = row();
+    uint32_t to = outsider();
+    ck_assert(repair_offer_move(f->m, &k, k.members[1], to));
+    fixture_run_ms(f, 3000);
+    ck_assert(is_member(to) && !is_member(k.members[1]));
+    ck_assert_uint_eq(row().member_count, 3);
+    ck_assert_uint_eq(f->m->repair.done[RISK_BALANCE].chunks, 1);
+    all_equal_and_active();
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
+/* A server that drains ends up empty, and every chunk keeps its copies meanwhile. */
+START_TEST(draining_server_is_emptied)
+{
+    servers_get(&f->m->servers, f->fakes[2].id)->draining = true;
+    repair_poke(f->m);
+    fixture_run_ms(f, 6000);
+    ck_assert_uint_eq(f->fakes[2].count, 0);
+    for (uint32_t i = 0; i < FILES; i++) {
+        c = files[i];
+        ck_assert_uint_eq(row().member_count, 3);
+        ck_assert(!is_member(f->fakes[2].id));
+        all_equal_and_active();
+    }
+    ck_assert(master_settled(f->m));
+}
+END_TEST
+
+static int grant(uint32_t failed_server)
+{
+    struct grant_req req = {.ino = c.ino,
+                            .failed_version = c.version,
+                            .failed_server = failed_server,
+                            .failed_status = -ETIMEDOUT};
+    struct grant_rep rep;
+    int status = FIXTURE_CALL(f, grant, &req, &rep, 0);
+    c = rep.chunk;
+    return status;
+}
+
+/* Two servers that do not reach each other make a new version at most once in a while; a third one
+ * takes the place of the one that failed, and that is not taken in again at once. */
+START_TEST(a_pair_does_not_quarrel_for_ever)
+{
+    f->m->cfg.pair_pause_ms = 10000;
+    c = files[0];
+    uint32_t failed = row().members[2];
+    ck_assert_int_eq(grant(failed), 0);
+    ck_assert(!is_member(failed));
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(row().member_count, 3); /* by another */
+    ck_assert(!is_member(failed));
+    /* With two members nobody can be left out: the second new version waits. */
+    c = files[1];
+    f->m->cfg.geometry.replicas = 2;
+    fixture_run_ms(f, 3000);
+    for (int i = 0; i < 5; i++) {
+        f->fakes[i].avail = 0; /* nobody takes a replica */
+    }
+    fixture_run_ms(f, 200);
+    struct ns_chunk k = row();
+    c.version = k.version;
+    ck_assert_uint_eq(k.member_count, 2);
+    ck_assert_int_eq(grant(k.members[1]), 0);
+    uint64_t before = f->sim->now_ns;
+    ck_assert_int_eq(grant(row().members[1]), 0);
+    ck_assert_uint_ge(f->sim->now_ns - before, 8000 * NS_PER_MS);
+}
+END_TEST
+
 Suite *suite_repair(void);
 Suite *suite_repair(void)
 {
@@ -157,5 +420,18 @@ Suite *suite_repair(void)
     tcase_add_test(t, a_member_leaves);
     tcase_add_loop_test(t, nobody_leaves_while_another_is_in_trouble, 0, 2);
     suite_add_tcase(s, t);
+    TCase *q = tcase_create("queue");
+    tcase_set_timeout(q, 60);
+    tcase_add_checked_fixture(q, setup_five, teardown);
+    tcase_add_test(q, last_copies_come_first);
+    tcase_add_loop_test(q, short_absences_are_waited_for, 0, 2);
+    tcase_add_test(q, copies_stop_when_the_server_returns);
+    tcase_add_loop_test(q, copies_yield_to_clients, 0, 3);
+    tcase_add_test(q, damaged_replicas_are_made_whole);
+    tcase_add_test(q, hopeless_damage_is_left);
+    tcase_add_test(q, balance_moves_are_made);
+    tcase_add_test(q, draining_server_is_emptied);
+    tcase_add_test(q, a_pair_does_not_quarrel_for_ever);
+    suite_add_tcase(s, q);
     return s;
 }
