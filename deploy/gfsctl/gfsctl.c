@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"fsck", "[--compare]",
      "chunks that are short of copies; --compare has every replica read and compares them",
      cmd_fsck},
+    {"rereplication", "", "copies that are missing and being made, how fast, until when",
+     cmd_rereplication},
     {"inode", "PATH", "number of the inode a path names", cmd_inode},
     {"trash list", "[PREFIX]", "what was deleted and can be restored", cmd_trash_list},
     {"trash restore", "ID|PATH [--to PATH]",

@@ -80,6 +80,10 @@ bool parse_u64(const char *text, uint64_t *out);
 /* Takes `option` out of the arguments wherever it stands; whether it was there. */
 bool take_option(struct call *c, const char *option);
 
+/* rereplication_cmd.c: chunks by the number of their good copies, from a list of u64. */
+void copies_print(struct bytes list);
+void copies_json(struct json *j, struct bytes list);
+
 /* ---------------------------------------------------------------- commands */
 
 int cmd_status(struct call *c);
@@ -87,6 +91,7 @@ int cmd_checkpoint(struct call *c);
 int cmd_oplog(struct call *c);
 int cmd_scrub(struct call *c);
 int cmd_scrub_now(struct call *c);
+int cmd_rereplication(struct call *c);
 int cmd_trash_list(struct call *c);
 int cmd_trash_restore(struct call *c);
 int cmd_trash_purge(struct call *c);

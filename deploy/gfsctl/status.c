@@ -55,6 +55,7 @@ static void status_print(const struct status_rep *s)
     printf("files %" PRIu64 ", chunks %" PRIu64 ", under-replicated %" PRIu64 ", lost %" PRIu64
            ", garbage replicas %" PRIu64 ", mounts %" PRIu64 "\n",
            s->files, s->chunks, s->under_replicated, s->lost, s->garbage, s->sessions);
+    copies_print(s->copies);
     char trash[SIZE_TEXT];
     printf("trash %" PRIu64 " files and directories, %s\n", s->trash_files,
            bytes_text(s->trash_bytes, trash));
@@ -118,6 +119,7 @@ static void status_print_json(const struct status_rep *s)
     json_u64(&j, "chunks", s->chunks);
     json_u64(&j, "under_replicated", s->under_replicated);
     json_u64(&j, "lost", s->lost);
+    copies_json(&j, s->copies);
     json_u64(&j, "garbage", s->garbage);
     json_u64(&j, "trash_files", s->trash_files);
     json_u64(&j, "trash_bytes", s->trash_bytes);
