@@ -436,7 +436,8 @@ bool master_settled(struct master *m)
 {
     if (!m->serving || m->commit.draining || committed_index(m) != m->commit.applied ||
         m->closed.len > 0 || replies_count(m->replies) > 0 || !grants_settled(m) ||
-        !garbage_settled(m) || !m->repair.clean || !repair_queue_empty(&m->repair.queue)) {
+        !garbage_settled(m) || trash_due(m) || !m->repair.clean ||
+        !repair_queue_empty(&m->repair.queue)) {
         return false;
     }
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {

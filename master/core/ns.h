@@ -143,7 +143,7 @@ MUST_CHECK int ns_writer_next(struct ns *ns, uint64_t session, uint64_t ino, uin
                               uint64_t *out_ino);
 /* -ENOSPC if the state should not grow, else 0. */
 MUST_CHECK int ns_room(struct ns *ns);
-/* Attributes of an inode: 0 or -ENOENT. */
+/* Attributes of an inode: 0 or -ENOENT, also if only the trash has it. */
 MUST_CHECK int ns_attr(struct ns *ns, uint64_t ino, struct attr *out);
 
 /* Servers that ever joined. 0 or -ENOENT. Views as store_get. */

@@ -39,7 +39,8 @@ struct attr attr_of(struct ns *ns, const struct inode *in)
 int ns_attr(struct ns *ns, uint64_t ino, struct attr *out)
 {
     struct inode in;
-    int err = inode_load(ns, ino, &in);
+    struct look l = {.ns = ns};
+    int err = look_inode(&l, ino, &in);
     if (err == 0) {
         *out = attr_of(ns, &in);
     }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A removed tree is listed, comes back byte for byte, or is purged and its room with it; the trash counts as
+# trash.sh - a removed tree is listed, comes back byte for byte, or is purged and its room with it; the trash counts as
 # available, and what another mount has its own opinion about is gone at once.
 GFS_MASTER_CONF="trash_seconds = 600
 heartbeat_ms = 200
@@ -8,7 +8,7 @@ session_ms = 5000
 request_timeout_ms = 1000
 chunk_bytes = 1M
 block_bytes = 64K"
-. tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
 cluster_up
 ctl() { "$BIN/gfsctl" "$@"; }
 trash() { ctl trash list | sed -n 's/^\([0-9]*\) in the trash.*/\1/p'; }

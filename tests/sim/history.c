@@ -306,7 +306,7 @@ static void chunks_cut(struct history *h, uint64_t ino, uint64_t size)
 static void chunks_sweep(struct history *h)
 {
     for (uint64_t i = 0; i < h->chunk_count; i++) {
-        if (h->chunks[i].handle != 0 && model_find(h->model, h->chunks[i].ino) == NULL) {
+        if (h->chunks[i].handle != 0 && !model_keeps(h->model, h->chunks[i].ino)) {
             h->chunks[i] = (struct chunk_truth){0};
         }
     }
@@ -377,7 +377,8 @@ static int replay_rename(struct history *h, const struct rename_rec *c)
                              new_name,
                              c->flags,
                              holders,
-                             list_of_u64(c->holders, holders, MODEL_HOLDERS_MAX)};
+                             list_of_u64(c->holders, holders, MODEL_HOLDERS_MAX),
+                             c->trash != 0};
     return model_rename(h->model, true, &a);
 }
 
@@ -387,7 +388,18 @@ static int replay_unlink(struct history *h, const struct unlink_rec *c)
     uint64_t holders[MODEL_HOLDERS_MAX];
     text_of(c->name, name, sizeof(name));
     size_t n = list_of_u64(c->holders, holders, MODEL_HOLDERS_MAX);
-    return model_unlink(h->model, true, c->parent, name, holders, n);
+    return model_unlink(h->model, true, c->parent, name, holders, n, c->trash != 0);
+}
+
+static void replay_trash_drop(struct history *h, const struct trash_drop_rec *c)
+{
+    struct reader r = reader_of(c->items);
+    while (!reader_done(&r)) {
+        uint64_t expires, ino;
+        dec_u64(&r, &expires);
+        dec_u64(&r, &ino);
+        model_trash_drop(h->model, ino);
+    }
 }
 
 static int replay_setattr(struct history *h, const struct setattr_rec *c)
@@ -464,9 +476,16 @@ static int replay(struct history *h, const struct record *r, const union op_any 
         return replay_unlink(h, &rec->unlink_rec);
     case OP_rmdir:
         text_of(rec->rmdir_rec.name, name, sizeof(name));
-        return model_rmdir(h->model, true, rec->rmdir_rec.parent, name);
+        return model_rmdir(h->model, true, rec->rmdir_rec.parent, name, rec->rmdir_rec.trash != 0);
     case OP_rename:
         return replay_rename(h, &rec->rename_rec);
+    case OP_trash_drop:
+        replay_trash_drop(h, &rec->trash_drop_rec);
+        return 0;
+    case OP_trash_return:
+        text_of(rec->trash_return_rec.name, name, sizeof(name));
+        return model_trash_return(h->model, rec->trash_return_rec.ino, rec->trash_return_rec.parent,
+                                  name);
     case OP_setattr:
         return replay_setattr(h, &rec->setattr_rec);
     case OP_extend:
@@ -595,9 +614,9 @@ static int expected_change(struct history *h, const struct op_entry *e)
     case OP_link:
         return model_link(m, false, e->ino, e->parent, e->name);
     case OP_unlink:
-        return model_unlink(m, false, e->parent, e->name, NULL, 0);
+        return model_unlink(m, false, e->parent, e->name, NULL, 0, false);
     case OP_rmdir:
-        return model_rmdir(m, false, e->parent, e->name);
+        return model_rmdir(m, false, e->parent, e->name, false);
     case OP_rename:
         return model_rename(m, false, &move);
     case OP_setattr:

@@ -30,9 +30,28 @@ static size_t inode_place(const struct model *m, uint64_t ino)
     return low;
 }
 
+static bool hidden(const struct model_inode *n)
+{
+    return n->trashed && (S_ISDIR(n->mode) || n->holder_count == 0);
+}
+
+static struct model_inode *find_any(struct model *m, uint64_t ino)
+{
+    size_t i = inode_place(m, ino);
+    return i < m->count && m->inodes[i]->ino == ino ? m->inodes[i] : NULL;
+}
+
+bool model_keeps(struct model *m, uint64_t ino)
+{
+    return find_any(m, ino) != NULL;
+}
+
 struct model_inode *model_next(struct model *m, uint64_t ino)
 {
     size_t i = inode_place(m, ino);
+    while (i < m->count && hidden(m->inodes[i])) {
+        i++;
+    }
     return i < m->count ? m->inodes[i] : NULL;
 }
 
@@ -218,7 +237,8 @@ int model_link(struct model *m, bool do_it, uint64_t ino, uint64_t parent, const
 
 /* ---------------------------------------------------------------- removing */
 
-static void name_lost(struct model *m, struct model_inode *n, const uint64_t *holders, size_t count)
+static void name_lost(struct model *m, struct model_inode *n, const uint64_t *holders, size_t count,
+                      bool trash)
 {
     if (--n->nlink > 0) {
         return;
@@ -228,13 +248,56 @@ static void name_lost(struct model *m, struct model_inode *n, const uint64_t *ho
         n->holders[i] = holders[i];
     }
     n->holder_count = count;
-    if (count == 0) {
+    n->trashed = trash;
+    if (count == 0 && !trash) {
         inode_remove(m, n->ino);
     }
 }
 
+static void dir_lost(struct model *m, struct model_inode *n, bool trash)
+{
+    n->nlink = 0;
+    n->trashed = trash;
+    if (!trash) {
+        inode_remove(m, n->ino);
+    }
+}
+
+void model_trash_drop(struct model *m, uint64_t ino)
+{
+    struct model_inode *n = find_any(m, ino);
+    if (n != NULL && n->trashed) {
+        n->trashed = false;
+        if (S_ISDIR(n->mode) || n->holder_count == 0) {
+            inode_remove(m, ino);
+        }
+    }
+}
+
+int model_trash_return(struct model *m, uint64_t ino, uint64_t parent, const char *name)
+{
+    struct model_inode *dir;
+    uint64_t taken;
+    struct model_inode *n = find_any(m, ino);
+    int err = dir_of(m, parent, &dir);
+    if (err != 0) {
+        return err;
+    }
+    if (n == NULL || !n->trashed) {
+        return -ENOENT;
+    }
+    if (model_lookup(m, parent, name, &taken) == 0) {
+        return -EEXIST;
+    }
+    n->trashed = false;
+    n->holder_count = 0;
+    n->nlink = S_ISDIR(n->mode) ? 2 : 1;
+    entry_add(dir, name, n);
+    return 0;
+}
+
 int model_unlink(struct model *m, bool do_it, uint64_t parent, const char *name,
-                 const uint64_t *holders, size_t holder_count)
+                 const uint64_t *holders, size_t holder_count, bool trash)
 {
     uint64_t ino;
     int err = model_lookup(m, parent, name, &ino);
@@ -247,12 +310,12 @@ int model_unlink(struct model *m, bool do_it, uint64_t parent, const char *name,
     }
     if (do_it) {
         entry_remove(model_find(m, parent), name, n);
-        name_lost(m, n, holders, holder_count);
+        name_lost(m, n, holders, holder_count, trash);
     }
     return 0;
 }
 
-int model_rmdir(struct model *m, bool do_it, uint64_t parent, const char *name)
+int model_rmdir(struct model *m, bool do_it, uint64_t parent, const char *name, bool trash)
 {
     uint64_t ino;
     int err = model_lookup(m, parent, name, &ino);
@@ -268,7 +331,7 @@ int model_rmdir(struct model *m, bool do_it, uint64_t parent, const char *name)
     }
     if (do_it) {
         entry_remove(model_find(m, parent), name, n);
-        inode_remove(m, ino);
+        dir_lost(m, n, trash);
     }
     return 0;
 }
@@ -341,9 +404,9 @@ int model_rename(struct model *m, bool do_it, const struct model_rename *a)
     if (a->flags == EXCHANGE) {
         entry_add(from_dir, a->name, to);
     } else if (to != NULL && S_ISDIR(to->mode)) {
-        inode_remove(m, to->ino);
+        dir_lost(m, to, a->trash);
     } else if (to != NULL) {
-        name_lost(m, to, a->holders, a->holder_count);
+        name_lost(m, to, a->holders, a->holder_count, a->trash);
     }
     return 0;
 }
@@ -408,7 +471,7 @@ static bool let_go(struct model_inode *n, uint64_t session)
     for (size_t i = 0; i < n->holder_count; i++) {
         if (n->holders[i] == session) {
             n->holders[i] = n->holders[--n->holder_count];
-            return n->nlink == 0 && n->holder_count == 0;
+            return n->nlink == 0 && n->holder_count == 0 && !n->trashed;
         }
     }
     return false;

@@ -29,6 +29,7 @@ struct model_inode {
     size_t entry_count;
     uint64_t holders[MODEL_HOLDERS_MAX]; /* sessions that keep it although it has no name */
     size_t holder_count;
+    bool trashed; /* without a name, and can get one back */
 };
 
 struct model;
@@ -36,9 +37,11 @@ struct model;
 struct model *model_new(void); /* with a root directory, inode 1 */
 void model_free(struct model *m);
 
-/* NULL if there is none (any more). */
+/* NULL if there is none (any more), or only the trash has it. */
 struct model_inode *model_find(struct model *m, uint64_t ino);
-/* Inodes in order of number: the first with number >= ino, or NULL. */
+/* Also what only the trash has. */
+bool model_keeps(struct model *m, uint64_t ino);
+/* Inodes in order of number that model_find finds: the first with number >= ino, or NULL. */
 struct model_inode *model_next(struct model *m, uint64_t ino);
 /* 0 and the inode, -ENOENT, -ENOTDIR. */
 int model_lookup(struct model *m, uint64_t parent, const char *name, uint64_t *out);
@@ -53,10 +56,13 @@ struct model_make {
 };
 int model_make(struct model *m, bool do_it, const struct model_make *a);
 int model_link(struct model *m, bool do_it, uint64_t ino, uint64_t parent, const char *name);
-/* holders: sessions that keep the inode if this is its last name. */
+/* holders: sessions that keep the inode if this is its last name; trash: it goes there then. */
 int model_unlink(struct model *m, bool do_it, uint64_t parent, const char *name,
-                 const uint64_t *holders, size_t holder_count);
-int model_rmdir(struct model *m, bool do_it, uint64_t parent, const char *name);
+                 const uint64_t *holders, size_t holder_count, bool trash);
+int model_rmdir(struct model *m, bool do_it, uint64_t parent, const char *name, bool trash);
+/* From the trash: for good (nothing if it is not there), or back: -ENOENT, -ENOTDIR, -EEXIST. */
+void model_trash_drop(struct model *m, uint64_t ino);
+int model_trash_return(struct model *m, uint64_t ino, uint64_t parent, const char *name);
 
 struct model_rename {
     uint64_t parent;
@@ -66,6 +72,7 @@ struct model_rename {
     uint32_t flags; /* of renameat2(2) */
     const uint64_t *holders;
     size_t holder_count;
+    bool trash;
 };
 int model_rename(struct model *m, bool do_it, const struct model_rename *a);
 

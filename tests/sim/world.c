@@ -55,9 +55,14 @@ static void master_up(struct sim_server *s)
                                 .geometry = s->world->geo,
                                 .preallocate_bytes = s->world->preallocate_bytes,
                                 .checkpoint_rate = 512 << 10,
+<<<<<<< HEAD
                                 .away_grace_ms = 6000,
                                 .pair_pause_ms = 1000,
                                 .rereplication_share = 40};
+=======
+                                .trash_seconds = s->world->trash_seconds,
+                                .deletion_hold_s = 60};
+>>>>>>> 9cb94f9 (tests/sim: with a trash and an aside; master: what only the trash has is hidden everywhere)
     struct why why = {{0}};
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, &why);
@@ -68,7 +73,8 @@ static void master_up(struct sim_server *s)
 
 static void chunkd_up(struct sim_server *s)
 {
-    struct chunkd_config cfg = {.cluster = "sim", .masters = MASTER_ADDR, .flush_ms = 1000};
+    struct chunkd_config cfg = {
+        .cluster = "sim", .masters = MASTER_ADDR, .flush_ms = 1000, .aside_ms = s->world->aside_ms};
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", s->number);
@@ -269,6 +275,8 @@ static void draw_world(struct world *w)
                                .request_timeout_ms = 300,
                                .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
     w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
+    w->trash_seconds = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 20) : 0;
+    w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
     w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
 }
 

@@ -62,6 +62,7 @@ struct world {
     struct sim *sim;
     struct sim_rand rand; /* of faults */
     struct geometry geo;
+    uint32_t trash_seconds, aside_ms;
     uint64_t preallocate_bytes; /* the master's */
     struct sim_server servers[WORLD_SERVERS];
     struct mount mounts[WORLD_MOUNTS + 1];
