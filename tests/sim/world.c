@@ -55,14 +55,11 @@ static void master_up(struct sim_server *s)
                                 .geometry = s->world->geo,
                                 .preallocate_bytes = s->world->preallocate_bytes,
                                 .checkpoint_rate = 512 << 10,
-<<<<<<< HEAD
                                 .away_grace_ms = 6000,
                                 .pair_pause_ms = 1000,
-                                .rereplication_share = 40};
-=======
+                                .rereplication_share = 40,
                                 .trash_seconds = s->world->trash_seconds,
                                 .deletion_hold_s = 60};
->>>>>>> 9cb94f9 (tests/sim: with a trash and an aside; master: what only the trash has is hidden everywhere)
     struct why why = {{0}};
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, &why);
