@@ -78,6 +78,7 @@ struct grant {
     uint32_t counted[2];         /* servers whose `copies` counts the filling */
     bool stopped; /* replicas were prepared: the old version is not served any more */
     uint32_t attempts;
+    uint32_t lease_polls; /* of a repair: times it found that a lease must end first */
     struct env_timer timer;
     struct commit_wait wait;
 };

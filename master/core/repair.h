@@ -34,10 +34,7 @@ struct chunkserver;
 struct repair_wave {
     bool said;
     uint64_t begin_ns; /* 0 = none */
-    uint64_t chunks, bytes, failed, cancelled;
-    uint64_t last_copies;  /* of the chunks, those that had one copy left when theirs began */
-    uint64_t last_copy_at; /* how many copies had begun when the last one of them did */
-    uint64_t begun;
+    uint64_t chunks, bytes, failed, cancelled, last_copies;
 };
 
 struct repair {
@@ -61,6 +58,9 @@ struct repair {
     struct repair_class copying[RISK_CLASSES]; /* machines that run */
     struct repair_class done[RISK_CLASSES];    /* since this master started */
     struct repair_wave wave;
+    uint64_t begun;                /* copies, since this master started */
+    uint64_t last_copies;          /* of these, for chunks with one copy left */
+    uint64_t last_copy_at;         /* how many had begun when the last one of them did */
     uint64_t copied[RATE_SECONDS]; /* bytes by second, as chunkservers told */
     uint64_t copied_second;        /* the newest of them */
 };

@@ -168,10 +168,11 @@ static void note_begun(struct master *m, const struct repair_action *a)
     if (w->begin_ns == 0) {
         *w = (struct repair_wave){.begin_ns = env_mono_ns(m->env)};
     }
-    w->begun++;
+    m->repair.begun++;
     if (a->risk == RISK_LAST_COPY) {
         w->last_copies++;
-        w->last_copy_at = w->begun;
+        m->repair.last_copies++;
+        m->repair.last_copy_at = m->repair.begun;
     }
 }
 
@@ -394,7 +395,7 @@ void repair_progress(const struct master *m, struct writer *classes, struct writ
                                                : rate == 0 ? UINT64_MAX
                                                            : left / rate + 1,
                                       .share = m->cfg.rereplication_share,
-                                      .begun = r->wave.begun,
-                                      .last_copies = r->wave.last_copies,
-                                      .last_copy_at = r->wave.last_copy_at};
+                                      .begun = r->begun,
+                                      .last_copies = r->last_copies,
+                                      .last_copy_at = r->last_copy_at};
 }

@@ -25,6 +25,13 @@ expect "the reader gets right bytes" cmp "$WORK/data" "$MNT/file"
 grep -hE 'chunk.*block|block.*chunk' "$RUN"/chunkd-*.log "$RUN"/fuse.log "$RUN"/master.log | head -3 | grep -q . ||
     fail "no log names chunk, block and server"
 
+say "no replica was whole, every block had a good copy: all are made whole"
+for i in 1 2 3; do
+    "$BIN/gfsctl" scrub now $i >/dev/null || fail "scrub now $i"
+done
+all_whole() { for f in $replicas; do cmp -s "$f" "$WORK/data" || return 1; done; }
+wait_for "three whole replicas" 60 all_whole
+
 say "flipped on all three in one block: EIO, never wrong bytes"
 dd if=/dev/urandom of="$WORK/data2" bs=64k count=40 status=none
 dd if="$WORK/data2" of="$MNT/file2" bs=1M conv=fsync status=none

@@ -21,7 +21,8 @@ export GFS_MASTERS=127.0.0.1:$PORT
 heartbeat_ms = 200
 lease_ms = 1000
 session_ms = 5000
-request_timeout_ms = 1000}"
+request_timeout_ms = 1000
+away_grace_ms = 5000}"
 : "${GFS_CHUNKD_CONF:=flush_ms = 1000}"
 export GFS_MASTER_CONF GFS_CHUNKD_CONF
 
