@@ -152,9 +152,15 @@ uint64_t replica_digest(const struct local_replica *r)
     return digest;
 }
 
+/* After a mutation that not every member may have, the replica must be compared, also by those who
+ * read its record after a restart. */
+static uint32_t state_told(const struct local_replica *r)
+{
+    return r->state == REPLICA_OK && r->broken ? REPLICA_SUSPECT : r->state;
+}
+
 struct replica replica_report(const struct local_replica *r)
 {
-    uint32_t state = r->state == REPLICA_OK && r->broken ? REPLICA_SUSPECT : r->state;
     return (struct replica){.handle = r->handle,
                             .ino = r->ino,
                             .number = r->number,
@@ -162,7 +168,7 @@ struct replica replica_report(const struct local_replica *r)
                             .previous = r->previous,
                             .mutation = r->mutation,
                             .length = r->length,
-                            .state = r->failed || r->bad_count > 0 ? REPLICA_BAD : state};
+                            .state = r->failed || r->bad_count > 0 ? REPLICA_BAD : state_told(r)};
 }
 
 /* ---------------------------------------------------------------- the open tail */
@@ -231,7 +237,7 @@ static struct meta_record head_record(const struct local_replica *r)
                                 .previous_mutation = r->previous_mutation,
                                 .mutation = r->mutation,
                                 .length = r->length,
-                                .state = r->state,
+                                .state = state_told(r),
                                 .flags = (r->active ? META_ACTIVE : 0u) |
                                          (r->dirty ? META_DIRTY : 0u) |
                                          (r->failed ? META_FAILED : 0u),
