@@ -30,6 +30,10 @@ static const char usage[] =
     "  pair_pause_ms  two chunkservers that fail each other make a chunk's version anew at most "
     "once\n"
     "             in this time [10000]\n"
+    "  balance_percent  chunks move while disks differ in fill by more, 0 = never [5]\n"
+    "  balance_kib_s  and when replicas share a rack needlessly: KiB a second for both [32768]\n"
+    "  slow_floor_ms  a chunkserver is avoided as slow if an operation takes it longer on average\n"
+    "             [50] and four times as long as the others, for slow_window_ms [60000]\n"
     "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
     "  deletion_hold_s  removals of more than 5 % of all chunks' number that reports ask for wait\n"
     "             so long [3600]\n"
@@ -62,6 +66,10 @@ static const struct config_key keys[] = {
     N("away_grace_ms", core.away_grace_ms, 0, 24 * 3600 * 1000),
     N("rereplication_share", core.rereplication_share, 1, 100),
     N("pair_pause_ms", core.pair_pause_ms, 0, 3600 * 1000),
+    N("balance_percent", core.balance_percent, 0, 50),
+    N("slow_floor_ms", core.slow_floor_ms, 1, 60000),
+    N("slow_window_ms", core.slow_window_ms, 0, 3600 * 1000),
+    N("balance_kib_s", core.balance_kib_s, 0, 16 << 20),
     N("trash_seconds", core.trash_seconds, 0, 365 * 86400),
     N("deletion_hold_s", core.deletion_hold_s, 0, 86400),
     N("heartbeat_ms", core.geometry.heartbeat_ms, 10, 60000),
@@ -129,7 +137,11 @@ int main(int argc, char **argv)
                                   .pair_pause_ms = 10000,
                                   .rereplication_share = 40,
                                   .trash_seconds = 86400,
-                                  .deletion_hold_s = 3600}};
+                                  .deletion_hold_s = 3600,
+                                  .slow_floor_ms = 50,
+                                  .slow_window_ms = 60000,
+                                  .balance_percent = 5,
+                                  .balance_kib_s = 32768}};
     const struct daemon d = {.program = "gfs-master",
                              .usage = usage,
                              .may_force = true,

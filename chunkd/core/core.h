@@ -64,6 +64,7 @@ struct chunkd {
     uint32_t running;         /* syncs and copies */
     /* Bytes since the last heartbeat: for clients, into and out of copies. */
     uint64_t client_bytes, copied_in, copied_out;
+    uint64_t requests_served; /* since the last heartbeat */
     struct env_timer flush_timer;
     uint32_t background_syncs;
     uint64_t flush_round;

@@ -78,6 +78,7 @@ void request_end(struct request *q)
 
 void request_answer(struct request *q, int status, struct slice body, struct slice *payload)
 {
+    q->c->requests_served += !q->link->to_master;
     rpc_answer(&q->link->rpc, &q->head, status, 0, 0, body, payload);
 }
 

@@ -46,6 +46,10 @@ int member_set_parse(struct member_set *s, struct chunkd *c, struct bytes list, 
 static void call_done(struct rpc_call *call)
 {
     struct member_call *m = container_of(call, struct member_call, call);
+    struct chunkd *c = m->set->c;
+    if (m->begin_ns != 0) {
+        latency_of_peer(&c->table.latency, m->server, env_mono_ns(c->env) - m->begin_ns);
+    }
     member_set_answered(m->set, m->server, call->status);
 }
 
@@ -59,6 +63,7 @@ void member_set_call(struct member_set *s, uint16_t op, const struct slice *body
         m->set = s;
         m->server = s->others[i].server;
         m->call.done = call_done;
+        m->begin_ns = op == OP_forward ? env_mono_ns(s->c->env) : 0;
         struct slice b = slice_ref(body);
         struct slice p = slice_ref(payload);
         int err = peers_call(&s->c->peers, s->others[i].addr, &m->call, &head, b, &p,

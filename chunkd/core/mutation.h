@@ -11,6 +11,7 @@ struct member_call {
     struct rpc_call call;
     struct member_set *set;
     uint32_t server;
+    uint64_t begin_ns; /* of a forward; 0 = its time says nothing */
 };
 
 /* The other members of a version, and how each answered. Embedded in a request. */

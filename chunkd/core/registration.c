@@ -119,6 +119,9 @@ static void send_heartbeat(struct registration *m)
 {
     struct chunkd *c = m->c;
     chunkd_ask_space(c);
+    struct writer peers;
+    writer_init(&peers);
+    uint32_t disk_us = latency_take(&c->table.latency, &peers);
     struct heartbeat_req req = {.total = c->space_total,
                                 .avail = chunkd_space_avail(c) + c->aside.bytes,
                                 .chunks = c->table.count,
@@ -126,12 +129,17 @@ static void send_heartbeat(struct registration *m)
                                 .copied_in = c->copied_in,
                                 .copied_out = c->copied_out,
                                 .failing = c->health.failing,
-                                .scrub = scrub_state(&c->scrub)};
+                                .scrub = scrub_state(&c->scrub),
+                                .requests = c->requests_served,
+                                .disk_us = disk_us,
+                                .peer_us = writer_bytes(&peers)};
+    c->requests_served = 0;
     c->client_bytes = c->copied_in = c->copied_out = 0;
     m->heartbeat_sent_ns = env_mono_ns(c->env);
     m->heartbeat.done = heartbeat_answered;
     rpc_call(&m->link->rpc, &m->heartbeat, &(struct frame_header){.op = OP_heartbeat},
              RPC_BODY(heartbeat_req, &req), NULL, MAX(m->lease_ms, (uint32_t)ANSWER_MS));
+    writer_free(&peers);
 }
 
 /* ---------------------------------------------------------------- reports */

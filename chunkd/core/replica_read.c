@@ -21,6 +21,7 @@ struct read_piece {
     struct read_request *rq;
     uint32_t off; /* in the chunk */
     uint32_t end; /* of the piece; beyond the bytes being read while they are read block by block */
+    uint64_t begin_ns;
 };
 
 struct read_request {
@@ -120,6 +121,7 @@ static void ask_disk(struct read_request *rq, struct read_piece *p, uint32_t len
                              .len = len,
                              .done = piece_done};
     rq->in_flight++;
+    p->begin_ns = env_mono_ns(t->env);
     env_disk_submit(t->env, &p->op);
 }
 
@@ -168,6 +170,8 @@ static void piece_done(struct disk_op *op)
 {
     struct read_piece *p = container_of(op, struct read_piece, op);
     struct read_request *rq = p->rq;
+    struct table *t = rq->op.replica->table;
+    mean_time_add(&t->latency.disk, env_mono_ns(t->env) - p->begin_ns);
     rq->in_flight--;
     if (op->result < 0 && rq->status == 0) {
         read_failed(rq, p);

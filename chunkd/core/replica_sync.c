@@ -12,6 +12,7 @@ struct sync_run {
     struct local_replica *replica;
     uint64_t writes; /* covered by it */
     struct disk_op disk;
+    uint64_t begin_ns; /* of it */
     struct meta_wait wait;
     char dir[REPLICA_PATH_BYTES];
 };
@@ -78,6 +79,7 @@ static void file_synced(struct disk_op *op)
 {
     struct sync_run *s = container_of(op, struct sync_run, disk);
     struct local_replica *r = s->replica;
+    mean_time_add(&s->c->table.latency.disk, env_mono_ns(s->c->env) - s->begin_ns);
     if (op->result < 0) {
         /* What the failed sync left on disk is not known, and a second one would not tell. */
         sync_failed(r, (int)op->result);
@@ -90,6 +92,7 @@ static void file_synced(struct disk_op *op)
     if (!r->entry_durable) {
         replica_dir(r->handle, s->dir);
         s->disk = (struct disk_op){.kind = DISK_SYNC_DIR, .path = s->dir, .done = file_synced};
+        s->begin_ns = env_mono_ns(s->c->env);
         env_disk_submit(r->table->env, &s->disk);
         return;
     }
@@ -117,6 +120,7 @@ static void run(struct chunkd *c, struct local_replica *r)
         return;
     }
     s->disk = (struct disk_op){.kind = DISK_SYNC, .file = r->file, .done = file_synced};
+    s->begin_ns = env_mono_ns(s->c->env);
     env_disk_submit(r->table->env, &s->disk);
 }
 

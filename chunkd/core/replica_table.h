@@ -15,6 +15,7 @@
 
 #include "chunkd/core/aside.h"
 #include "chunkd/core/intent_ring.h"
+#include "chunkd/core/latency.h"
 #include "chunkd/core/meta_log.h"
 #include "shared/base/hash.h"
 #include "shared/base/hmap.h"
@@ -116,6 +117,7 @@ struct table {
     uint64_t repaired;  /* of them, good again */
     uint64_t *snapshot; /* handles of a compaction, in order */
     uint64_t snapshot_count, snapshot_at, snapshot_number;
+    struct latency latency;
     struct list removals;        /* files being removed */
     struct hmap tombstones;      /* struct tombstone, by handle */
     struct list tombstone_order; /* oldest first */

@@ -379,6 +379,8 @@ static void recover_space(struct write_op *w);
 static void file_changed(struct disk_op *op)
 {
     struct write_op *w = container_of(op, struct write_op, disk);
+    struct table *t = w->op.replica->table;
+    mean_time_add(&t->latency.disk, env_mono_ns(t->env) - w->disk_begin_ns);
     if (w->kind == WRITE_DATA && (op->result == -ENOSPC || op->result == -EDQUOT)) {
         meta_log_cancel(&w->created);
         recover_space(w);
@@ -418,6 +420,7 @@ static void change_file(struct write_op *w)
         w->disk.kind = DISK_PUNCH;
         w->disk.off2 = change_end(w, r->length) - w->offset;
     }
+    w->disk_begin_ns = env_mono_ns(t->env);
     env_disk_submit(t->env, &w->disk);
 }
 

@@ -35,6 +35,7 @@ struct write_op {
     /* private */
     struct replica_op op;
     struct disk_op disk;
+    uint64_t disk_begin_ns;
     struct meta_wait wait;
     struct meta_wait created;
     struct intent_hold hold;

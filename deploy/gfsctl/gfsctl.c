@@ -6,6 +6,8 @@
 #include "deploy/gfsctl/chunk_cmd.h"
 #include "deploy/gfsctl/gfsctl.h"
 #include "deploy/gfsctl/path.h"
+#include "deploy/gfsctl/replicas_cmd.h"
+#include "deploy/gfsctl/server_cmd.h"
 #include "shared/io/std_streams.h"
 
 static const struct command commands[] = {
@@ -19,6 +21,13 @@ static const struct command commands[] = {
      cmd_fsck},
     {"rereplication", "", "copies that are missing and being made, how fast, until when",
      cmd_rereplication},
+    {"drain", "SERVER [--wait]", "move its replicas to others; says when it may be switched off",
+     cmd_drain},
+    {"undrain", "SERVER", "it takes replicas again", cmd_undrain},
+    {"maintenance", "SERVER TIME", "its absence is not repaired for so long, e.g. 10m; 0 ends it",
+     cmd_maintenance},
+    {"replicas", "PATH [N] [-r]",
+     "replicas wanted and there, or want N (0: the default); -r: all below", cmd_replicas},
     {"inode", "PATH", "number of the inode a path names", cmd_inode},
     {"trash list", "[PREFIX]", "what was deleted and can be restored", cmd_trash_list},
     {"trash restore", "ID|PATH [--to PATH]",

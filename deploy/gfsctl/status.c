@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "deploy/gfsctl/gfsctl.h"
+#include "deploy/gfsctl/server_cmd.h"
 
 enum { CHECKPOINT_WAIT_MS = 600000 };
 
@@ -35,11 +35,11 @@ static void print_servers(const struct status_rep *s)
            "total", "avail", "chunks", "heartbeat", "state");
     while (next_server(&r, &v)) {
         char addr[PLAIN_TEXT], host[PLAIN_TEXT], rack[PLAIN_TEXT];
-        char total[SIZE_TEXT], avail[SIZE_TEXT], age[SIZE_TEXT];
+        char total[SIZE_TEXT], avail[SIZE_TEXT], age[SIZE_TEXT], state[STATE_TEXT];
         printf("%4u  %-22s %-12s %-12s %9s %9s %9" PRIu64 "  %-12s %s\n", v.server.id,
                plain(v.server.addr, addr), plain(v.server.host, host), plain(v.server.rack, rack),
                bytes_text(v.total, total), bytes_text(v.avail, avail), v.chunks,
-               age_text(v.heartbeat_ms, age), v.alive ? "alive" : "dead");
+               age_text(v.heartbeat_ms, age), server_state_text(&v, state));
     }
 }
 
@@ -61,7 +61,35 @@ static void status_print(const struct status_rep *s)
            bytes_text(s->trash_bytes, trash));
 }
 
+static void print_warnings(const struct status_rep *s)
+{
+    struct reader r = reader_of(s->warnings);
+    while (!reader_done(&r)) {
+        struct bytes text;
+        char shown[PLAIN_TEXT];
+        dec_text(&r, &text);
+        if (r.err == 0) {
+            printf("warning: %s\n", plain(text, shown));
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- programs */
+
+static void json_warnings(struct json *j, const struct status_rep *s)
+{
+    struct reader r = reader_of(s->warnings);
+    json_key(j, "warnings");
+    json_open(j, '[');
+    while (!reader_done(&r)) {
+        struct bytes text;
+        dec_text(&r, &text);
+        if (r.err == 0) {
+            json_text(j, NULL, text);
+        }
+    }
+    json_close(j, ']');
+}
 
 static void json_server(struct json *j, const struct server_status *v)
 {
@@ -81,6 +109,7 @@ static void json_server(struct json *j, const struct server_status *v)
         json_u64(j, "heartbeat_ms", v->heartbeat_ms);
     }
     json_flag(j, "alive", v->alive);
+    server_state_json(j, v);
     json_close(j, '}');
 }
 
@@ -124,6 +153,7 @@ static void status_print_json(const struct status_rep *s)
     json_u64(&j, "trash_files", s->trash_files);
     json_u64(&j, "trash_bytes", s->trash_bytes);
     json_u64(&j, "sessions", s->sessions);
+    json_warnings(&j, s);
     json_u64(&j, "epoch", s->epoch);
     json_u64(&j, "index", s->index);
     json_u64(&j, "committed", s->committed);
@@ -147,6 +177,7 @@ int cmd_status(struct call *c)
         status_print_json(&rep.status_rep);
     } else {
         status_print(&rep.status_rep);
+        print_warnings(&rep.status_rep);
     }
     return 0;
 }

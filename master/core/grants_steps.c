@@ -296,15 +296,15 @@ static uint32_t ready(const struct grant *g)
     return n;
 }
 
-/* Index of the part that becomes primary: the first in the row's order that is alive; the one after
- * it if another is wanted. */
+/* Index of the part that becomes primary: the first in the row's order that is alive, one that is
+ * not slow before others; the one after it if another is wanted. */
 static uint32_t choose_primary(const struct grant *g)
 {
     if (g->accepted) {
         return g->source; /* it was activated already, as the primary */
     }
     uint64_t now = env_mono_ns(g->m->env);
-    uint32_t first = UINT32_MAX, second = UINT32_MAX, any = 0;
+    uint32_t first = UINT32_MAX, second = UINT32_MAX, quick = UINT32_MAX, any = 0;
     for (uint32_t i = g->part_count; i-- > 0;) {
         if (g->parts[i].state != PART_READY) {
             continue;
@@ -313,12 +313,16 @@ static uint32_t choose_primary(const struct grant *g)
         if (server_alive(server_of(&g->parts[i]), now)) {
             second = first;
             first = i;
+            quick = server_of(&g->parts[i])->slow ? quick : i;
         }
     }
     if (first == UINT32_MAX) {
         return any;
     }
-    return g->rotate && second != UINT32_MAX ? second : first;
+    if (g->rotate && second != UINT32_MAX) {
+        return second;
+    }
+    return quick != UINT32_MAX ? quick : first;
 }
 
 /* Too few replicas take part: what the next attempt does differently. */

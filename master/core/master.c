@@ -84,7 +84,15 @@ int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint3
     if (count < needed) {
         return -ENOSPC;
     }
-    return (int)placement_choose(m->env, all, count, NULL, 0, wanted, out_ids);
+    uint32_t n = placement_choose(m->env, all, count, NULL, 0, wanted, out_ids);
+    for (uint32_t i = 1; i < n && servers_get(&m->servers, out_ids[0])->slow; i++) {
+        if (!servers_get(&m->servers, out_ids[i])->slow) { /* the first becomes primary */
+            uint32_t slow = out_ids[0];
+            out_ids[0] = out_ids[i];
+            out_ids[i] = slow;
+        }
+    }
+    return (int)n;
 }
 
 uint64_t master_new_version(struct master *m, uint64_t old)
@@ -125,8 +133,14 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
     for (uint32_t i = 0; i < row->member_count; i++) {
         usable += !unusable(m, row, row->members[i], now);
     }
-    for (uint32_t i = 0; i < row->member_count; i++) {
+    for (uint32_t k = 0; k < 2 * row->member_count; k++) {
+        uint32_t i = k % row->member_count;
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
+        /* For readers the slow ones come last. */
+        bool last = reading && s != NULL && s->slow;
+        if (last != (k >= row->member_count)) {
+            continue;
+        }
         /* That a first version has no replica means nothing before every member has said so. */
         bool left_out =
             reading && usable > 0 && !row->fresh && unusable(m, row, row->members[i], now);
@@ -135,6 +149,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
             continue;
         }
         struct server field = server_as_field(s);
+        whole &= !last || i != 0; /* writers name the primary first */
         enc_server(w, &field);
     }
     const struct chunkserver *primary = servers_get(&m->servers, row->members[0]);
@@ -182,6 +197,8 @@ static void tick_fired(struct env_timer *t)
     service_tick(m);
     if (m->serving) {
         service_expire(m);
+        server_state_tick(m);
+        slow_tick(m);
         grants_tick(m);
         scrubs_tick(m);
         commit_tick(m);
@@ -268,6 +285,7 @@ static void load_volatile(struct master *m)
         struct chunkserver *s = servers_put(&m->servers, disk, &row);
         if (s != NULL) { /* a lease our predecessor renewed may run */
             s->lease_until_ns = m->start_ns + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
+            server_state_load(m, s);
         }
     }
 }
@@ -386,6 +404,7 @@ void master_destroy(struct master *m)
     scrubs_close(m);
     service_free_peers(m);
     commit_close(m);
+    balance_close(m);
     servers_close(&m->servers);
     rpc_close(&m->nowhere);
     sessions_close(&m->sessions);

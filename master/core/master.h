@@ -23,6 +23,10 @@ struct master_config {
     uint64_t checkpoint_rate;   /* bytes per second; 0 = CHECKPOINT_RATE_DEFAULT */
     uint32_t away_grace_ms;     /* members away for so long are replaced, unless one copy is left */
     uint32_t pair_pause_ms;     /* two servers make a chunk's version anew at most once in this */
+    uint32_t balance_percent;   /* disks may differ in fill by so much; 0 = no moves for it */
+    uint32_t slow_floor_ms;     /* a server is never slow below this mean time of an operation */
+    uint32_t slow_window_ms;    /* nor before it was for so long; 0 = never */
+    uint32_t balance_kib_s;     /* bandwidth of moves for better places; 0 = none */
     uint32_t rereplication_share; /* percent of a busy server that copies may take; 100 = all */
     bool force;                   /* start although the log is damaged */
     char boot_override[64];       /* tests: stands for the kernel's boot id; empty = use env's */

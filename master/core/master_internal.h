@@ -2,6 +2,7 @@
 #ifndef MASTER_CORE_MASTER_INTERNAL_H
 #define MASTER_CORE_MASTER_INTERNAL_H
 
+#include "master/core/balance.h"
 #include "master/core/commit.h"
 #include "master/core/deletion.h"
 #include "master/core/garbage.h"
@@ -14,6 +15,7 @@
 #include "master/core/repair.h"
 #include "master/core/replies.h"
 #include "master/core/scrubs.h"
+#include "master/core/server_state.h"
 #include "master/core/servers.h"
 #include "master/core/sessions.h"
 #include "master/core/setbacks.h"
@@ -71,6 +73,8 @@ struct master {
     struct grants grants;
     struct repair repair;
     struct scrubs scrubs;
+    struct balance balance;
+    uint64_t slow_next_ns; /* servers are compared with each other again */
     struct garbage garbage;
     struct trash trash;
     struct medium medium;

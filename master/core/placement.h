@@ -1,8 +1,9 @@
 /* placement.h - which servers get the replicas of a chunk.
  *
- * Pure choice: replicas spread over racks first, then over hosts, then over disks; among equals a
- * server is drawn with a chance that grows with its free space, so that disks fill evenly without
- * every chunk of a moment going to the emptiest one.
+ * Pure choice: replicas spread over racks first, then over hosts, then over disks; then servers
+ * that are slow are avoided; among equals a server is drawn with a chance that grows with its free
+ * space and falls with its recent load, so that disks fill evenly without every chunk of a moment
+ * going to the emptiest one.
  */
 #ifndef MASTER_CORE_PLACEMENT_H
 #define MASTER_CORE_PLACEMENT_H
@@ -15,6 +16,9 @@ struct placement_server {
     struct bytes host;
     struct bytes rack;
     uint64_t avail; /* bytes it may still store; its weight among equals */
+    uint64_t total; /* bytes of its disk; 0 = not known */
+    uint32_t load;  /* recent load, permille of the mean of all; 0 = idle */
+    bool slow;
 };
 
 /* Picks up to `wanted` of `servers` into out_ids, keeping away from the racks and
@@ -23,5 +27,28 @@ struct placement_server {
 uint32_t placement_choose(struct env *env, const struct placement_server *servers, uint32_t count,
                           const struct placement_server *have, uint32_t have_count, uint32_t wanted,
                           uint32_t *out_ids);
+
+/* How much the servers of a set share: 0 = every one has a rack and a host of its own. */
+uint32_t placement_crowding(const struct placement_server *set, uint32_t count);
+
+/* A move of one replica after which the members share less. True and the best one: the fullest of
+ * equal members leaves, the emptiest of equal servers comes. Slow servers take nothing. */
+bool placement_better(const struct placement_server *members, uint32_t member_count,
+                      const struct placement_server *servers, uint32_t count, uint32_t *out_from,
+                      uint32_t *out_to);
+
+/* Permille of its disk that is in use. */
+uint32_t placement_fill(const struct placement_server *s);
+
+/* A move of one replica to a disk at least `gap` permille emptier, after which the members do not
+ * share more: from the fullest member to the emptiest such server. */
+bool placement_level(const struct placement_server *members, uint32_t member_count,
+                     const struct placement_server *servers, uint32_t count, uint32_t gap,
+                     uint32_t *out_from, uint32_t *out_to);
+
+/* A sentence on what these servers lack so that `wanted` replicas need not share a rack, nor a
+ * host; empty if they lack nothing. */
+void placement_missing(const struct placement_server *servers, uint32_t count, uint32_t wanted,
+                       char *out, size_t size);
 
 #endif

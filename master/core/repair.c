@@ -114,7 +114,10 @@ static void look_at_row(struct master *m, const struct ns_chunk *row)
         r->lost += p.lost;
         r->counted[MIN(p.good, COPIES_COUNTED - 1u)]++;
     }
-    if (grants_running(m, row->handle)) {
+    bool working = grants_running(m, row->handle);
+    balance_row(m, row,
+                p.need == NEED_NOTHING && !working && p.unsure == 0 && p.good >= v.chunk.wanted);
+    if (working) {
         stop_needless_fill(m, row, &v.chunk, &p); /* the machines count as work of their own */
     } else if (p.need == NEED_NOTHING || p.need == NEED_WAIT) {
         return;
@@ -142,6 +145,7 @@ static void pass_begin(struct master *m)
     r->acted = r->paused = r->dirty = false;
     r->begin_ns = env_mono_ns(m->env);
     deletion_pass_begin(m);
+    balance_pass_begin(m);
 }
 
 static void pass_end(struct master *m)
@@ -155,6 +159,7 @@ static void pass_end(struct master *m)
     r->chunks_lost = r->lost;
     memcpy(r->copies, r->counted, sizeof(r->copies));
     repair_wave_check(m);
+    balance_pass_end(m);
     setbacks_sweep(&m->setbacks, now);
     r->clean = !r->acted && !r->paused && !r->dirty;
     /* A pass takes at most a fifth of the time. */

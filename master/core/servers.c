@@ -2,6 +2,8 @@
 #include "master/core/servers.h"
 #include "shared/base/mem.h"
 
+enum { LOAD_MS = 10000, LOAD_IDLE = 1 << 20 };
+
 void servers_close(struct servers *ss)
 {
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
@@ -11,7 +13,7 @@ void servers_close(struct servers *ss)
             ss->by_id[id] = NULL;
         }
     }
-    ss->count = 0;
+    ss->count = ss->highest = 0;
 }
 
 struct chunkserver *servers_get(const struct servers *ss, uint32_t id)
@@ -49,6 +51,7 @@ struct chunkserver *servers_put(struct servers *ss, uint64_t disk, const struct 
         s->id = row->id;
         ss->by_id[row->id] = s;
         ss->count++;
+        ss->highest = MAX(ss->highest, row->id);
     }
     s->disk = disk;
     copy_text(s->addr, sizeof(s->addr), row->addr);
@@ -107,20 +110,49 @@ struct server server_as_field(const struct chunkserver *s)
 
 struct placement_server server_as_candidate(const struct chunkserver *s)
 {
-    return (struct placement_server){
-        .id = s->id, .host = bytes_str(s->host), .rack = bytes_str(s->rack), .avail = s->avail};
+    return (struct placement_server){.id = s->id,
+                                     .host = bytes_str(s->host),
+                                     .rack = bytes_str(s->rack),
+                                     .avail = s->avail,
+                                     .total = s->total,
+                                     .slow = s->slow};
+}
+
+void server_note_load(struct chunkserver *s, uint64_t now_ns, uint64_t bytes)
+{
+    uint64_t passed_ms = s->heartbeat_ns == 0 ? 0 : (now_ns - s->heartbeat_ns) / NS_PER_MS;
+    if (passed_ms == 0) {
+        return; /* the first one says nothing of a rate */
+    }
+    uint64_t rate = MIN(bytes, 1ull << 50) * 1000 / passed_ms;
+    uint64_t part = MIN(passed_ms, (uint64_t)LOAD_MS);
+    s->load = (s->load * (LOAD_MS - part) + MIN(rate, 1ull << 40) * part) / LOAD_MS;
+}
+
+/* Loads against their mean; below LOAD_IDLE the mean says nothing. */
+static void compare_loads(const struct servers *ss, struct placement_server *all, uint32_t count)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        sum += ss->by_id[all[i].id]->load;
+    }
+    uint64_t mean = count > 0 ? sum / count : 0;
+    for (uint32_t i = 0; i < count && mean >= LOAD_IDLE; i++) {
+        all[i].load = (uint32_t)MIN(ss->by_id[all[i].id]->load * 1000 / mean, 1000000ull);
+    }
 }
 
 uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
                             struct placement_server *out, uint32_t max)
 {
     uint32_t n = 0;
-    for (uint32_t id = 1; id <= SERVERS_MAX && n < max; id++) {
+    for (uint32_t id = 1; id <= ss->highest && n < max; id++) {
         const struct chunkserver *s = ss->by_id[id];
         if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo) && !server_leaving(s)) {
             out[n++] = server_as_candidate(s);
         }
     }
+    compare_loads(ss, out, n);
     return n;
 }
 

@@ -12,6 +12,7 @@
 
 #include "master/core/bandwidth.h"
 #include "master/core/placement.h"
+#include "master/core/slow.h"
 #include "shared/base/geometry.h"
 #include "shared/base/limits.h"
 #include "shared/env/rpc.h"
@@ -45,6 +46,18 @@ struct chunkserver {
     /* Until then its absence is not repaired, but for chunks with one copy left; 0 = none. */
     uint64_t maintenance_until_ns;
     struct bandwidth bandwidth;
+    /* As logged (server_state.h): ns since 1970, 0 = not. */
+    uint64_t maintenance_until, away_since;
+    uint32_t failing_reason;
+
+    uint64_t load; /* bytes a second it moved for clients lately */
+    struct slow_track track;
+    uint32_t disk_us; /* its disk's recent time for an operation, as it says; 0 = not known */
+    /* Chunks it is a member of, and of them, if it is leaving, those nobody else has room for: as
+     * the last whole scan found them, and as the running one counts (balance.h). */
+    uint64_t member_of, stuck, member_counting, stuck_counting;
+    uint64_t counted_from_ns; /* counts of scans that began before say nothing */
+    bool drained_said;
     uint32_t copies;          /* copies between replicas that run from or to it */
     struct scrub_state scrub; /* as of its last heartbeat */
     bool scrub_stalled;       /* its scan does not advance */
@@ -67,6 +80,7 @@ struct chunkserver {
 struct servers {
     struct chunkserver *by_id[SERVERS_MAX + 1]; /* NULL = unknown */
     uint32_t count;
+    uint32_t highest; /* id of all */
 };
 
 void servers_close(struct servers *ss);
@@ -91,6 +105,8 @@ uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, const struct g
 /* As `server` of the tables; views into s. */
 struct server server_as_field(const struct chunkserver *s);
 struct placement_server server_as_candidate(const struct chunkserver *s);
+/* It moved so many bytes for clients since its last heartbeat: its load, over some ten seconds. */
+void server_note_load(struct chunkserver *s, uint64_t now_ns, uint64_t bytes);
 /* Servers alive with room that are not leaving, for placement. Returns their count. */
 uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
                             struct placement_server *out, uint32_t max);

@@ -31,5 +31,6 @@ void service_expire(struct master *m);
 bool service_client(struct peer *p, struct message *msg);
 bool service_cluster(struct peer *p, struct message *msg);
 bool service_admin(struct peer *p, struct message *msg);
+bool service_replicas(struct peer *p, struct message *msg);
 
 #endif

@@ -115,6 +115,8 @@ static void heartbeat(struct peer *p, struct message *msg)
     }
     s->beating = true;
     s->full = false;
+    server_note_load(s, now, req.client_bytes);
+    slow_heard(m, s, &req);
     s->total = req.total;
     s->avail = MIN(req.avail, req.total);
     s->chunks = req.chunks;
@@ -163,19 +165,12 @@ bool service_cluster(struct peer *p, struct message *msg)
 
 static void status_servers(struct master *m, struct writer *w)
 {
-    uint64_t now = env_mono_ns(m->env);
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s == NULL) {
             continue;
         }
-        struct server_status row = {
-            .server = server_as_field(s),
-            .total = s->total,
-            .avail = s->avail,
-            .chunks = s->chunks,
-            .heartbeat_ms = s->heartbeat_ns == 0 ? UINT64_MAX : (now - s->heartbeat_ns) / NS_PER_MS,
-            .alive = server_alive(s, now)};
+        struct server_status row = server_status_of(m, s);
         enc_server_status(w, &row);
     }
 }
@@ -185,12 +180,14 @@ static void status(struct peer *p, const struct frame_header *head)
     struct master *m = p->m;
     struct ns_counts counts = ns_counts(m->ns);
     const char *addr = m->cfg.advertise[0] ? m->cfg.advertise : m->cfg.listen;
-    struct writer servers;
+    struct writer servers, warnings;
     writer_init(&servers);
+    writer_init(&warnings);
     status_servers(m, &servers);
     struct writer copies;
     writer_init(&copies);
     repair_copies(m, &copies);
+    balance_warnings(m, &warnings);
     struct status_rep rep = {.cluster = m->cluster,
                              .name = bytes_str(m->cfg.cluster),
                              .addr = bytes_str(addr),
@@ -208,10 +205,12 @@ static void status(struct peer *p, const struct frame_header *head)
                              .servers = writer_bytes(&servers),
                              .trash_files = counts.trash,
                              .trash_bytes = counts.trash_bytes,
-                             .copies = writer_bytes(&copies)};
+                             .copies = writer_bytes(&copies),
+                             .warnings = writer_bytes(&warnings)};
     master_answer(p, head, 0, 0, RPC_BODY(status_rep, &rep));
     writer_free(&servers);
     writer_free(&copies);
+    writer_free(&warnings);
 }
 
 static void rereplication(struct peer *p, const struct frame_header *head)
@@ -228,32 +227,32 @@ static void rereplication(struct peer *p, const struct frame_header *head)
 
 bool service_admin(struct peer *p, struct message *msg)
 {
-    switch (msg->head.op) {
-    case OP_status:
+    if (msg->head.op == OP_status) {
         status(p, &msg->head);
         return true;
+    }
+    if (msg->head.op == OP_chunk_list) {
+        inspect_chunk_list(p, msg);
+        return true;
+    }
+    if (p->role != ROLE_ADMIN) {
+        return false;
+    }
+    switch (msg->head.op) {
     case OP_path_resolve:
-        if (p->role != ROLE_ADMIN) {
-            return false;
-        }
+    case OP_readdir:
         service_query(p, &msg->head, slice_bytes(&msg->body));
         return true;
+    case OP_server_set:
+        server_state_request(p, msg);
+        return true;
     case OP_checkpoint_now:
-        if (p->role != ROLE_ADMIN) {
-            return false;
-        }
         commit_checkpoint_ask(p->m, p, &msg->head);
         return true;
     case OP_rereplication:
-        if (p->role != ROLE_ADMIN) {
-            return false;
-        }
         rereplication(p, &msg->head);
         return true;
-    case OP_chunk_list:
-        inspect_chunk_list(p, msg);
-        return true;
     default:
-        return trash_request(p, msg) || scrubs_request(p, msg);
+        return trash_request(p, msg) || scrubs_request(p, msg) || service_replicas(p, msg);
     }
 }

@@ -22,23 +22,17 @@ static bool is_stalled(const struct scrub_state *s)
     return s->late_ms > s->period_ms / 20 + SCRUB_STALL_MS || old;
 }
 
-/* For good: a disk that failed is not to be trusted because it stopped failing. */
+/* Until an operator says otherwise: a disk that failed is not to be trusted because it stopped
+ * failing. */
 static void take_failing(struct master *m, struct chunkserver *s, uint32_t reason)
 {
-    struct server_state_rec state;
-    if (s->failing || ns_server_state(m->ns, s->id, &state) != 0) {
+    if (s->failing) {
         return;
     }
-    s->failing = true;
     env_log(m->env, LOG_ERROR,
             "chunkserver %u at %s: its disk is failing (%s): its replicas move to other servers",
             s->id, s->addr, reason == DISK_SYNC_FAILED ? "a sync failed" : "I/O errors");
-    if (state.failing != reason) {
-        state.id = s->id;
-        state.failing = reason;
-        union op_any rec = {.server_state_rec = state};
-        (void)commit_record(m, OP_server_state, &rec, NULL, NULL);
-    }
+    server_state_failing(m, s, reason);
     repair_poke(m);
 }
 

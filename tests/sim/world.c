@@ -59,7 +59,11 @@ static void master_up(struct sim_server *s)
                                 .pair_pause_ms = 1000,
                                 .rereplication_share = 40,
                                 .trash_seconds = s->world->trash_seconds,
-                                .deletion_hold_s = 60};
+                                .deletion_hold_s = 60,
+                                .balance_percent = 5,
+                                .balance_kib_s = 16 << 20,
+                                .slow_floor_ms = 20,
+                                .slow_window_ms = 2000};
     struct why why = {{0}};
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, &why);

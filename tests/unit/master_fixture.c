@@ -238,7 +238,8 @@ static void beat(struct env_timer *t)
                                 .chunks = k->count,
                                 .client_bytes = k->client_bytes,
                                 .failing = k->failing,
-                                .scrub = k->scrub};
+                                .scrub = k->scrub,
+                                .disk_us = k->disk_us};
     env_timer_set(&k->p->env, t, k->f->cfg.geometry.heartbeat_ms * NS_PER_MS);
     if (!rpc_call_running(&k->beat)) {
         fake_send(k, &k->beat, OP_heartbeat, RPC_BODY(heartbeat_req, &req));

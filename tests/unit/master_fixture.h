@@ -28,6 +28,7 @@ struct fake {
     struct fake_replica replicas[FAKE_REPLICAS_MAX];
     uint32_t count;
     uint64_t avail;
+    uint32_t disk_us; /* told in heartbeats */
     bool up;
     bool mute;             /* prepares are not answered */
     bool hold_pulls;       /* pulls are not answered */
