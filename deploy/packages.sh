@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev liblmdb-dev"
-test="check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git perl iproute2 nftables e2fsprogs util-linux procps"
+test="attr check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git perl iproute2 nftables e2fsprogs util-linux procps"
 
 case "${1:-build}" in
 build) wanted=$build ;;

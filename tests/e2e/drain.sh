@@ -88,8 +88,8 @@ unchanged
 
 # A directory with fewer, and with three again.
 ctl replicas "$MNT/two" 2 -r >/dev/null
-same "what the directory says" "$(getfattr --only-values -n user.gfs.replicas "$MNT/two")" 2
-same "what its files say" "$(getfattr --only-values -n user.gfs.replicas "$MNT/two/3")" 2
+same "what the directory says" "$(getfattr --absolute-names --only-values -n user.gfs.replicas "$MNT/two")" 2
+same "what its files say" "$(getfattr --absolute-names --only-values -n user.gfs.replicas "$MNT/two/3")" 2
 two() { [ "$(chunks 2 /two)" = 18 ]; }
 wait_for "two replicas of the directory's files" 40 two
 same "the others keep three" "$(chunks 3 /plain)" 12
