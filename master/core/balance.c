@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+enum { MISSING_SAID_LEASES = 3 };
+
 void balance_close(struct master *m)
 {
     mem_free(m->balance.all);
@@ -61,6 +63,7 @@ static void decide_levelling(struct master *m)
     b->levelling = on;
 }
 
+/* In the log once it is so for a while: servers come and go together. */
 static void say_what_is_missing(struct master *m)
 {
     struct balance *b = &m->balance;
@@ -70,11 +73,15 @@ static void say_what_is_missing(struct master *m)
     }
     placement_missing(b->all, b->count, m->cfg.geometry.replicas, missing, sizeof(missing));
     if (strcmp(missing, b->missing) != 0) {
-        env_log(m->env, missing[0] != 0 ? LOG_WARN : LOG_INFO, "%s",
-                missing[0] != 0
-                    ? missing
-                    : "replicas share neither racks nor hosts any more: there are enough");
         memcpy(b->missing, missing, sizeof(missing));
+        b->missing_since_ns = b->begin_ns;
+        return;
+    }
+    uint64_t wait = m->cfg.geometry.lease_ms * NS_PER_MS * MISSING_SAID_LEASES;
+    if (strcmp(missing, b->missing_said) != 0 && b->begin_ns - b->missing_since_ns >= wait) {
+        env_log(m->env, missing[0] != 0 ? LOG_WARN : LOG_INFO, "%s",
+                missing[0] != 0 ? missing : "there are racks and hosts enough for all replicas");
+        memcpy(b->missing_said, missing, sizeof(missing));
     }
 }
 

@@ -28,6 +28,8 @@ struct balance {
     uint64_t crowded_chunks;      /* of the last whole pass */
     uint32_t low_fill, high_fill; /* permille, of the servers that take part */
     char missing[256];            /* what the cluster lacks for the replicas it wants */
+    char missing_said[256];       /* as it stands in the log */
+    uint64_t missing_since_ns;
     struct placement_server *all; /* servers that may take a replica, as the pass began */
     uint32_t count;
 };
