@@ -235,6 +235,9 @@ bool service_admin(struct peer *p, struct message *msg)
         inspect_chunk_list(p, msg);
         return true;
     }
+    if (scrubs_request(p, msg)) {
+        return true;
+    }
     if (p->role != ROLE_ADMIN) {
         return false;
     }
@@ -253,6 +256,6 @@ bool service_admin(struct peer *p, struct message *msg)
         rereplication(p, &msg->head);
         return true;
     default:
-        return trash_request(p, msg) || scrubs_request(p, msg) || service_replicas(p, msg);
+        return trash_request(p, msg) || service_replicas(p, msg);
     }
 }
