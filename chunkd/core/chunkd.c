@@ -359,6 +359,21 @@ int chunkd_verify(struct chunkd *c, uint64_t handle)
     return err;
 }
 
+void chunkd_hold_scans(struct chunkd *c, bool hold)
+{
+    c->scrub.held = hold;
+}
+
+void chunkd_scan(struct chunkd *c)
+{
+    scrub_begin_forced(&c->scrub);
+}
+
+bool chunkd_scanned(struct chunkd *c)
+{
+    return !c->scrub.forced && list_empty(&c->table.damaged);
+}
+
 bool chunkd_settled(struct chunkd *c)
 {
     table_log_all_sums(&c->table);

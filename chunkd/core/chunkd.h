@@ -51,6 +51,11 @@ int chunkd_replica(struct chunkd *c, uint64_t handle, struct chunkd_replica_info
 int chunkd_replica_next(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out);
 /* Reads every block and checks it, blocking: 0, -ENOENT, ERR_CHECKSUM or a negative errno. */
 int chunkd_verify(struct chunkd *c, uint64_t handle);
+/* No replica is verified while scans are held. */
+void chunkd_hold_scans(struct chunkd *c, bool hold);
+/* Begins a scan of all replicas. Whether it ended, and nothing is damaged. */
+void chunkd_scan(struct chunkd *c);
+bool chunkd_scanned(struct chunkd *c);
 bool chunkd_settled(struct chunkd *c); /* no mutation, copy or flush is running */
 
 #endif

@@ -256,6 +256,10 @@ static void fire(struct env_timer *t)
     if (s->piece.running) {
         return; /* its end goes on */
     }
+    if (s->held) {
+        arm(s, EMPTY_MS * NS_PER_MS);
+        return;
+    }
     if (s->items == NULL) {
         if (s->c->table.count == 0 || s->c->table.block_bytes == 0) {
             arm(s, EMPTY_MS * NS_PER_MS);

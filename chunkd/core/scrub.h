@@ -71,6 +71,7 @@ struct scrub {
     uint64_t due_ns;      /* the plan gives what was read so far time until then */
     uint64_t piece_ns;    /* when the last piece ended, or the pass began */
     bool stopped;
+    bool held; /* by a test */
     struct scrub_piece piece;
     struct env_timer timer;            /* next piece */
     struct env_timer tell_timer;       /* next message to the master */

@@ -1,6 +1,10 @@
 /* faults.c - what goes wrong, when, and the end of it. */
+#include "shared/proto/schema.h"
+#include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
+
+#include <stdio.h>
 
 const char *fault_name(enum fault_kind kind)
 {
@@ -10,6 +14,7 @@ const char *fault_name(enum fault_kind kind)
         [FAULT_POWER_CHUNKD] = "chunkd power cuts", [FAULT_POWER_SITE] = "site power cuts",
         [FAULT_CUT_CONNECTION] = "connections cut", [FAULT_BLOCK_PATH] = "paths blocked",
         [FAULT_STOP_SERVER] = "clean stops",        [FAULT_KILL_BOTH] = "master and mount kills",
+        [FAULT_FLIP_BIT] = "bits flipped",
     };
     return names[kind];
 }
@@ -72,9 +77,48 @@ static void kill_both(struct world *w)
     mount_kill_later(m, sim_below(&w->rand, ns));
 }
 
+/* Everybody holds the same, and has every byte of it. */
+static bool all_whole(struct world *w, const struct chunkd_replica_info *r)
+{
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        struct chunkd_replica_info one;
+        if (!server_up(&w->servers[i]) ||
+            chunkd_replica(w->servers[i].chunkd, r->handle, &one) != 0 ||
+            one.version != r->version || one.digest != r->digest || one.state != REPLICA_OK ||
+            chunkd_verify(w->servers[i].chunkd, r->handle) != 0) {
+            return false;
+        }
+    }
+    return r->length > 0;
+}
+
+/* Flips a bit of one of three good replicas: a good copy always remains. */
+static void flip_bit(struct world *w)
+{
+    struct sim_server *s = some_chunkd(w);
+    struct chunkd_replica_info r;
+    struct sim_inode *i;
+    char path[64];
+    uint64_t from = sim_below(&w->rand, 40);
+    if (!server_up(s) || chunkd_replica_next(s->chunkd, from, &r) != 0 || !all_whole(w, &r)) {
+        return;
+    }
+    snprintf(path, sizeof(path), "chunks/%02x/%016llx", (unsigned)(r.handle & 0xff),
+             (unsigned long long)r.handle);
+    if (sim_disk_open(s->process->disk, path, 0, &i) == 0) {
+        uint64_t off = sim_below(&w->rand, r.length);
+        sim_inode_flip(i, off, (unsigned)sim_below(&w->rand, 8));
+        sim_inode_drop(i);
+        s->power_cut_ns = w->sim->now_ns;
+        w->faults[FAULT_FLIP_BIT]++;
+        world_say(w, "bit flipped at %llu of chunk %llu on %s", (unsigned long long)off,
+                  (unsigned long long)r.handle, s->process->name);
+    }
+}
+
 static void strike(struct world *w, enum fault_kind kind)
 {
-    w->faults[kind]++;
+    w->faults[kind] += kind != FAULT_FLIP_BIT; /* which counts if it finds a chunk */
     switch (kind) {
     case FAULT_KILL_MASTER:
     case FAULT_POWER_MASTER:
@@ -106,6 +150,9 @@ static void strike(struct world *w, enum fault_kind kind)
     case FAULT_KILL_BOTH:
         kill_both(w);
         break;
+    case FAULT_FLIP_BIT:
+        flip_bit(w);
+        break;
     case FAULT_KINDS:
         break;
     }
@@ -136,6 +183,9 @@ static void fault(struct sim_event *e)
             break;
         }
         draw -= mix[i].weight;
+    }
+    if (sim_chance(&w->rand, 1, 2)) {
+        strike(w, FAULT_FLIP_BIT);
     }
     next_fault(w);
 }

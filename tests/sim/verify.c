@@ -33,6 +33,9 @@ static const char *unsettled(struct world *w)
 /* At rest means at rest for three seconds in a row, with dead sessions gone. */
 static void settle(struct world *w)
 {
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        chunkd_hold_scans(w->servers[i].chunkd, true); /* what they verified is written down */
+    }
     sim_run_for(w->sim, (uint64_t)w->geo.session_ms * NS_PER_MS * 3 / 2);
     uint64_t end = w->sim->now_ns + SETTLE_S * NS_PER_S;
     uint32_t calm = 0;
@@ -44,6 +47,29 @@ static void settle(struct world *w)
         sim_run_for(w->sim, 200 * NS_PER_MS);
         who = unsettled(w);
         calm = who == NULL ? calm + 1 : 0;
+    }
+}
+
+static bool all_scanned(void *world)
+{
+    struct world *w = world;
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        if (!chunkd_scanned(w->servers[i].chunkd)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every damaged block is found, and repaired from a good one. */
+static void scan(struct world *w)
+{
+    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+        chunkd_hold_scans(w->servers[i].chunkd, false);
+        chunkd_scan(w->servers[i].chunkd);
+    }
+    if (!sim_run_until(w->sim, all_scanned, w, 120 * NS_PER_S)) {
+        world_fail(w, "damaged blocks are not repaired");
     }
 }
 
@@ -71,6 +97,12 @@ static void check_replica(struct world *w, const struct chunk_truth *c, uint32_t
             (unsigned long long)c->handle, (unsigned long long)c->ino, s->process->name,
             (unsigned long long)r.version, r.state, (unsigned long long)r.ino,
             (unsigned long long)c->version);
+    }
+    int err = chunkd_verify(s->chunkd, c->handle);
+    if (err != 0) {
+        world_fail(w, "chunk %llu of inode %llu: what %s holds is damaged: %s",
+                   (unsigned long long)c->handle, (unsigned long long)c->ino, s->process->name,
+                   err_text(err));
     }
     if (first->handle == 0) {
         *first = r;
@@ -218,6 +250,8 @@ static void check_no_orphans(struct world *w)
 void verify_all(struct world *w)
 {
     struct why why = {{0}};
+    settle(w);
+    scan(w);
     settle(w);
     history_judge(w->history);
     check_no_orphans(w);

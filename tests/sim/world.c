@@ -74,8 +74,11 @@ static void master_up(struct sim_server *s)
 
 static void chunkd_up(struct sim_server *s)
 {
-    struct chunkd_config cfg = {
-        .cluster = "sim", .masters = MASTER_ADDR, .flush_ms = 1000, .aside_ms = s->world->aside_ms};
+    struct chunkd_config cfg = {.cluster = "sim",
+                                .masters = MASTER_ADDR,
+                                .flush_ms = 1000,
+                                .aside_ms = s->world->aside_ms,
+                                .scrub_period_s = 5};
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", s->number);

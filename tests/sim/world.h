@@ -26,6 +26,7 @@ enum fault_kind {
     FAULT_CUT_CONNECTION,
     FAULT_BLOCK_PATH,
     FAULT_STOP_SERVER, /* a clean stop and start */
+    FAULT_FLIP_BIT,    /* in a replica, while the others are whole */
     FAULT_KILL_BOTH,   /* the master, and a mount that will never find its successor */
     FAULT_KINDS
 };
@@ -43,7 +44,7 @@ struct sim_server {
     struct master *master;
     struct chunkd *chunkd;
     struct sim_event restart;
-    uint64_t power_cut_ns; /* the last one */
+    uint64_t power_cut_ns; /* the last one, or the last damage done to it */
 };
 
 struct mount {
@@ -97,7 +98,7 @@ void mount_kill(struct mount *m, uint64_t ns);
 void mount_kill_later(struct mount *m, uint64_t ns);
 /* By the log as far as it is certain, everybody who wrote to the file has left, and it was cut. */
 bool world_is_cut(struct world *w, uint64_t ino);
-/* Chunkservers that lost power since then. */
+/* Chunkservers that lost power, or bits, since then. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
 
 /* faults.c: starts the stream of faults; heals everything and brings everybody up. */
