@@ -61,6 +61,7 @@ struct chunkserver {
     uint32_t copies;          /* copies between replicas that run from or to it */
     struct scrub_state scrub; /* as of its last heartbeat */
     bool scrub_stalled;       /* its scan does not advance */
+    uint32_t failing_told;    /* why its disk is failing, as its last heartbeat said */
     uint64_t orphans;         /* replicas of no chunk in its last report */
     struct report *report;    /* being merged, or NULL */
     /* Chunks from this handle on were made while the process that is registered now was running. */

@@ -22,8 +22,8 @@ static bool is_stalled(const struct scrub_state *s)
     return s->late_ms > s->period_ms / 20 + SCRUB_STALL_MS || old;
 }
 
-/* Until an operator says otherwise: a disk that failed is not to be trusted because it stopped
- * failing. */
+/* Until an operator says otherwise, and then until it fails again: the disk's own word alone, which
+ * its label keeps, is no news. */
 static void take_failing(struct master *m, struct chunkserver *s, uint32_t reason)
 {
     if (s->failing) {
@@ -39,7 +39,9 @@ static void take_failing(struct master *m, struct chunkserver *s, uint32_t reaso
 void scrubs_heartbeat(struct master *m, struct chunkserver *s, const struct heartbeat_req *req)
 {
     bool stalled = is_stalled(&req->scrub);
+    bool news = req->failing != s->failing_told || req->scrub.disk_errors > s->scrub.disk_errors;
     s->scrub = req->scrub;
+    s->failing_told = req->failing;
     if (stalled && !s->scrub_stalled) {
         env_log(m->env, LOG_WARN,
                 "chunkserver %u: the scan of its replicas does not advance: %llu of %llu bytes, "
@@ -49,7 +51,7 @@ void scrubs_heartbeat(struct master *m, struct chunkserver *s, const struct hear
                 (unsigned long long)(req->scrub.oldest_ms / 1000));
     }
     s->scrub_stalled = stalled;
-    if (req->failing != DISK_WELL) {
+    if (req->failing != DISK_WELL && news) {
         take_failing(m, s, req->failing);
     }
 }

@@ -171,7 +171,14 @@ START_TEST(a_failing_disk_is_left_and_stays_so)
     ck_assert_int_eq(ns_server_state(f->m->ns, id, &state), 0);
     ck_assert_uint_eq(state.failing, DISK_SYNC_FAILED);
     fixture_run_ms(f, 2000);
-    ck_assert(servers_get(&f->m->servers, id)->failing);
+    struct chunkserver *s = servers_get(&f->m->servers, id);
+    ck_assert(s->failing);
+    server_state_failing(f->m, s, DISK_WELL); /* an operator trusts it, until it fails again */
+    fixture_run_ms(f, 1000);
+    ck_assert(!s->failing);
+    f->fakes[id - 1].scrub.disk_errors++;
+    fixture_run_ms(f, 500);
+    ck_assert(s->failing);
 }
 END_TEST
 
