@@ -81,7 +81,7 @@ static void chunkd_up(struct sim_server *s)
                                 .scrub_period_s = 5};
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
-    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", s->number);
+    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", (s->number - 1) % 3 + 1); /* some share one */
     struct why why = {{0}};
     s->chunkd = chunkd_create(&s->process->env, &cfg);
     int err = chunkd_start(s->chunkd, &why);
