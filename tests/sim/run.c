@@ -2,6 +2,7 @@
 #include "tests/sim/run.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/meta_work.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/verify.h"
 
 #include <stdio.h>
@@ -42,9 +43,13 @@ static void work(struct world *w)
         (void)actor_new(w, &w->mounts[i], data_work, NULL);
         (void)actor_new(w, &w->mounts[i], data_work, NULL);
     }
+    struct operator* operator= w->trash_seconds> 0 ? operator_start(w) : NULL;
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
     w->healing = true;
+    if (operator!= NULL) {
+        operator_stop(operator);
+    }
     faults_end(w);
     if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
         const struct op_entry *e = actors_stuck(w);

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MASTER_ADDR "10.0.0.1:9400"
-
 void world_fail(struct world *w, const char *format, ...)
 {
     char text[1024];

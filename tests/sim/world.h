@@ -31,6 +31,8 @@ enum fault_kind {
     FAULT_KINDS
 };
 
+#define MASTER_ADDR "10.0.0.1:9400"
+
 struct world;
 struct history;
 struct actor;
