@@ -1,10 +1,6 @@
 /* faults.c - what goes wrong, when, and the end of it. */
-#include "shared/proto/schema.h"
-#include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
-
-#include <stdio.h>
 
 const char *fault_name(enum fault_kind kind)
 {
@@ -14,7 +10,7 @@ const char *fault_name(enum fault_kind kind)
         [FAULT_POWER_CHUNKD] = "chunkd power cuts", [FAULT_POWER_SITE] = "site power cuts",
         [FAULT_CUT_CONNECTION] = "connections cut", [FAULT_BLOCK_PATH] = "paths blocked",
         [FAULT_STOP_SERVER] = "clean stops",        [FAULT_KILL_BOTH] = "master and mount kills",
-        [FAULT_FLIP_BIT] = "bits flipped",
+        [FAULT_LOSE_DISK] = "disks lost",           [FAULT_FLIP_BIT] = "bits flipped",
     };
     return names[kind];
 }
@@ -28,21 +24,21 @@ static uint64_t down_time(struct world *w)
 
 static struct sim_server *some_chunkd(struct world *w)
 {
-    return &w->servers[1 + sim_below(&w->rand, WORLD_CHUNKDS)];
+    return &w->servers[1 + sim_below(&w->rand, w->server_count - 1)];
 }
 
 static void block_path(struct world *w)
 {
-    struct sim_process *ends[WORLD_SERVERS + WORLD_MOUNTS];
-    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+    struct sim_process *ends[WORLD_SERVERS_MAX + WORLD_MOUNTS];
+    for (uint32_t i = 0; i < w->server_count; i++) {
         ends[i] = w->servers[i].process;
     }
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
-        ends[WORLD_SERVERS + i] = w->mounts[i].process;
+        ends[w->server_count + i] = w->mounts[i].process;
     }
-    uint64_t a = sim_below(&w->rand, WORLD_SERVERS + WORLD_MOUNTS);
-    uint64_t b = (a + 1 + sim_below(&w->rand, WORLD_SERVERS + WORLD_MOUNTS - 1)) %
-                 (WORLD_SERVERS + WORLD_MOUNTS);
+    uint64_t a = sim_below(&w->rand, w->server_count + WORLD_MOUNTS);
+    uint64_t b = (a + 1 + sim_below(&w->rand, w->server_count + WORLD_MOUNTS - 1)) %
+                 (w->server_count + WORLD_MOUNTS);
     uint64_t ns = 50 * NS_PER_MS + sim_below(&w->rand, 2 * NS_PER_S);
     sim_net_block(w->sim, ends[a], ends[b], ns);
     if (sim_chance(&w->rand, 2, 3)) {
@@ -54,7 +50,7 @@ static void block_path(struct world *w)
 
 static void stop_cleanly(struct world *w)
 {
-    struct sim_server *s = &w->servers[sim_below(&w->rand, WORLD_SERVERS)];
+    struct sim_server *s = &w->servers[sim_below(&w->rand, w->server_count)];
     struct why why = {{0}};
     if (!server_up(s)) {
         return;
@@ -77,48 +73,39 @@ static void kill_both(struct world *w)
     mount_kill_later(m, sim_below(&w->rand, ns));
 }
 
-/* Everybody holds the same, and has every byte of it. */
-static bool all_whole(struct world *w, const struct chunkd_replica_info *r)
-{
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
-        struct chunkd_replica_info one;
-        if (!server_up(&w->servers[i]) ||
-            chunkd_replica(w->servers[i].chunkd, r->handle, &one) != 0 ||
-            one.version != r->version || one.digest != r->digest || one.state != REPLICA_OK ||
-            chunkd_verify(w->servers[i].chunkd, r->handle) != 0) {
-            return false;
-        }
-    }
-    return r->length > 0;
-}
-
-/* Flips a bit of one of three good replicas: a good copy always remains. */
-static void flip_bit(struct world *w)
+/* Only while every chunk has all its copies, and there are servers to make new ones: then nothing
+ * that was promised may be missing afterwards. */
+static void lose_disk(struct world *w)
 {
     struct sim_server *s = some_chunkd(w);
-    struct chunkd_replica_info r;
-    struct sim_inode *i;
-    char path[64];
-    uint64_t from = sim_below(&w->rand, 40);
-    if (!server_up(s) || chunkd_replica_next(s->chunkd, from, &r) != 0 || !all_whole(w, &r)) {
+    if (w->server_count - 1 <= WORLD_REPLICAS || w->servers[0].master == NULL ||
+        !master_settled(w->servers[0].master)) {
         return;
     }
-    snprintf(path, sizeof(path), "chunks/%02x/%016llx", (unsigned)(r.handle & 0xff),
-             (unsigned long long)r.handle);
-    if (sim_disk_open(s->process->disk, path, 0, &i) == 0) {
-        uint64_t off = sim_below(&w->rand, r.length);
-        sim_inode_flip(i, off, (unsigned)sim_below(&w->rand, 8));
-        sim_inode_drop(i);
-        s->power_cut_ns = w->sim->now_ns;
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        if (!server_up(&w->servers[i])) {
+            return;
+        }
+    }
+    world_say(w, "loss of the disk of %s", s->process->name);
+    w->faults[FAULT_LOSE_DISK]++;
+    server_kill(s, true, down_time(w));
+    sim_disk_wipe(s->process->disk);
+}
+
+static void flip_bit(struct world *w)
+{
+    struct sim_server *s = &w->servers[w->rotten];
+    char path[64];
+    if (sim_disk_flip(s->process->disk, "chunks/", &w->rand, path, sizeof(path))) {
+        world_say(w, "a bit of %s flips on %s", path, s->process->name);
         w->faults[FAULT_FLIP_BIT]++;
-        world_say(w, "bit flipped at %llu of chunk %llu on %s", (unsigned long long)off,
-                  (unsigned long long)r.handle, s->process->name);
     }
 }
 
 static void strike(struct world *w, enum fault_kind kind)
 {
-    w->faults[kind] += kind != FAULT_FLIP_BIT; /* which counts if it finds a chunk */
+    w->faults[kind] += kind != FAULT_LOSE_DISK && kind != FAULT_FLIP_BIT;
     switch (kind) {
     case FAULT_KILL_MASTER:
     case FAULT_POWER_MASTER:
@@ -131,7 +118,7 @@ static void strike(struct world *w, enum fault_kind kind)
         server_kill(some_chunkd(w), true, down_time(w));
         break;
     case FAULT_POWER_SITE:
-        for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+        for (uint32_t i = 0; i < w->server_count; i++) {
             server_kill(&w->servers[i], true, down_time(w));
         }
         break;
@@ -149,6 +136,9 @@ static void strike(struct world *w, enum fault_kind kind)
         break;
     case FAULT_KILL_BOTH:
         kill_both(w);
+        break;
+    case FAULT_LOSE_DISK:
+        lose_disk(w);
         break;
     case FAULT_FLIP_BIT:
         flip_bit(w);
@@ -174,18 +164,15 @@ static void fault(struct sim_event *e)
         {FAULT_KILL_MASTER, 4},    {FAULT_KILL_CHUNKD, 6},  {FAULT_KILL_MOUNT, 3},
         {FAULT_POWER_MASTER, 3},   {FAULT_POWER_CHUNKD, 4}, {FAULT_POWER_SITE, 1},
         {FAULT_CUT_CONNECTION, 6}, {FAULT_BLOCK_PATH, 4},   {FAULT_STOP_SERVER, 2},
-        {FAULT_KILL_BOTH, 3},
+        {FAULT_KILL_BOTH, 3},      {FAULT_LOSE_DISK, 4},    {FAULT_FLIP_BIT, 3},
     };
-    uint64_t draw = sim_below(&w->rand, 36);
+    uint64_t draw = sim_below(&w->rand, 43);
     for (size_t i = 0; i < COUNT_OF(mix); i++) {
         if (draw < mix[i].weight) {
             strike(w, mix[i].kind);
             break;
         }
         draw -= mix[i].weight;
-    }
-    if (sim_chance(&w->rand, 1, 2)) {
-        strike(w, FAULT_FLIP_BIT);
     }
     next_fault(w);
 }
@@ -200,7 +187,7 @@ void faults_end(struct world *w)
 {
     sim_cancel(w->sim, &w->fault_event);
     sim_net_heal(w->sim);
-    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 0; i < w->server_count; i++) {
         server_start(&w->servers[i]);
     }
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {

@@ -17,7 +17,7 @@ static bool all_joined(void *world)
         const struct record *r = log_tap_record(w->tap, i);
         joined += r != NULL && r->type == OP_server_add;
     }
-    return joined >= WORLD_CHUNKDS;
+    return joined >= w->server_count - 1;
 }
 
 static void come_up(struct world *w)
@@ -64,7 +64,7 @@ static void work(struct world *w)
 struct run_result run_seed(uint64_t seed, bool trace)
 {
     struct world *w = world_new(seed, trace);
-    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 0; i < w->server_count; i++) {
         server_start(&w->servers[i]);
     }
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {

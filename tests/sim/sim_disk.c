@@ -207,6 +207,42 @@ void sim_disk_free(struct sim_disk *d)
     mem_free(d);
 }
 
+void sim_disk_wipe(struct sim_disk *d)
+{
+    names_free(&d->now);
+    names_free(&d->old);
+    ops_free(d);
+}
+
+bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
+                   size_t size)
+{
+    uint64_t bytes = 0;
+    for (int round = 0; round < 2; round++) {
+        uint64_t at = round == 0 ? 0 : sim_below(r, bytes);
+        for (uint32_t i = 0; i < d->now.count; i++) {
+            const struct entry *e = &d->now.items[i];
+            if (e->inode == NULL || strncmp(e->path, prefix, strlen(prefix)) != 0) {
+                continue;
+            }
+            uint64_t has = sim_inode_size(e->inode);
+            if (round == 0) {
+                bytes += has;
+            } else if (at < has) {
+                sim_inode_flip(e->inode, at, (unsigned)sim_below(r, 8));
+                snprintf(out_path, size, "%s", e->path);
+                return true;
+            } else {
+                at -= has;
+            }
+        }
+        if (bytes == 0) {
+            return false;
+        }
+    }
+    return false;
+}
+
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity)
 {
     d->capacity = capacity;

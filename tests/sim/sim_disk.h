@@ -29,6 +29,11 @@ struct sim_inode;
 struct sim_disk *sim_disk_create(struct sim *s, const char *name, uint64_t capacity);
 void sim_disk_free(struct sim_disk *d);
 void sim_disk_power_cut(struct sim_disk *d);
+/* A new disk in its place: empty. */
+void sim_disk_wipe(struct sim_disk *d);
+/* Flips a bit in a file whose path begins with `prefix`, if one has data: true, and its path. */
+bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
+                   size_t size);
 /* Room is made or taken away: tests of a full disk. */
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity);
 

@@ -17,7 +17,7 @@ static const char *unsettled(struct world *w)
     if (!master_settled(w->servers[0].master)) {
         return "the master";
     }
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 1; i < w->server_count; i++) {
         if (!chunkd_settled(w->servers[i].chunkd)) {
             return w->servers[i].process->name;
         }
@@ -33,7 +33,7 @@ static const char *unsettled(struct world *w)
 /* At rest means at rest for three seconds in a row, with dead sessions gone. */
 static void settle(struct world *w)
 {
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 1; i < w->server_count; i++) {
         chunkd_hold_scans(w->servers[i].chunkd, true); /* what they verified is written down */
     }
     sim_run_for(w->sim, (uint64_t)w->geo.session_ms * NS_PER_MS * 3 / 2);
@@ -53,7 +53,7 @@ static void settle(struct world *w)
 static bool all_scanned(void *world)
 {
     struct world *w = world;
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 1; i < w->server_count; i++) {
         if (!chunkd_scanned(w->servers[i].chunkd)) {
             return false;
         }
@@ -64,7 +64,7 @@ static bool all_scanned(void *world)
 /* Every damaged block is found, and repaired from a good one. */
 static void scan(struct world *w)
 {
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 1; i < w->server_count; i++) {
         chunkd_hold_scans(w->servers[i].chunkd, false);
         chunkd_scan(w->servers[i].chunkd);
     }
@@ -114,26 +114,69 @@ static void check_replica(struct world *w, const struct chunk_truth *c, uint32_t
     }
 }
 
+/* The simulated chunkserver that has the disk with this id now, or 0: the disk was lost. */
+static uint32_t process_of(struct world *w, uint32_t id)
+{
+    uint32_t current[WORLD_SERVERS_MAX] = {0};
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        struct server_add_rec rec;
+        uint32_t number = 0;
+        char addr[ADDR_LEN_MAX + 1] = {0};
+        if (r == NULL || r->type != OP_server_add || server_add_rec_decode(r->body, &rec) != 0) {
+            continue;
+        }
+        memcpy(addr, rec.server.addr.data, MIN(rec.server.addr.len, sizeof(addr) - 1));
+        if (sscanf(addr, "10.0.1.%u:", &number) == 1 && number < WORLD_SERVERS_MAX) {
+            current[number] = rec.server.id;
+        }
+    }
+    for (uint32_t number = 1; number < w->server_count; number++) {
+        if (current[number] == id) {
+            return number;
+        }
+    }
+    return 0;
+}
+
+static void check_members(struct world *w, const struct chunk_truth *c)
+{
+    bool member[WORLD_SERVERS_MAX] = {false};
+    struct chunkd_replica_info first = {0};
+    for (uint32_t i = 0; i < c->member_count; i++) {
+        uint32_t number = process_of(w, c->members[i]);
+        if (number == 0) {
+            if (c->written) {
+                world_fail(w, "chunk %llu of inode %llu has member %u, whose disk is lost",
+                           (unsigned long long)c->handle, (unsigned long long)c->ino,
+                           c->members[i]);
+            }
+            continue;
+        }
+        member[number] = true;
+        check_replica(w, c, number, &first);
+    }
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        struct chunkd_replica_info r;
+        if (!member[i] && chunkd_replica(w->servers[i].chunkd, c->handle, &r) == 0) {
+            world_fail(w, "chunk %llu of inode %llu: %s keeps a replica and is no member",
+                       (unsigned long long)c->handle, (unsigned long long)c->ino,
+                       w->servers[i].process->name);
+        }
+    }
+}
+
 static void check_replicas(struct world *w)
 {
     const struct chunk_truth *c;
     for (uint64_t h = 1; (c = history_chunk(w->history, h)) != NULL; h = c->handle + 1) {
-        struct chunkd_replica_info first = {0};
-        if (c->member_count != WORLD_CHUNKDS && c->written) {
+        if (c->member_count != WORLD_REPLICAS && c->written) {
             world_fail(w, "chunk %llu of inode %llu has %u members", (unsigned long long)c->handle,
                        (unsigned long long)c->ino, c->member_count);
         }
-        for (uint32_t i = 0; i < c->member_count; i++) {
-            if (c->members[i] < 1 || c->members[i] > WORLD_CHUNKDS) {
-                world_fail(w, "chunk %llu has member %u", (unsigned long long)c->handle,
-                           c->members[i]);
-            }
-        }
-        for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
-            check_replica(w, c, i, &first);
-        }
+        check_members(w, c);
     }
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 1; i < w->server_count; i++) {
         struct chunkd_replica_info r;
         for (uint64_t h = 1; chunkd_replica_next(w->servers[i].chunkd, h, &r) == 0;
              h = r.handle + 1) {

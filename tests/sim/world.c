@@ -70,6 +70,11 @@ static void master_up(struct sim_server *s)
     }
 }
 
+uint32_t world_rack(uint32_t chunkd)
+{
+    return 1 + (chunkd - 1) % WORLD_RACKS;
+}
+
 static void chunkd_up(struct sim_server *s)
 {
     struct chunkd_config cfg = {.cluster = "sim",
@@ -79,7 +84,7 @@ static void chunkd_up(struct sim_server *s)
                                 .scrub_period_s = 5};
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
-    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", (s->number - 1) % 3 + 1); /* some share one */
+    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", world_rack(s->number));
     struct why why = {{0}};
     s->chunkd = chunkd_create(&s->process->env, &cfg);
     int err = chunkd_start(s->chunkd, &why);
@@ -213,8 +218,9 @@ uint32_t world_power_losses(void *world, uint64_t since_ns)
 {
     struct world *w = world;
     uint32_t n = 0;
-    for (uint32_t i = 1; i < WORLD_SERVERS; i++) {
-        n += w->servers[i].power_cut_ns >= since_ns;
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        bool flips = i == w->rotten && w->faults[FAULT_FLIP_BIT] > 0;
+        n += flips || w->servers[i].power_cut_ns >= since_ns;
     }
     return n;
 }
@@ -270,12 +276,14 @@ static void draw_world(struct world *w)
     w->geo = (struct geometry){.chunk_bytes = 256 * 1024,
                                .block_bytes = 4096,
                                .segment_bytes = sim_chance(&r, 1, 2) ? 64 * 1024 : 256 * 1024,
-                               .replicas = 3,
+                               .replicas = WORLD_REPLICAS,
                                .heartbeat_ms = 100,
                                .lease_ms = 1000,
                                .session_ms = 5000,
                                .request_timeout_ms = 300,
                                .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
+    w->server_count = 1 + (sim_chance(&r, 1, 2) ? 3 : (uint32_t)sim_between(&r, 4, 5));
+    w->rotten = 1 + (uint32_t)sim_below(&r, w->server_count - 1);
     w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
     w->trash_seconds = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 20) : 0;
     w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
@@ -302,7 +310,7 @@ struct world *world_new(uint64_t seed, bool trace)
     w->history = history_new(w);
     w->writers = writer_model_new();
     w->data = data_files_new(w);
-    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 0; i < w->server_count; i++) {
         struct sim_server *s = &w->servers[i];
         char name[32];
         snprintf(name, sizeof(name), i == 0 ? "master" : "chunkd-%u", i);
@@ -334,7 +342,7 @@ void world_free(struct world *w)
         sim_cancel(w->sim, &w->mounts[i].restart);
         sim_cancel(w->sim, &w->mounts[i].death);
     }
-    for (uint32_t i = 0; i < WORLD_SERVERS; i++) {
+    for (uint32_t i = 0; i < w->server_count; i++) {
         server_kill(&w->servers[i], false, 0);
         sim_cancel(w->sim, &w->servers[i].restart);
     }

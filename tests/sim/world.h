@@ -11,9 +11,11 @@
 #include "tests/sim/sim_env.h"
 
 enum {
-    WORLD_CHUNKDS = 3,
-    WORLD_SERVERS = 1 + WORLD_CHUNKDS, /* the master is server 0 */
-    WORLD_MOUNTS = 2,                  /* that work; one more reads everything at the end */
+    WORLD_CHUNKDS_MAX = 5,
+    WORLD_SERVERS_MAX = 1 + WORLD_CHUNKDS_MAX, /* the master is server 0 */
+    WORLD_RACKS = 3,                           /* chunkservers are dealt to them in turn */
+    WORLD_REPLICAS = 3,
+    WORLD_MOUNTS = 2, /* that work; one more reads everything at the end */
 };
 
 enum fault_kind {
@@ -26,8 +28,9 @@ enum fault_kind {
     FAULT_CUT_CONNECTION,
     FAULT_BLOCK_PATH,
     FAULT_STOP_SERVER, /* a clean stop and start */
-    FAULT_FLIP_BIT,    /* in a replica, while the others are whole */
     FAULT_KILL_BOTH,   /* the master, and a mount that will never find its successor */
+    FAULT_LOSE_DISK,   /* a chunkserver comes back with an empty disk */
+    FAULT_FLIP_BIT,    /* at rest, in a chunk */
     FAULT_KINDS
 };
 
@@ -67,7 +70,9 @@ struct world {
     struct geometry geo;
     uint32_t trash_seconds, aside_ms;
     uint64_t preallocate_bytes; /* the master's */
-    struct sim_server servers[WORLD_SERVERS];
+    struct sim_server servers[WORLD_SERVERS_MAX];
+    uint32_t server_count; /* with the master; of this seed */
+    uint32_t rotten;       /* the chunkserver whose bits flip, so that the other copies are good */
     struct mount mounts[WORLD_MOUNTS + 1];
     struct log_tap *tap;
     struct history *history;
@@ -100,7 +105,8 @@ void mount_kill(struct mount *m, uint64_t ns);
 void mount_kill_later(struct mount *m, uint64_t ns);
 /* By the log as far as it is certain, everybody who wrote to the file has left, and it was cut. */
 bool world_is_cut(struct world *w, uint64_t ino);
-/* Chunkservers that lost power, or bits, since then. */
+uint32_t world_rack(uint32_t chunkd);
+/* Chunkservers that lost power or their disk since then, or whose bits flip: what was not synced may be lost with two. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
 
 /* faults.c: starts the stream of faults; heals everything and brings everybody up. */
