@@ -325,9 +325,40 @@ static uint32_t choose_primary(const struct grant *g)
     return quick != UINT32_MAX ? quick : first;
 }
 
+static bool says_unreachable(int status)
+{
+    return status == ERR_TIMEOUT || status == ERR_DISCONNECTED || status == -ECONNREFUSED ||
+           status == -EHOSTUNREACH || status == -ENETUNREACH || status == -ETIMEDOUT;
+}
+
+/* The source answers us, but the others cannot reach it. True if it can be done without: one of
+ * them lost nothing, so it holds all that was acknowledged. */
+static bool source_is_cut_off(const struct grant *g)
+{
+    const struct part *source = &g->parts[g->source];
+    bool sound = false;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        if (p == source || p->added) {
+            continue;
+        }
+        if (p->state == PART_READY) {
+            return false; /* it copied, or had no need to */
+        }
+        sound |= p->state == PART_OUT && says_unreachable(p->status) && p->replica.previous != 0 &&
+                 p->replica.state == REPLICA_OK &&
+                 p->replica.previous == source->replica.previous;
+    }
+    return sound;
+}
+
 /* Too few replicas take part: what the next attempt does differently. */
 static void try_otherwise(struct grant *g)
 {
+    if (source_is_cut_off(g)) {
+        g->complained = g->parts[g->source].server;
+        return;
+    }
     if (g->complained != 0) {
         g->complained = 0;
         g->rotate = true;

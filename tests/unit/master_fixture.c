@@ -94,6 +94,10 @@ static void fake_pull(struct fake *k, struct message *msg)
     for (int i = 0; i < FAKES_MAX; i++) {
         from = k->f->fakes[i].id == req.source.id ? &k->f->fakes[i] : from;
     }
+    if (from != NULL && from->cut_off) {
+        rpc_answer_status(&k->rpc, &msg->head, ERR_TIMEOUT);
+        return;
+    }
     struct fake_replica *source = from != NULL && from->up ? fake_find(from, req.handle) : NULL;
     if (source == NULL || source->r.version != req.source_version) {
         rpc_answer_status(&k->rpc, &msg->head, ERR_WRONG_VERSION);

@@ -31,6 +31,7 @@ struct fake {
     uint32_t disk_us; /* told in heartbeats */
     bool up;
     bool mute;             /* prepares are not answered */
+    bool cut_off;          /* the others cannot reach it, the master can */
     bool hold_pulls;       /* pulls are not answered */
     uint64_t client_bytes; /* told in each heartbeat */
     uint32_t fills, mends;

@@ -637,6 +637,25 @@ static void add(Suite *s, const char *name, void (*before)(void), const TTest *c
     suite_add_tcase(s, t);
 }
 
+/* The best replica is where nobody can copy from: the others have all that was acknowledged. */
+START_TEST(source_nobody_reaches_is_left_out)
+{
+    write_all(1);
+    uint32_t ahead = row().members[0];
+    fake_find(fake_of(ahead), c.handle)->r.mutation = 2;
+    fake_find(fake_of(ahead), c.handle)->r.digest = 777;
+    fake_of(ahead)->cut_off = true;
+    ck_assert_int_eq(grant(c.version, 0, ERR_MEMBER_FAILED), 0);
+    ck_assert(!is_member(ahead));
+    ck_assert_uint_eq(row().member_count, 2);
+    all_equal_and_active();
+    fake_of(ahead)->cut_off = false;
+    fixture_run_ms(f, 60000);
+    ck_assert(is_member(ahead));
+    all_equal_and_active();
+}
+END_TEST
+
 Suite *suite_grants(void);
 Suite *suite_grants(void)
 {
@@ -653,6 +672,7 @@ Suite *suite_grants(void)
                                   failed_member_leaves_and_returns,
                                   away_member_is_waited_for,
                                   mute_member_is_cut_off,
+                                  source_nobody_reaches_is_left_out,
                                   one_replica_of_three_waits,
                                   full_disks_end_in_enospc,
                                   reports_lead_to_repair,
