@@ -10,6 +10,7 @@
  * Mending keeps the replica's own sums and copies only the blocks whose bytes do not match them.
  */
 #include "chunkd/core/copy_internal.h"
+#include "chunkd/core/replica_reserve.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
 
@@ -130,6 +131,7 @@ static void length_set(struct disk_op *op)
         finish(p, (int)op->result);
         return;
     }
+    replica_unreserve(p->op.replica, p->length, UINT32_MAX);
     take_length(p);
 }
 

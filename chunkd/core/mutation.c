@@ -5,6 +5,9 @@
  * under this version: the client asks the master for a new one, which leaves the member out or
  * makes the members equal first.
  *
+ * A reservation for which a member has no room is applied by all members just the same: it changes
+ * nothing that they must agree on. The client hears -ENOSPC, and no member is to blame.
+ *
  * A truncate is durable when it is answered: the master forgets that the bytes beyond are dead, and
  * they must not come back after a power cut.
  */
@@ -80,6 +83,10 @@ void member_set_answered(struct member_set *s, uint32_t server, int status)
 {
     ASSERT(s->pending > 0);
     s->pending--;
+    if (s->reserving && status == -ENOSPC) {
+        s->refused = true;
+        status = 0;
+    }
     if (status != 0 && s->failed_server == 0) {
         s->failed_server = server;
         s->failed_status = status;
@@ -96,7 +103,7 @@ void member_set_answered(struct member_set *s, uint32_t server, int status)
 int member_set_status(const struct member_set *s)
 {
     if (s->failed_server == 0) {
-        return 0;
+        return s->refused ? -ENOSPC : 0;
     }
     return s->no_space ? -ENOSPC : ERR_MEMBER_FAILED;
 }
@@ -126,6 +133,19 @@ int primary_check(const struct chunkd *c, const struct local_replica *r, uint64_
         return ERR_NOT_PRIMARY;
     }
     return chunkd_has_lease(c) ? 0 : ERR_NO_LEASE;
+}
+
+/* 0 or -ENOSPC: may the bytes be written? Those that were reserved have their space. */
+static int check_room(struct chunkd *c, const struct local_replica *r, uint32_t offset,
+                      uint32_t length)
+{
+    if (r == NULL) {
+        return chunkd_check_space(c, length, true);
+    }
+    if (replica_is_reserved(r, offset, offset + length)) {
+        return 0;
+    }
+    return chunkd_check_space(c, length, (uint64_t)offset + length > r->length);
 }
 
 /* ---------------------------------------------------------------- a new chunk's first replica */
@@ -230,6 +250,9 @@ static void applied_here(struct write_op *w)
     if (w->status == ERR_CHECKSUM) {
         chunkd_found_bad(wr->q.c, wr->replica, w->bad_block);
     }
+    if (w->kind == WRITE_RESERVE) {
+        chunkd_ask_space(wr->q.c);
+    }
     if (w->status == 0 && w->kind == WRITE_TRUNCATE) {
         wr->sync.done = synced_here;
         replica_sync(wr->q.c, wr->replica, &wr->sync);
@@ -259,8 +282,10 @@ static void start_write(struct write_request *wr)
                               .sums = req->sums.data,
                               .version = req->version,
                               .mutation = f.mutation,
+                              .spare = wr->q.c->reserve,
                               .done = applied_here};
     replica_use(r);
+    wr->members.reserving = req->kind == WRITE_RESERVE;
     wr->members.failed = write_failed;
     wr->members.done = write_answered;
     struct slice body = {0};
@@ -293,8 +318,7 @@ static int check_write(struct chunkd *c, const struct message *m, const struct w
         err = ERR_BUSY;
     }
     if (err == 0 && req->kind == WRITE_DATA) {
-        bool growth = r == NULL || (uint64_t)req->offset + req->length > r->length;
-        err = chunkd_check_space(c, req->length, growth);
+        err = check_room(c, r, req->offset, req->length);
     }
     return err;
 }
@@ -355,6 +379,9 @@ static void forward_applied(struct write_op *w)
     struct forward_request *f = container_of(w, struct forward_request, w);
     if (w->status == ERR_CHECKSUM) {
         chunkd_found_bad(f->q.c, write_op_replica(w), w->bad_block);
+    }
+    if (w->kind == WRITE_RESERVE) {
+        chunkd_ask_space(f->q.c);
     }
     if (w->status == 0 && w->kind == WRITE_TRUNCATE) {
         f->sync.done = forward_synced;
@@ -420,8 +447,7 @@ void forward_handle(struct link *l, struct message *m)
     int err = check_forward(c, m, &req);
     struct local_replica *r = table_get(&c->table, req.handle);
     if (err == 0 && req.kind == WRITE_DATA) {
-        bool growth = r == NULL || (uint64_t)req.offset + req.length > r->length;
-        err = chunkd_check_space(c, req.length, growth);
+        err = check_room(c, r, req.offset, req.length);
     }
     if (err != 0) {
         link_refuse(l, m, err);
@@ -441,6 +467,7 @@ void forward_handle(struct link *l, struct message *m)
                              .sums = req.sums.data,
                              .version = req.version,
                              .mutation = req.mutation,
+                             .spare = c->reserve,
                              .done = forward_applied};
     write_op_begin(&f->w, r);
 }

@@ -26,7 +26,9 @@ struct member_set {
     uint32_t pending;       /* answers still awaited, ours included */
     uint32_t failed_server; /* 0 = none; else the first that failed */
     int failed_status;
-    bool no_space;                        /* the first failure was -ENOSPC */
+    bool no_space;  /* the first failure was -ENOSPC */
+    bool reserving; /* -ENOSPC is an outcome that a member may have, and no failure */
+    bool refused;   /* a member had it */
     void (*failed)(struct member_set *s); /* at the first failure; may be NULL */
     void (*done)(struct member_set *s);   /* all answered */
 };

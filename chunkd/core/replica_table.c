@@ -263,6 +263,7 @@ void replica_reset(struct local_replica *r)
         env_log(r->table->env, LOG_WARN, "%s: cannot remove: %s", path, err_text(err));
     }
     replica_set_length(r, 0);
+    r->reserved_from = r->reserved_end = 0;
     r->file_made = r->entry_durable = false;
     r->failed = false;
     replica_note_damage(r);

@@ -34,8 +34,10 @@ struct local_replica {
     uint64_t mutation;          /* last applied under version */
     uint64_t previous_mutation; /* last applied under previous */
     uint32_t length;
-    uint32_t state; /* REPLICA_OK, CLONING, SUSPECT or BAD (then `failed`) */
-    bool active;    /* version is committed: it may be read and written */
+    uint32_t reserved_from, reserved_end; /* these bytes have their space on the disk, as far as
+                                           * this process knows (replica_reserve.h) */
+    uint32_t state;                       /* REPLICA_OK, CLONING, SUSPECT or BAD (then `failed`) */
+    bool active;                          /* version is committed: it may be read and written */
     bool failed;  /* a write or sync of its file failed: nothing here is to be believed any more */
     bool dirty;   /* the meta log says: after a power cut it may lack writes */
     bool dropped; /* going away; lookups do not find it */

@@ -32,7 +32,7 @@ int write_op_check(const struct table *t, uint32_t kind, uint32_t offset, uint32
     if (length == 0 || offset >= t->chunk_bytes || length > t->chunk_bytes - offset) {
         return ERR_PROTOCOL;
     }
-    if (kind == WRITE_PUNCH) {
+    if (kind == WRITE_PUNCH || kind == WRITE_RESERVE) {
         return payload->len == 0 ? 0 : ERR_PROTOCOL;
     }
     if (kind != WRITE_DATA || length > IO_MAX || payload->len != length ||
@@ -75,7 +75,7 @@ static void finish(struct write_op *w, int status)
         intent_ring_unhold(&w->hold);
     }
     struct local_replica *r = w->op.replica;
-    if (status != 0) {
+    if (status != 0 && !w->applied) {
         r->broken =
             r->broken || r->version == w->version; /* nothing after it may be applied without it */
         replica_drop_tail(r);
@@ -114,7 +114,8 @@ static uint64_t change_end(const struct write_op *w, uint32_t length)
     }
 }
 
-/* A write beyond the length also changes the last block, which gets zeros. */
+/* A write beyond the length also changes the last block, which gets zeros. A reservation disturbs no
+ * read. */
 static void write_range(struct replica_op *op)
 {
     struct write_op *w = container_of(op, struct write_op, op);
@@ -122,8 +123,9 @@ static void write_range(struct replica_op *op)
     uint32_t bs = r->table->block_bytes;
     uint32_t start = w->kind == WRITE_DATA ? MIN(w->offset, r->length) : w->offset;
     op->first = start / bs;
-    op->end = w->kind == WRITE_TRUNCATE
-                  ? UINT32_MAX
+    op->end = w->kind == WRITE_TRUNCATE ? UINT32_MAX
+              : w->kind == WRITE_RESERVE
+                  ? op->first
                   : (uint32_t)(((uint64_t)w->offset + w->length + bs - 1) / bs);
 }
 
@@ -133,6 +135,9 @@ static void set_changes(struct write_op *w)
     uint32_t bs = r->table->block_bytes;
     w->new_length = r->length;
     w->first = w->count = 0;
+    if (w->kind == WRITE_RESERVE) {
+        return;
+    }
     if (w->kind == WRITE_DATA) {
         w->new_length = (uint32_t)MAX((uint64_t)r->length, change_end(w, r->length));
     } else if (w->offset >= r->length) {
@@ -350,6 +355,7 @@ static void drop_stale_tail(struct local_replica *r)
 static void apply_sums(struct write_op *w)
 {
     struct local_replica *r = w->op.replica;
+    w->applied = true;
     replica_set_length(r, w->new_length);
     for (uint32_t i = 0; i < w->count; i++) {
         r->sums[w->first + i] = w->new_sums[i];
@@ -365,7 +371,7 @@ static void part_done(struct write_op *w)
 {
     if (--w->pending == 0) {
         apply_sums(w);
-        finish(w, 0);
+        finish(w, w->kind == WRITE_RESERVE ? w->reserve.status : 0);
     }
 }
 
@@ -375,6 +381,42 @@ static void created_logged(struct meta_wait *wait)
 }
 
 static void recover_space(struct write_op *w);
+
+static void reserved(struct reserve_op *o)
+{
+    struct write_op *w = container_of(o, struct write_op, reserve);
+    if (o->status != 0 && o->status != -ENOSPC) {
+        meta_log_cancel(&w->created);
+        file_failed(w, o->status);
+        return;
+    }
+    part_done(w);
+}
+
+static void reserve(struct write_op *w, uint32_t from, uint32_t end, uint64_t spare)
+{
+    w->reserve = (struct reserve_op){.done = reserved, .spare = spare, .from = from, .end = end};
+    reserve_begin(&w->reserve, w->op.replica);
+}
+
+/* The file was cut, or a hole made: the disk has more room and holds less ready. A cut gives back
+ * everything beyond the file's end; what the chunk keeps of it is taken again. */
+static bool give_back(struct write_op *w)
+{
+    struct local_replica *r = w->op.replica;
+    uint32_t from = MAX(r->reserved_from, w->new_length);
+    uint32_t end = MIN(r->reserved_end, w->offset);
+    if (w->kind == WRITE_PUNCH) {
+        replica_unreserve(r, w->offset, (uint32_t)change_end(w, r->length));
+        return false;
+    }
+    replica_unreserve(r, w->new_length, UINT32_MAX);
+    if (from >= end) {
+        return false;
+    }
+    reserve(w, from, end, 0);
+    return true;
+}
 
 static void file_changed(struct disk_op *op)
 {
@@ -391,7 +433,9 @@ static void file_changed(struct disk_op *op)
         file_failed(w, (int)op->result);
         return;
     }
-    part_done(w);
+    if (w->kind == WRITE_DATA || !give_back(w)) {
+        part_done(w);
+    }
 }
 
 static void change_file(struct write_op *w)
@@ -411,6 +455,12 @@ static void change_file(struct write_op *w)
         w->disk.kind = DISK_WRITE;
         w->disk.data = slice_data(&w->payload);
         w->disk.len = w->length;
+    } else if (w->kind == WRITE_RESERVE) {
+        reserve(w, w->offset, w->offset + w->length, w->spare);
+        return;
+    } else if (w->kind == WRITE_TRUNCATE && r->reserved_end > w->offset) {
+        w->disk.kind = DISK_TRUNCATE;
+        w->disk.off = w->new_length;
     } else if (w->new_length == r->length && w->count == 0) {
         part_done(w); /* it changes nothing; its number is taken all the same */
         return;
@@ -555,6 +605,7 @@ static void cut_back(struct disk_op *op)
         file_failed(w, (int)op->result);
         return;
     }
+    replica_unreserve(w->op.replica, w->op.replica->length, UINT32_MAX);
     check_next(w);
 }
 

@@ -10,6 +10,8 @@
  *   new, zeros before it  zeros and the new bytes
  *   in a gap              zeros; nothing is written, the file keeps a hole
  *
+ * A reservation changes no sum, no byte and no length: only its number is applied.
+ *
  * Order: dirty mark durable (if the replica was clean), old blocks read, intents in the ring, file
  * changed, sums in memory. The sums reach the meta log later, at the latest before their intents
  * are overwritten.
@@ -17,25 +19,28 @@
 #ifndef CHUNKD_CORE_REPLICA_WRITE_H
 #define CHUNKD_CORE_REPLICA_WRITE_H
 
-#include "chunkd/core/replica_table.h"
+#include "chunkd/core/replica_reserve.h"
 
 /* Embedded in its owner. */
 struct write_op {
     /* The owner's part. */
-    uint32_t kind; /* WRITE_DATA, WRITE_TRUNCATE, WRITE_PUNCH */
+    uint32_t kind; /* WRITE_DATA, WRITE_TRUNCATE, WRITE_PUNCH, WRITE_RESERVE */
     uint32_t offset, length;
     struct slice payload; /* borrowed from the owner until done; DATA */
     const uint8_t *sums;  /* borrowed: of its pieces, 4 bytes LE each; checked */
     uint64_t version;     /* ERR_WRONG_VERSION if the replica holds another when its turn comes */
     uint64_t mutation;    /* number under version */
+    uint64_t spare;       /* RESERVE: bytes of the disk that must stay free */
     void (*done)(struct write_op *w); /* once, possibly inside write_op_begin */
-    int status;         /* 0; ERR_CHECKSUM: bad_block; -ENOSPC; -EIO: the replica failed */
+    int status; /* 0; ERR_CHECKSUM: bad_block; -ENOSPC; -EIO: the replica failed. RESERVE: -ENOSPC
+                 * is no failure, the mutation has taken its number */
     uint32_t bad_block; /* UINT32_MAX = none found bad */
 
     /* private */
     struct replica_op op;
     struct disk_op disk;
     uint64_t disk_begin_ns;
+    struct reserve_op reserve;
     struct meta_wait wait;
     struct meta_wait created;
     struct intent_hold hold;
@@ -47,6 +52,7 @@ struct write_op {
     struct buf *old; /* block buffer for merging */
     bool old_valid;  /* it holds the old bytes of block `at` */
     bool holding;
+    bool applied;
     uint32_t pending; /* parts of the last step not yet ended */
 };
 

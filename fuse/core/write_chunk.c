@@ -263,10 +263,12 @@ static void answered(struct chunk_call *k)
     struct location *l = w->loc;
     if (k->status == 0) {
         w->bind = w->sent_fresh;
-        if (l->version == w->sent_version) {
+        if (l->version == w->sent_version && w->kind != CHUNK_RESERVE) {
             l->fresh = false; /* the replicas exist: a missing one from now on is a failure */
         }
         finish(w, 0);
+    } else if (k->status == -ENOSPC && w->kind == CHUNK_RESERVE) {
+        finish(w, -ENOSPC);
     } else if (k->status == ERR_BUSY) {
         pause_then_step(w);
     } else {

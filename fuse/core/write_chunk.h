@@ -16,7 +16,8 @@ enum chunk_write_kind {
     CHUNK_DATA = WRITE_DATA,
     CHUNK_TRUNCATE = WRITE_TRUNCATE,
     CHUNK_PUNCH = WRITE_PUNCH,
-    CHUNK_SYNC, /* makes what is there durable; ends well if the chunk is gone */
+    CHUNK_RESERVE = WRITE_RESERVE, /* -ENOSPC of a member is final */
+    CHUNK_SYNC,                    /* makes what is there durable; ends well if the chunk is gone */
 };
 
 /* Embedded in its owner or allocated; zero it first, set the upper part. */

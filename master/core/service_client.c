@@ -236,9 +236,14 @@ static void query_statfs(struct master *m, struct statfs_rep *rep)
                                .files_free = store_room(m->store) / BYTES_PER_INODE};
     for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && server_alive(s, now)) {
+        if (s == NULL) {
+            continue;
+        }
+        if (server_alive(s, now) && s->total > 0) {
             rep->total += s->total;
             rep->avail += s->avail;
+        } else {
+            rep->away++;
         }
     }
     uint32_t replicas = servers_wanted(&m->servers, &m->cfg.geometry, 0);

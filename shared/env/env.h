@@ -73,6 +73,9 @@ enum disk_kind {
     DISK_SYNC,  /* fdatasync(file) */
     DISK_TRUNCATE, /* ftruncate(file, off) */
     DISK_PUNCH,    /* file, off, len (64-bit in off2): make a hole, size unchanged */
+    DISK_RESERVE,  /* file, off, len (64-bit in off2): take space for bytes that have none, size and
+                    * contents unchanged; result = bytes taken, or -ENOSPC (what was taken before may
+                    * stay). 0 and nothing done where the filesystem cannot */
     DISK_SEEK,     /* file, off, flag SEEK_DATA or SEEK_HOLE in len: result = offset or -ENXIO */
     DISK_UNLINK,   /* path */
     DISK_RENAME,   /* path -> path2; not durable before a DISK_SYNC_DIR of the directory */

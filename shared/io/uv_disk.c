@@ -404,6 +404,27 @@ static int run_write(struct disk_op *op)
     return err;
 }
 
+static int64_t bytes_allocated(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? (int64_t)st.st_blocks * 512 : -errno;
+}
+
+static int64_t run_allocate(struct disk_op *op)
+{
+    int fd = op->file->fd;
+    int64_t before = bytes_allocated(fd);
+    int n;
+    do {
+        n = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)op->off, (off_t)op->off2);
+    } while (n != 0 && errno == EINTR);
+    if (n != 0) {
+        return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+    }
+    int64_t after = bytes_allocated(fd);
+    return before < 0 || after < before ? 0 : after - before;
+}
+
 static int64_t run_seek(struct disk_op *op)
 {
     off_t at = lseek(op->file->fd, (off_t)op->off, (int)op->len);
@@ -431,6 +452,9 @@ void disk_run(struct uv_env *e, struct disk_op *op)
     case DISK_PUNCH:
         op->result = result_of(fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                          (off_t)op->off, (off_t)op->off2));
+        return;
+    case DISK_RESERVE:
+        op->result = run_allocate(op);
         return;
     case DISK_SEEK:
         op->result = run_seek(op);

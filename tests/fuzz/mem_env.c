@@ -286,6 +286,7 @@ static int64_t execute(struct env *e, struct disk_op *op)
     case DISK_SYNC_DIR:
         return 0;
     case DISK_PUNCH:
+    case DISK_RESERVE:
     case DISK_SEEK:
     case DISK_IMPORT:
     case DISK_ALLOCATE:

@@ -246,6 +246,19 @@ static int step_punch(struct job *j)
     return do_fallocate(j->a, j->open, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
 }
 
+/* Whatever is reserved, no byte changes; the size does if the range goes beyond it. */
+static int step_reserve(struct job *j)
+{
+    uint64_t size = file_model_size(j->file->model);
+    uint64_t off = draw_offset(j);
+    uint64_t len = sim_chance(&j->a->rand, 1, 3) ? FILE_MODEL_MAX - off : draw_length(j);
+    bool keep = off + len <= size || sim_chance(&j->a->rand, 2, 3);
+    if (!keep) {
+        file_model_truncate(j->file->model, off + len, now(j));
+    }
+    return do_fallocate(j->a, j->open, keep ? FALLOC_FL_KEEP_SIZE : 0, off, len);
+}
+
 static int step_unlink(struct job *j)
 {
     if (j->unlinked) {
@@ -334,6 +347,9 @@ static int one_step(struct job *j)
     }
     if (draw < 93) {
         return step_punch(j);
+    }
+    if (draw >= 98) {
+        return step_reserve(j);
     }
     if (draw < 95) {
         return step_unlink(j);

@@ -414,7 +414,8 @@ static int replay_setattr(struct history *h, const struct setattr_rec *c)
                               .uid = c->uid,
                               .gid = c->gid,
                               .size = c->size};
-    if (a.set_size) {
+    const struct model_inode *n = model_find(h->model, c->ino);
+    if (a.set_size && n != NULL && c->size <= n->size) { /* longer: what was reserved stays */
         chunks_cut(h, c->ino, c->size);
     }
     return model_setattr(h->model, true, &a);

@@ -44,6 +44,8 @@ uint64_t sim_inode_size(const struct sim_inode *i);
 int64_t sim_inode_read(struct sim_inode *i, uint64_t off, void *data, uint32_t len);
 int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uint32_t len);
 int sim_inode_truncate(struct sim_inode *i, uint64_t size);
+/* Bytes taken, or -ENOSPC after the first that fit. */
+int64_t sim_inode_allocate(struct sim_inode *i, uint64_t off, uint64_t len);
 void sim_inode_punch(struct sim_inode *i, uint64_t off, uint64_t len);
 /* Offset, or -ENXIO. */
 int64_t sim_inode_seek(struct sim_inode *i, uint64_t off, bool hole);

@@ -124,6 +124,8 @@ static int64_t perform(struct sim_process *p, const struct disk_op *op)
     case DISK_PUNCH:
         sim_inode_punch(op->file->inode, op->off, op->off2);
         return 0;
+    case DISK_RESERVE:
+        return sim_inode_allocate(op->file->inode, op->off, op->off2);
     case DISK_SEEK:
         return sim_inode_seek(op->file->inode, op->off, op->len == SEEK_HOLE);
     case DISK_UNLINK:

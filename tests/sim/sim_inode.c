@@ -37,7 +37,7 @@ uint64_t sim_inode_used(const struct sim_inode *i)
 {
     uint64_t pages = 0;
     for (uint64_t p = 0; p < i->page_cap; p++) {
-        pages += (i->flags[p] & PAGE_ALLOC) != 0;
+        pages += (i->flags[p] & (PAGE_ALLOC | PAGE_RESERVED)) != 0;
     }
     return pages * PAGE;
 }
@@ -86,7 +86,7 @@ int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uin
     make_room(i, off + len);
     int64_t fresh = 0;
     for (uint64_t p = off / PAGE; p <= (off + len - 1) / PAGE; p++) {
-        fresh += !(i->flags[p] & PAGE_ALLOC);
+        fresh += !(i->flags[p] & (PAGE_ALLOC | PAGE_RESERVED));
     }
     int err = sim_disk_take(i->disk, fresh * (int64_t)PAGE);
     if (err != 0) {
@@ -94,10 +94,28 @@ int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uin
     }
     for (uint64_t p = off / PAGE; p <= (off + len - 1) / PAGE; p++) {
         i->flags[p] |= PAGE_DIRTY | PAGE_ALLOC;
+        i->flags[p] &= (uint8_t)~PAGE_RESERVED;
     }
     memcpy(i->now + off, data, len);
     i->now_size = MAX(i->now_size, off + len);
     return len;
+}
+
+int64_t sim_inode_allocate(struct sim_inode *i, uint64_t off, uint64_t len)
+{
+    make_room(i, off + len);
+    int64_t taken = 0;
+    for (uint64_t p = off / PAGE; p * PAGE < off + len; p++) {
+        if (i->flags[p] & (PAGE_ALLOC | PAGE_RESERVED)) {
+            continue;
+        }
+        if (sim_disk_take(i->disk, (int64_t)PAGE) != 0) {
+            return -ENOSPC;
+        }
+        i->flags[p] |= PAGE_RESERVED;
+        taken += (int64_t)PAGE;
+    }
+    return taken;
 }
 
 /* Zeros over [off, end); pages wholly inside give their space back. */
@@ -105,6 +123,10 @@ static void clear(struct sim_inode *i, uint64_t off, uint64_t end)
 {
     int64_t freed = 0;
     for (uint64_t p = off / PAGE; p < i->page_cap && p * PAGE < end; p++) {
+        if ((i->flags[p] & PAGE_RESERVED) && p * PAGE >= off && (p + 1) * PAGE <= end) {
+            i->flags[p] &= (uint8_t)~PAGE_RESERVED;
+            freed++;
+        }
         if (!(i->flags[p] & PAGE_ALLOC)) {
             continue; /* zeros already */
         }
@@ -123,7 +145,7 @@ static void clear(struct sim_inode *i, uint64_t off, uint64_t end)
 int sim_inode_truncate(struct sim_inode *i, uint64_t size)
 {
     make_room(i, size);
-    if (size < i->now_size) {
+    if (size <= i->now_size) { /* what was reserved beyond the end goes, too */
         clear(i, size, i->page_cap * PAGE);
     }
     i->now_size = size;
@@ -156,7 +178,8 @@ void sim_inode_sync(struct sim_inode *i)
         if ((i->flags[p] & PAGE_DIRTY) || i->ring) {
             memcpy(i->old + p * PAGE, i->now + p * PAGE, PAGE);
         }
-        i->flags[p] = (i->flags[p] & PAGE_ALLOC) ? PAGE_ALLOC | PAGE_OLD_ALLOC : 0;
+        i->flags[p] =
+            (i->flags[p] & PAGE_ALLOC) ? PAGE_ALLOC | PAGE_OLD_ALLOC : i->flags[p] & PAGE_RESERVED;
     }
     i->old_size = i->now_size;
 }
@@ -177,7 +200,7 @@ static void tear(struct sim_inode *i, uint64_t p, struct sim_rand *r)
             memcpy(i->now + at, i->old + at, SIM_SECTOR_BYTES);
         }
     }
-    i->flags[p] |= PAGE_ALLOC;
+    i->flags[p] = (i->flags[p] & (uint8_t)~PAGE_RESERVED) | PAGE_ALLOC;
 }
 
 static void drop_page(struct sim_inode *i, uint64_t p)
@@ -239,6 +262,10 @@ void sim_inode_power_cut(struct sim_inode *i, enum sim_loss loss, struct sim_ran
         memset(i->now + from, 0, (p + 1) * PAGE - from);
         if (p * PAGE >= size) {
             i->flags[p] &= (uint8_t)~PAGE_ALLOC;
+        }
+        if ((i->flags[p] & PAGE_RESERVED) &&
+            sim_chance(r, 1, 4)) { /* a reservation that was not synced may be lost */
+            i->flags[p] &= (uint8_t)~PAGE_RESERVED;
         }
     }
     for (uint64_t p = 0; p < i->page_cap; p++) {

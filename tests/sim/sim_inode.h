@@ -8,6 +8,7 @@ enum sim_page_flags {
     PAGE_DIRTY = 1,     /* written and not synced */
     PAGE_ALLOC = 2,     /* takes space, as seen by programs */
     PAGE_OLD_ALLOC = 4, /* in the durable content */
+    PAGE_RESERVED = 8,  /* takes space and holds nothing; never with PAGE_ALLOC */
 };
 
 struct sim_inode {

@@ -216,6 +216,9 @@ static int64_t execute(struct env *e, struct disk_op *op)
     case DISK_PUNCH:
         return or_errno(fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                   (off_t)op->off, (off_t)op->off2));
+    case DISK_RESERVE:
+        return or_errno(
+            fallocate(op->file->fd, FALLOC_FL_KEEP_SIZE, (off_t)op->off, (off_t)op->off2));
     case DISK_SEEK:
         return or_errno(lseek(op->file->fd, (off_t)op->off, (int)op->len));
     case DISK_UNLINK:

@@ -327,7 +327,7 @@ static void answer_master(struct script_link *l, struct message *m, const union 
         break;
     }
     case OP_statfs: {
-        struct statfs_rep rep = {.total = 1000, .avail = 500};
+        struct statfs_rep rep = {.total = 1000 << 20, .avail = 500 << 20};
         answer_body(l, m, 0, RPC_BODY(statfs_rep, &rep), NULL);
         break;
     }
@@ -400,7 +400,7 @@ static void apply_write(struct script_cluster *f, const struct write_req *q,
         } else if (q->kind == WRITE_TRUNCATE) {
             memset(s->data[file][chunk] + q->offset, 0, SCRIPT_CHUNK - q->offset);
             *length = MIN(*length, q->offset);
-        } else {
+        } else if (q->kind == WRITE_PUNCH) {
             memset(s->data[file][chunk] + q->offset, 0, q->length);
         }
     }

@@ -282,6 +282,8 @@ START_TEST(random_mutations_match_a_model)
             length = MAX(length, offset + len);
         } else if (length == 0) {
             continue;
+        } else if (sim_chance(&r, 1, 4)) {
+            ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, offset, len), 0);
         } else if (kind == 8) {
             ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, offset, 0), 0);
             if (offset < length) {
@@ -355,6 +357,125 @@ START_TEST(write_that_meets_a_full_disk_leaves_sums_and_bytes_in_step)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- reservations */
+
+static uint64_t room(struct fx *f, uint32_t id)
+{
+    uint64_t total, avail;
+    sim_disk_space(f->servers[id].process->disk, &total, &avail);
+    return avail;
+}
+
+/* Leaves `bytes` of the server's disk free. */
+static void leave_room(struct fx *f, uint32_t id, uint64_t bytes)
+{
+    uint64_t total, avail;
+    sim_disk_space(f->servers[id].process->disk, &total, &avail);
+    sim_disk_set_capacity(f->servers[id].process->disk, total - avail + bytes);
+}
+
+/* It takes space on every disk and changes neither bytes, nor length, nor sums; also as the first
+ * mutation of a chunk, and over a restart. */
+START_TEST(reserve_takes_space_and_nothing_else)
+{
+    struct fx *f = three(16);
+    uint64_t before[4];
+    for (uint32_t id = 1; id <= 3; id++) {
+        before[id] = room(f, id);
+    }
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, FX_CHUNK), 0);
+    for (uint32_t id = 1; id <= 3; id++) {
+        ck_assert_uint_ge(before[id] - room(f, id), FX_CHUNK);
+        ck_assert_uint_le(before[id] - room(f, id), FX_CHUNK + FX_CHUNK / 2);
+        ck_assert_int_eq(fx_read(f, id, H, FX_V1, 0, 1000, got), 0);
+        before[id] = room(f, id);
+    }
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 3 * BS, data, BS + 100), 0);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, FX_CHUNK), 0);
+    for (uint32_t id = 1; id <= 3; id++) {
+        ck_assert_uint_lt(before[id] - room(f, id), BS); /* the log grew, the file did not */
+        ck_assert_int_eq(fx_read(f, id, H, FX_V1, 0, FX_CHUNK, got), 4 * BS + 100);
+        ck_assert_mem_eq(got + 3 * BS, data, BS + 100);
+    }
+    fx_expect_equal(f, 123, H);
+    struct seek_req req = {.handle = H, .version = FX_V1};
+    struct seek_rep rep;
+    struct fx_answer *a = fx_ask(f, 2, OP_seek, RPC_BODY(seek_req, &req), NULL, 0);
+    ck_assert_int_eq(a->status, 0);
+    ck_assert_int_eq(seek_rep_decode(slice_bytes(&a->body), &rep), 0);
+    ck_assert_uint_eq(rep.offset, 3 * BS);
+    for (uint32_t id = 1; id <= 3; id++) {
+        fx_kill(f, id);
+    }
+    fx_start_all(f);
+    for (uint32_t id = 1; id <= 3; id++) {
+        expect_bytes(f, id, 3 * BS, data, BS + 100);
+        ck_assert_int_eq(chunkd_verify(f->servers[id].chunkd, H), 0);
+    }
+    fx_free(f);
+}
+END_TEST
+
+/* One disk without room: -ENOSPC with nobody to blame, the chunk goes on under its version. */
+START_TEST(reserve_without_room_fails_nobody)
+{
+    struct fx *f = three(17);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 3 * BS), 0);
+    fx_run_ms(f, 200);
+    uint32_t poor = (uint32_t)_i + 1;
+    leave_room(f, poor, (1 << 20) + (300 << 10)); /* the disk's reserve is 1 MiB */
+    uint64_t before = room(f, poor);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, FX_CHUNK), -ENOSPC);
+    ck_assert_uint_eq(f->bad_count, 0);
+    ck_assert_uint_le(before - room(f, poor), 64 << 10); /* what it had taken was given back */
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 3 * BS, data, BS), 0);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, 4 * BS), 0); /* is there */
+    for (uint32_t n = 0; n < 8; n++) {
+        ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, FX_CHUNK), -ENOSPC);
+    }
+    ck_assert_uint_ge(room(f, poor), 512 << 10); /* trying again does not eat the disk's reserve */
+    fx_expect_equal(f, 123, H);
+    leave_room(f, poor, 16 << 20);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, FX_CHUNK), 0);
+    fx_free(f);
+}
+END_TEST
+
+/* Bytes that were reserved can be written when everything else is refused. */
+START_TEST(reserved_bytes_are_written_on_a_full_disk)
+{
+    struct fx *f = three(18);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, BS, FX_CHUNK - BS), 0);
+    fx_run_ms(f, 200);
+    for (uint32_t id = 1; id <= 3; id++) {
+        leave_room(f, id, 1 << 20);
+    }
+    fx_run_ms(f, 2000);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, BS, data, FX_CHUNK - BS), 0);
+    fx_expect_equal(f, 123, H);
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, FX_CHUNK), -ENOSPC);
+    fx_free(f);
+}
+END_TEST
+
+/* A truncate gives back what is reserved behind it and keeps the rest. */
+START_TEST(truncate_gives_reserved_space_back)
+{
+    struct fx *f = three(19);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_RESERVE, 0, FX_CHUNK), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, BS), 0);
+    uint64_t full = room(f, 2);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, FX_CHUNK / 2, 0), 0);
+    ck_assert_uint_ge(room(f, 2) - full, FX_CHUNK / 2 - BS);
+    ck_assert_uint_le(room(f, 2) - full, FX_CHUNK / 2);
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, 100, 0), 0);
+    ck_assert_uint_ge(room(f, 2) - full, FX_CHUNK - 2 * BS);
+    expect_bytes(f, 2, 0, data, 100);
+    fx_expect_equal(f, 123, H);
+    fx_free(f);
+}
+END_TEST
+
 Suite *suite_chunkd_data(void)
 {
     Suite *s = suite_create("chunkd_data");
@@ -376,6 +497,10 @@ Suite *suite_chunkd_data(void)
     tcase_add_loop_test(t, random_mutations_match_a_model, 0, 8);
     tcase_add_test(t, full_disk_answers_before_it_is_full);
     tcase_add_test(t, write_that_meets_a_full_disk_leaves_sums_and_bytes_in_step);
+    tcase_add_test(t, reserve_takes_space_and_nothing_else);
+    tcase_add_loop_test(t, reserve_without_room_fails_nobody, 0, 3);
+    tcase_add_test(t, reserved_bytes_are_written_on_a_full_disk);
+    tcase_add_test(t, truncate_gives_reserved_space_back);
     suite_add_tcase(s, t);
     return s;
 }

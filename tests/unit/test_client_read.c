@@ -200,6 +200,64 @@ static int allocate(struct script_cluster *f, struct client_file *file, int mode
     return script_wait(f, &c);
 }
 
+static int set_size(struct script_cluster *f, struct client_file *file, uint64_t size)
+{
+    struct script_call c;
+    script_call_init(&c);
+    struct attr set = {.size = size};
+    client_setattr(f->client, &c.k, client_file_ino(file), SETATTR_SIZE, &set);
+    return script_wait(f, &c);
+}
+
+/* A disk has no room for chunk 2: status -ENOSPC and no member to blame. */
+static enum script_verdict no_room(struct script_cluster *f, struct script_link *l,
+                                   struct message *m)
+{
+    if (m->head.op == OP_statfs && f->hook_status != 0) {
+        struct statfs_rep rep = {.total = 100 * MIB, .avail = 3 * MIB};
+        rpc_answer(&l->rpc, &m->head, 0, 0, 0, RPC_BODY(statfs_rep, &rep), NULL);
+        return SCRIPT_DONE;
+    }
+    struct write_req req;
+    if (m->head.op == OP_write && write_req_decode(slice_bytes(&m->body), &req) == 0 &&
+        req.kind == WRITE_RESERVE && req.number == 2) {
+        f->hook_count++;
+        struct write_rep rep = {0};
+        rpc_answer(&l->rpc, &m->head, -ENOSPC, 0, 0, RPC_BODY(write_rep, &rep), NULL);
+        return SCRIPT_DONE;
+    }
+    return SCRIPT_GO_ON;
+}
+
+/* No room is the program's error at once: the size stays, no member is left out for it. */
+START_TEST(fallocate_without_room)
+{
+    struct client_file *file;
+    struct script_cluster *f = start_with_file(&file, MIB);
+    f->hook = no_room;
+    ck_assert_int_eq(allocate(f, file, 0, 0, 9 * MIB), -ENOSPC);
+    ck_assert_uint_eq(f->files[0].size, MIB);
+    ck_assert_int_eq(f->hook_count, 1);
+    for (uint32_t n = 0; n < script_count(f, OP_grant); n++) {
+        ck_assert_uint_eq(script_request(f, OP_grant, n)->offset, 0); /* no failed version */
+    }
+    ck_assert_int_eq(script_read(f, file, 0, MIB, 6), MIB);
+    ck_assert_int_eq(script_flush(f, file), 0); /* it was reported */
+    ck_assert_int_eq(allocate(f, file, 0, MIB, 3 * MIB), 0);
+    ck_assert_uint_eq(f->files[0].size, 4 * MIB);
+    script_end(f);
+    /* What cannot fit is refused before anything is reserved. */
+    f = start_with_file(&file, MIB);
+    f->hook = no_room;
+    f->hook_status = 1;
+    ck_assert_int_eq(allocate(f, file, 0, 0, 9 * MIB), -ENOSPC);
+    ck_assert_int_eq(f->hook_count, 0);
+    ck_assert_uint_eq(f->files[0].chunks[1].handle, 0);
+    ck_assert_uint_eq(f->files[0].size, MIB);
+    script_end(f);
+}
+END_TEST
+
 /* fallocate: longer, punched, zeroed; holes stay holes. */
 START_TEST(fallocate_modes)
 {
@@ -208,10 +266,7 @@ START_TEST(fallocate_modes)
     const int keep = FALLOC_FL_KEEP_SIZE;
     ck_assert_int_eq(allocate(f, file, 0, 0, MIB), 0);
     ck_assert_uint_eq(f->files[0].size, 3 * MIB);
-    ck_assert_int_eq(allocate(f, file, 0, 3 * MIB, 5 * MIB), 0);
-    ck_assert_uint_eq(f->files[0].size, 8 * MIB);
-    ck_assert_int_eq(allocate(f, file, keep, 0, 100 * MIB), 0);
-    ck_assert_uint_eq(f->files[0].size, 8 * MIB);
+    ck_assert_int_eq(set_size(f, file, 8 * MIB), 0);
     ck_assert_int_eq(allocate(f, file, FALLOC_FL_PUNCH_HOLE | keep, MIB, 6 * MIB), 0);
     ck_assert_int_eq(script_read(f, file, 0, MIB, 6), MIB);
     ck_assert_int_eq(script_read(f, file, MIB, MIB, 0), MIB);
@@ -220,6 +275,14 @@ START_TEST(fallocate_modes)
     ck_assert_int_eq(allocate(f, file, FALLOC_FL_ZERO_RANGE, 0, 9 * MIB), 0);
     ck_assert_uint_eq(f->files[0].size, 9 * MIB);
     ck_assert_int_eq(script_read(f, file, 0, MIB, 0), MIB);
+    ck_assert_int_eq(allocate(f, file, keep, 0, 20 * MIB), 0);
+    ck_assert_uint_eq(f->files[0].size, 9 * MIB);
+    ck_assert_uint_ne(f->files[0].chunks[9].handle, 0);
+    ck_assert_uint_eq(f->files[0].chunks[10].handle, 0);
+    ck_assert_int_eq(allocate(f, file, 0, 19 * MIB, 2 * MIB), 0);
+    ck_assert_uint_eq(f->files[0].size, 21 * MIB);
+    ck_assert_int_eq(seek(f, file, 0, false), -ENXIO); /* what is reserved is no data */
+    ck_assert_int_eq(script_read(f, file, 20 * MIB, MIB, 0), MIB);
     ck_assert_int_eq(allocate(f, file, FALLOC_FL_COLLAPSE_RANGE, 0, MIB), -EOPNOTSUPP);
     ck_assert_int_eq(allocate(f, file, 0, INT64_MAX, MIB), -EFBIG);
     ck_assert_int_eq(allocate(f, file, 0, 0, 0), -EINVAL);
@@ -242,5 +305,6 @@ Suite *suite_client_read(void)
     tcase_add_test(t, cancelled_read_ends);
     tcase_add_test(t, lseek_finds_data_and_holes);
     tcase_add_test(t, fallocate_modes);
+    tcase_add_test(t, fallocate_without_room);
     return s;
 }

@@ -329,7 +329,7 @@ START_TEST(statfs_without_master)
     script_call_init(&c);
     client_statfs(f->client, &c.k);
     ck_assert_int_eq(script_wait(f, &c), 0);
-    ck_assert_uint_eq(c.k.statfs.avail, 500);
+    ck_assert_uint_eq(c.k.statfs.avail, 500 << 20);
     script_end(f);
 }
 END_TEST

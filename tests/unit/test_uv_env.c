@@ -594,6 +594,11 @@ START_TEST(file_operations)
     ck_assert_int_eq(do_op(OPS(.kind = DISK_PUNCH, .off = 0, .off2 = 4096)), 0);
     ck_assert_int_eq(do_op(OPS(.kind = DISK_SEEK, .off = 0, .len = SEEK_DATA)), -ENXIO);
     ck_assert_int_eq(do_op(OPS(.kind = DISK_SEEK, .off = 5, .len = SEEK_HOLE)), 5);
+    int64_t taken = do_op(OPS(.kind = DISK_RESERVE, .off = 0, .off2 = 4 << 20));
+    ck_assert(taken == 0 || taken >= 4 << 20); /* 0: this filesystem cannot */
+    ck_assert_int_eq(do_op(OPS(.kind = DISK_RESERVE, .off = 4096, .off2 = 1 << 20)), 0);
+    ck_assert_int_eq(do_op(OPS(.kind = DISK_READ, .off = 4096, .data = back, .len = 8)), 8);
+    ck_assert_int_eq(back[0], 0);
     ck_assert_int_eq(env_file_size(w->env, f), 1 << 20);
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_RENAME, .path = "f", .path2 = "g"}), 0);
     ck_assert_int_eq(do_op((struct disk_op){.kind = DISK_SYNC_DIR, .path = ""}), 0);
