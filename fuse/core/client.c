@@ -14,12 +14,14 @@
 static void finish_call(struct client *c, struct client_call *k)
 {
     /* done may start k again or free it: what must be dropped after it is kept here. */
+    struct slice head = k->head;
     struct slice data = k->data;
     struct slice hold = call_impl(k)->hold;
     env_timer_stop(c->env, &call_impl(k)->soft);
     call_impl(k)->hold = (struct slice){0};
     k->state = CALL_IDLE;
     k->done(k);
+    slice_drop(&head);
     slice_drop(&data);
     slice_drop(&hold);
 }
@@ -99,7 +101,7 @@ void call_begin(struct client *c, struct client_call *k)
     k->client = c;
     k->status = 0;
     k->file = NULL;
-    k->data = (struct slice){0};
+    k->head = k->data = (struct slice){0};
     k->bytes = (struct bytes){0};
     k->end = false;
     k->index = 0;
@@ -377,6 +379,7 @@ void client_destroy(struct client *c)
     for (struct list *e; (e = list_pop_front(&c->ending)) != NULL;) {
         struct client_call *k = list_entry(e, struct client_call, link);
         env_timer_stop(c->env, &call_impl(k)->soft);
+        slice_drop(&k->head);
         slice_drop(&k->data);
         slice_drop(&call_impl(k)->hold);
     }

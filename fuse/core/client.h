@@ -50,8 +50,8 @@ struct client_call {
     struct attr
         attr; /* lookup, getattr, setattr, mknod, mkdir, symlink, link, open, create, write */
     struct client_file *file; /* open, create: to be given to release */
-    struct slice data;  /* read: the bytes; short only at end of file. Dropped by the core after
-                         * done:  slice_ref to keep */
+    struct slice head, data;  /* read: the bytes, first those of head; short only at end of file.
+                              * Dropped by the core after done:  slice_ref to keep */
     struct bytes bytes; /* readlink, getxattr, listxattr: view. readdir: list of `dir_entry` */
     bool end;           /* readdir: no entry follows */
     uint64_t offset;    /* lseek; readdir: inode of the parent directory */
@@ -121,6 +121,8 @@ bool client_file_unchanged(const struct client_file *f);
 
 void client_read(struct client *c, struct client_call *k, struct client_file *f, uint64_t offset,
                  uint32_t length);
+/* All bytes of a read that is done as one slice, the caller's. */
+struct slice client_read_bytes(const struct client_call *k);
 /* Copies the bytes (1..IO_MAX); ends as soon as they are buffered within budget, or written if the
  * file was opened with O_SYNC or O_DSYNC (then also durable). append: offset is ignored, the bytes
  * go to the end of the file as this client knows it; k->offset tells where. clear_suid: the writer

@@ -62,6 +62,10 @@ struct client {
     struct env_timer close_timer;
     struct list closing; /* close_files on their way */
 
+    /* surplus.c */
+    struct list surpluses; /* struct surplus of files that have one, oldest first */
+    uint32_t surplus_count;
+
     /* write_back.c */
     struct list dirty;   /* inodes with bytes or a size not yet committed */
     struct list aging;   /* inodes by the time of their first uncommitted write */

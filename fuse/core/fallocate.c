@@ -127,6 +127,7 @@ static void change_chunk(struct fallocate_op *a, enum chunk_write_kind kind, uin
 static void changed(struct fallocate_op *a)
 {
     fsync_touch(a->inode, &a->write);
+    a->inode->changes_seen++;
     a->at += a->write.length;
     env_timer_set(a->op.client->env, &a->again, 0);
 }
@@ -254,6 +255,7 @@ static void begin(struct fallocate_op *a)
         return;
     }
     a->punch_end = MIN(a->end, a->inode->size);
+    a->inode->changes_seen++;
     a->holding = true;
     write_back_hold(a->inode);
     find_next(a);

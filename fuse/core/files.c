@@ -17,6 +17,7 @@ void files_init(struct client *c)
     hmap_init(&c->inodes);
     list_init(&c->idle);
     list_init(&c->close_due);
+    list_init(&c->surpluses);
     list_init(&c->closing);
     c->close_timer.fire = close_timer_fired;
 }
@@ -109,7 +110,9 @@ void files_close(struct client *c)
     hmap_for_each (n, &c->inodes) {
         struct inode *i = container_of(n, struct inode, node);
         for (struct list *e; (e = list_pop_front(&i->files)) != NULL;) {
-            mem_free(list_entry(e, struct client_file, link));
+            struct client_file *f = list_entry(e, struct client_file, link);
+            surplus_drop(f);
+            mem_free(f);
         }
         write_back_drop(i);
         master_call_cancel(&i->extend);
@@ -131,6 +134,9 @@ static bool same_stamp(struct stamp a, struct stamp b)
 
 void inode_learn(struct inode *i, const struct attr *a, uint64_t changes)
 {
+    if (!same_stamp(i->attr.ctime, a->ctime) || i->attr.size != a->size) {
+        i->changes_seen++;
+    }
     i->attr = *a;
     if (commit_due(i)) {
         i->size = MAX(i->size, a->size);
@@ -344,6 +350,7 @@ void client_release(struct client *c, struct client_file *f)
 {
     api_begin(c);
     struct inode *i = f->inode;
+    surplus_drop(f);
     list_remove(&f->link);
     mem_free(f);
     if (--i->open_count == 0) {
@@ -373,6 +380,7 @@ void files_session_lost(struct client *c)
             inode_set_error(i, -EIO); /* the master has cut off what was not committed */
         }
         write_back_session_lost(i);
+        i->changes_seen++;
         i->seen.valid = false;
     }
     locations_forget_all(c);

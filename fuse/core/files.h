@@ -12,6 +12,7 @@
 
 #include "fuse/core/client.h"
 #include "fuse/core/master_link.h"
+#include "fuse/core/surplus.h"
 
 /* State under which pages of an inode were read or written here. */
 struct seen {
@@ -32,9 +33,10 @@ struct inode {
     struct list close_due;
     struct list locations;
 
-    struct attr attr; /* the master's, as last heard */
-    uint64_t size;    /* as programs of this mount see it */
-    uint64_t changes; /* of size made here: an older answer of the master does not set it */
+    struct attr attr;      /* the master's, as last heard */
+    uint64_t size;         /* as programs of this mount see it */
+    uint64_t changes;      /* of size made here: an older answer of the master does not set it */
+    uint64_t changes_seen; /* of bytes, made here or learned of: counts too many, never too few */
     struct seen seen;
     uint64_t error_number; /* errors of writing behind so far */
     int error;             /* the last one */
@@ -81,6 +83,8 @@ struct client_file {
     int flags; /* of open(2) */
     uint64_t error_seen;
     bool unchanged;
+    uint64_t read_end; /* of the last read */
+    struct surplus surplus;
 };
 
 void files_init(struct client *c);

@@ -121,6 +121,12 @@ void location_learn(struct location *l, const struct chunk *chunk)
     }
     /* `fresh` ends here with the first write, at the master only with the next size commit. */
     bool same = l->known && l->handle == chunk->handle && l->version == chunk->version;
+    if (!same || l->trim != chunk->trim) {
+        struct inode *i = files_find(l->client, l->ino);
+        if (i != NULL) {
+            i->changes_seen++;
+        }
+    }
     l->fresh = chunk->fresh && (!same || l->fresh);
     l->handle = chunk->handle;
     l->version = chunk->version;

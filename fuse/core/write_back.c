@@ -459,6 +459,7 @@ static int take_bytes(struct inode *i, struct client_call *k, uint64_t offset, s
     }
     i->size = MAX(i->size, at + data.len);
     i->changes++;
+    i->changes_seen++;
     i->clear_suid = i->clear_suid || clear_suid;
     commit_age(i);
     k->offset = at;

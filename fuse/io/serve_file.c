@@ -142,8 +142,14 @@ static void answer_read(struct request *r)
         request_fail(r, r->call.status);
         return;
     }
+    const struct slice *head = &r->call.head;
     const struct slice *data = &r->call.data;
-    fuse_reply_buf(r->fuse, (const char *)slice_data(data), data->len);
+    struct iovec parts[] = {{slice_data(head), head->len}, {slice_data(data), data->len}};
+    if (head->len == 0) {
+        fuse_reply_buf(r->fuse, (const char *)slice_data(data), data->len);
+    } else {
+        fuse_reply_iov(r->fuse, parts, COUNT_OF(parts));
+    }
     request_end(r);
 }
 

@@ -156,7 +156,7 @@ static void call_done(struct client_call *c)
         keep_bytes(e, c->bytes.data, c->bytes.len);
     }
     if (c->status == 0 && e->op == OP_read) {
-        a->data = slice_ref(&c->data);
+        a->data = client_read_bytes(c);
     }
     if (a->world->trace) {
         char text[256];

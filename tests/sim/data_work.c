@@ -182,8 +182,27 @@ static int step_write(struct job *j)
     return write_at(j, append ? file_model_size(j->file->model) : draw_offset(j), append);
 }
 
+/* Piece after piece, smaller than a block, with a change in between now and then. */
+static int read_pieces(struct job *j)
+{
+    struct sim_rand *r = &j->a->rand;
+    uint64_t off = draw_offset(j);
+    uint32_t len = (uint32_t)sim_between(r, 200, 3000);
+    int status = 0;
+    for (uint64_t n = sim_between(r, 3, 8); n > 0 && status == 0; n--, off += len) {
+        status = read_check(j->a, j->open, j->file, off, len, file_model_size(j->file->model));
+        if (status == 0 && sim_chance(r, 1, 5)) {
+            status = step_write(j);
+        }
+    }
+    return status;
+}
+
 static int step_read(struct job *j)
 {
+    if (sim_chance(&j->a->rand, 1, 5)) {
+        return read_pieces(j);
+    }
     uint64_t off = draw_offset(j);
     uint32_t len = sim_chance(&j->a->rand, 1, 4) ? 300 * 1024 : draw_length(j);
     return read_check(j->a, j->open, j->file, off, len, file_model_size(j->file->model));

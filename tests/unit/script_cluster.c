@@ -538,6 +538,10 @@ static void note(struct script_link *l, const struct message *m, const union op_
         r->ino = q->extend_req.ino;
         r->offset = q->extend_req.end;
         break;
+    case OP_read:
+        r->offset = q->read_req.offset;
+        r->length = q->read_req.length;
+        break;
     case OP_grant:
         r->ino = q->grant_req.ino;
         r->offset = q->grant_req.failed_version;
@@ -704,7 +708,7 @@ static void call_done(struct client_call *k)
     struct script_call *c = k->owner;
     ck_assert(!c->over);
     c->over = true;
-    c->data = slice_ref(&k->data);
+    c->data = client_read_bytes(k);
     c->bytes_len = MIN(k->bytes.len, (uint32_t)sizeof(c->bytes));
     if (c->bytes_len > 0) {
         memcpy(c->bytes, k->bytes.data, c->bytes_len);

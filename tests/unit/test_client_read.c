@@ -290,6 +290,119 @@ START_TEST(fallocate_modes)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- small sequential reads */
+
+enum { SMALL = 4096 };
+
+/* The file's bytes change behind this mount's back. */
+static void change_behind(struct script_cluster *f, uint8_t fill)
+{
+    for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
+        memset(f->servers[id].data[0][0], fill, f->servers[id].length[0][0]);
+    }
+}
+
+/* Two reads, so that the rest of the first block is there. */
+static struct script_cluster *start_reading(struct client_file **out_file)
+{
+    struct script_cluster *f = start_with_file(out_file, MIB);
+    ck_assert_int_eq(script_read(f, *out_file, 0, SMALL, 6), SMALL);
+    ck_assert_int_eq(script_read(f, *out_file, SMALL, SMALL, 6), SMALL);
+    ck_assert_uint_eq(script_count(f, OP_read), 2);
+    ck_assert_uint_eq(script_request(f, OP_read, 1)->length, SCRIPT_BLOCK - SMALL);
+    return f;
+}
+
+/* A block is asked for once, however small the pieces it is read in. */
+START_TEST(small_sequential_reads_share_a_block)
+{
+    struct client_file *file;
+    struct script_cluster *f = start_reading(&file);
+    for (uint32_t at = 2 * SMALL; at < 2 * SCRIPT_BLOCK; at += SMALL) {
+        ck_assert_int_eq(script_read(f, file, at, SMALL, 6), SMALL);
+    }
+    ck_assert_uint_eq(script_count(f, OP_read), 3);
+    /* Pieces that fit no block, up to the end of the file. */
+    uint32_t at = 2 * SCRIPT_BLOCK;
+    for (int64_t n = 1; n > 0; at += (uint32_t)n) {
+        n = script_read(f, file, at, 10000, 6);
+        ck_assert_int_ge(n, 0);
+    }
+    ck_assert_uint_eq(at, MIB);
+    ck_assert_uint_eq(script_count(f, OP_read), 3 + 14);
+    script_end(f);
+}
+END_TEST
+
+/* What is kept is not used after a write of this mount, a seek, a while, or news of a change. */
+START_TEST(kept_bytes_are_never_old)
+{
+    struct client_file *file;
+    struct script_cluster *f = start_reading(&file);
+    uint64_t ino = client_file_ino(file);
+    struct script_call c;
+    uint8_t fill = 6;
+    switch (_i) {
+    case 0:
+        ck_assert_int_eq(script_write(f, file, 2 * SMALL, SMALL, fill = 7), 0);
+        break;
+    case 1:
+        ck_assert_int_eq(script_write(f, file, 2 * SMALL, SMALL, fill = 7), 0);
+        ck_assert_int_eq(script_fsync(f, file), 0);
+        break;
+    case 2:
+        ck_assert_int_eq(set_size(f, file, SMALL), 0);
+        ck_assert_int_eq(set_size(f, file, MIB), 0);
+        fill = 0;
+        break;
+    case 3:
+        ck_assert_int_eq(allocate(f, file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MIB), 0);
+        fill = 0;
+        break;
+    case 4:
+        change_behind(f, fill = 8);
+        ck_assert_int_eq(script_read(f, file, 5 * SMALL, SMALL, fill), SMALL);
+        break;
+    case 5:
+        change_behind(f, fill = 8);
+        script_run(f, 100);
+        break;
+    case 6:
+        change_behind(f, fill = 8);
+        f->files[0].stamp++;
+        script_call_init(&c);
+        client_getattr(f->client, &c.k, ino);
+        ck_assert_int_eq(script_wait(f, &c), 0);
+        break;
+    default: /* another open file has nothing kept */
+        change_behind(f, fill = 8);
+        file = script_open(f, ino, O_RDWR);
+    }
+    ck_assert_int_eq(script_read(f, file, 2 * SMALL, SMALL, fill), SMALL);
+    script_end(f);
+}
+END_TEST
+
+/* Nothing more is asked for while bytes of this mount wait to be written, by direct I/O, or for a
+ * read of whole blocks. */
+START_TEST(no_more_is_asked_for_than_helps)
+{
+    struct client_file *file;
+    struct script_cluster *f = start_with_file(&file, MIB);
+    if (_i == 1) {
+        file = script_open(f, client_file_ino(file), O_RDWR | O_DIRECT);
+    }
+    uint32_t len = _i == 2 ? SCRIPT_BLOCK + SMALL : SMALL;
+    ck_assert_int_eq(script_read(f, file, 0, len, 6), len);
+    if (_i == 0) {
+        ck_assert_int_eq(script_write(f, file, MIB / 2, 10, 7), 0);
+    }
+    ck_assert_int_eq(script_read(f, file, len, len, 6), len);
+    ck_assert_uint_eq(script_request(f, OP_read, 1)->length, len);
+    script_end(f);
+}
+END_TEST
+
 Suite *suite_client_read(void)
 {
     Suite *s = suite_create("client_read");
@@ -306,5 +419,8 @@ Suite *suite_client_read(void)
     tcase_add_test(t, lseek_finds_data_and_holes);
     tcase_add_test(t, fallocate_modes);
     tcase_add_test(t, fallocate_without_room);
+    tcase_add_test(t, small_sequential_reads_share_a_block);
+    tcase_add_loop_test(t, kept_bytes_are_never_old, 0, 8);
+    tcase_add_loop_test(t, no_more_is_asked_for_than_helps, 0, 3);
     return s;
 }
