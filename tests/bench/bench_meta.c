@@ -34,6 +34,7 @@ enum {
     SERVERS = 12,
     OPS_PER_TURN = 64,
     PENDING_BYTES_MAX = 4 << 20,
+    CLOSE_BATCH = 64,
     TAIL_RECORDS = 100000, /* in the log after the last checkpoint when the process is killed */
 };
 
@@ -66,6 +67,10 @@ static bool draining;
 static uint64_t last_commit; /* index LMDB contains */
 static uint64_t chain;
 static int64_t record_time;
+static uint64_t session; /* of the one mount there is */
+static struct writer
+    closed_writer; /* u64 session, u64 inode of files closed since the last batch */
+static uint32_t closed_count;
 static struct writer record_writer, apply_writer, prepare_writer;
 
 /* What a request may wait for, the longest of the phase. A turn of the loop is from one poll to the
@@ -147,8 +152,10 @@ static void log_and_apply(enum op_code op, const union op_any *rec, union op_any
     writer_clear(&record_writer);
     op_info_of((uint16_t)op)->rec_encode(&record_writer, rec);
     record_time = MAX(record_time + 1, env_wall_ns(env));
-    struct record r = {
-        .type = (uint16_t)op, .time_ns = record_time, .body = writer_bytes(&record_writer)};
+    struct record r = {.type = (uint16_t)op,
+                       .time_ns = record_time,
+                       .session = session,
+                       .body = writer_bytes(&record_writer)};
     oplog_append(oplog, &r);
     writer_clear(&apply_writer);
     ns_apply(ns, &r, rec, &apply_writer, rep);
@@ -210,6 +217,20 @@ static bool make_directory(void)
     return true;
 }
 
+/* The mount tells of files it closed in batches. */
+static void close_file(uint64_t ino)
+{
+    union op_any rec = {.writers_remove_rec = {.closed = {0}}}, rep;
+    enc_u64(&closed_writer, &session);
+    enc_u64(&closed_writer, &ino);
+    if (++closed_count == CLOSE_BATCH || next + 1 == files) {
+        rec.writers_remove_rec.closed = writer_bytes(&closed_writer);
+        change(OP_writers_remove, &rec, &rep);
+        writer_clear(&closed_writer);
+        closed_count = 0;
+    }
+}
+
 static bool make_file(void)
 {
     char name[NAME_BYTES + 1];
@@ -229,6 +250,7 @@ static bool make_file(void)
     }
     req = (union op_any){.extend_req = {.ino = ino, .end = size_of(next)}};
     mutate(OP_extend, &req, &rep);
+    close_file(ino);
     next++;
     return true;
 }
@@ -527,6 +549,7 @@ static uint64_t start(const char *dir, const char *boot)
     writer_init(&record_writer);
     writer_init(&apply_writer);
     writer_init(&prepare_writer);
+    writer_init(&closed_writer);
     return replayed;
 }
 
@@ -536,6 +559,10 @@ static int run_work(const char *dir)
     start(dir, "first boot");
     rec = (union op_any){.epoch_start_rec = {.epoch = oplog_epoch(oplog)}};
     change(OP_epoch_start, &rec, &unused); /* the first one makes the root */
+    rec =
+        (union op_any){.session_open_rec = {.session = 1, .nonce = 1, .host = bytes_str("bench")}};
+    change(OP_session_open, &rec, &unused);
+    session = 1;
     files_left = files;
     phase = phases;
     oplog_on_commit(oplog, on_commit, NULL);

@@ -273,7 +273,7 @@ START_TEST(closes_wait_for_quiet_points)
     enum { FILES = 10 };
     uint64_t ino[FILES];
     for (int i = 0; i < FILES; i++) {
-        char name[4];
+        char name[16];
         snprintf(name, sizeof(name), "f%d", i);
         ino[i] = create(name).attr.ino;
     }
