@@ -231,7 +231,7 @@ static void ask_vector(struct pull_request *p)
     struct slice body = RPC_BODY(vector_req, &req);
     p->call.done = vector_received;
     int err =
-        peers_call(&p->q.c->peers, p->req.source.addr, &p->call,
+        peers_call(&p->q.c->peers, p->req.source.id, p->req.source.addr, &p->call,
                    &(struct frame_header){.op = OP_vector}, body, NULL, p->q.c->request_timeout_ms);
     if (err != 0) {
         slice_drop(&body);
@@ -280,14 +280,14 @@ static void pull_start(struct replica_op *op)
 static int take_sources(struct pull_request *p)
 {
     struct reader rd = reader_of(p->req.others);
-    p->sources[p->source_count++] = p->req.source.addr;
+    p->sources[p->source_count++] = p->req.source;
     while (!reader_done(&rd)) {
         struct server s;
         dec_server(&rd, &s);
         if (rd.err != 0 || s.addr.len == 0 || p->source_count == COPY_SOURCES_MAX) {
             return ERR_PROTOCOL;
         }
-        p->sources[p->source_count++] = s.addr;
+        p->sources[p->source_count++] = s;
     }
     return 0;
 }

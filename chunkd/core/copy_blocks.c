@@ -186,7 +186,7 @@ static void lane_start(struct copy_lane *l, uint32_t first, uint32_t count, uint
                                .offset = l->offset,
                                .length = l->length};
     struct slice body = RPC_BODY(read_raw_req, &req);
-    int err = peers_call(&p->q.c->peers, p->sources[source], &l->call,
+    int err = peers_call(&p->q.c->peers, p->sources[source].id, p->sources[source].addr, &l->call,
                          &(struct frame_header){.op = OP_read_raw}, body, NULL,
                          LANE_TIMEOUTS * p->q.c->request_timeout_ms);
     if (err != 0) {

@@ -39,7 +39,7 @@ struct pull_request {
 
     /* copy_blocks.c */
     struct copy_lane lanes[COPY_LANES];
-    struct bytes sources[COPY_SOURCES_MAX]; /* addresses: the source, then the others */
+    struct server sources[COPY_SOURCES_MAX]; /* the source, then the others */
     uint32_t source_count;
     uint32_t gone;                       /* a bit per source that does not answer as it should */
     uint8_t need[CHUNK_BLOCKS_MAX / 8];  /* a bit per block to be copied */

@@ -117,6 +117,10 @@ static void hello_handle(struct link *l, struct message *m)
         violated(l, m, ERR_FOREIGN_CLUSTER, "it belongs to another cluster");
         return;
     }
+    if (req.server != 0 && req.server != l->c->label.server) {
+        violated(l, m, ERR_NO_REPLICA, "it means the chunkserver that had this address before");
+        return;
+    }
     l->introduced = true;
     struct hello_rep rep = {.cluster = l->c->label.cluster, .server = l->c->label.server};
     rpc_answer(&l->rpc, &m->head, 0, 0, 0, RPC_BODY(hello_rep, &rep), NULL);

@@ -69,8 +69,8 @@ void member_set_call(struct member_set *s, uint16_t op, const struct slice *body
         m->begin_ns = op == OP_forward ? env_mono_ns(s->c->env) : 0;
         struct slice b = slice_ref(body);
         struct slice p = slice_ref(payload);
-        int err = peers_call(&s->c->peers, s->others[i].addr, &m->call, &head, b, &p,
-                             s->c->request_timeout_ms);
+        int err = peers_call(&s->c->peers, s->others[i].server, s->others[i].addr, &m->call, &head,
+                             b, &p, s->c->request_timeout_ms);
         if (err != 0) {
             slice_drop(&b);
             slice_drop(&p);

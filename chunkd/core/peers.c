@@ -10,6 +10,7 @@ struct peer {
     struct peers *peers;
     struct rpc rpc;
     struct rpc_call hello;
+    uint32_t server;   /* who is meant: another disk may have taken the address over */
     struct bytes addr; /* NUL-terminated, owned */
     bool refused;      /* said so in the log */
 };
@@ -45,11 +46,12 @@ static void hello_done(struct rpc_call *call)
     }
 }
 
-static struct peer *peer_find(const struct peers *ps, struct bytes addr, uint64_t hash)
+static struct peer *peer_find(const struct peers *ps, uint32_t server, struct bytes addr,
+                              uint64_t hash)
 {
     for (struct hmap_node *n = hmap_first(&ps->by_addr, hash); n; n = hmap_next(n)) {
         struct peer *p = container_of(n, struct peer, node);
-        if (bytes_equal(p->addr, addr)) {
+        if (p->server == server && bytes_equal(p->addr, addr)) {
             return p;
         }
     }
@@ -81,15 +83,16 @@ static bool make_room(struct peers *ps)
     return false;
 }
 
-static struct peer *peer_get(struct peers *ps, struct bytes addr)
+static struct peer *peer_get(struct peers *ps, uint32_t server, struct bytes addr)
 {
     uint64_t hash = hash64(addr.data, addr.len);
-    struct peer *p = peer_find(ps, addr, hash);
+    struct peer *p = peer_find(ps, server, addr, hash);
     if (p != NULL || !make_room(ps)) {
         return p;
     }
     p = mem_new(struct peer);
     p->peers = ps;
+    p->server = server;
     p->addr = bytes_of(mem_dup(addr.data, addr.len), addr.len);
     p->hello.done = hello_done;
     p->hello.owner = p;
@@ -113,19 +116,21 @@ void peers_close(struct peers *p)
     hmap_close(&p->by_addr);
 }
 
-int peers_call(struct peers *ps, struct bytes addr, struct rpc_call *call,
+int peers_call(struct peers *ps, uint32_t server, struct bytes addr, struct rpc_call *call,
                const struct frame_header *head, struct slice body, struct slice *payload,
                uint32_t timeout_ms)
 {
-    struct peer *p = peer_get(ps, addr);
+    struct peer *p = peer_get(ps, server, addr);
     if (p == NULL) {
         return ERR_BUSY;
     }
     if (p->rpc.conn == NULL) {
         rpc_cancel(&p->hello);
         rpc_dial(&p->rpc, (const char *)p->addr.data);
-        struct hello_req hello = {
-            .cluster = *ps->cluster, .name = bytes_str(ps->name), .role = ROLE_CHUNKD};
+        struct hello_req hello = {.cluster = *ps->cluster,
+                                  .name = bytes_str(ps->name),
+                                  .role = ROLE_CHUNKD,
+                                  .server = server};
         rpc_call(&p->rpc, &p->hello, &(struct frame_header){.op = OP_hello},
                  RPC_BODY(hello_req, &hello), NULL, 0);
     }

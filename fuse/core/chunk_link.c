@@ -96,8 +96,10 @@ static void on_open(void *owner, struct rpc *r)
     struct chunk_peer *p = owner;
     struct client *c = p->client;
     client_enter(c);
-    struct hello_req req = {
-        .cluster = c->master.cluster, .name = bytes_str(c->cfg.cluster), .role = ROLE_CLIENT};
+    struct hello_req req = {.cluster = c->master.cluster,
+                            .name = bytes_str(c->cfg.cluster),
+                            .role = ROLE_CLIENT,
+                            .server = p->id};
     struct frame_header head = {.op = OP_hello};
     rpc_call(r, &p->hello, &head, RPC_BODY(hello_req, &req), NULL, c->master.request_timeout_ms);
     /* The server reads in order: requests right behind the hello save a round trip. */

@@ -346,8 +346,7 @@ static bool source_is_cut_off(const struct grant *g)
             return false; /* it copied, or had no need to */
         }
         sound |= p->state == PART_OUT && says_unreachable(p->status) && p->replica.previous != 0 &&
-                 p->replica.state == REPLICA_OK &&
-                 p->replica.previous == source->replica.previous;
+                 p->replica.state == REPLICA_OK && p->replica.previous == source->replica.previous;
     }
     return sound;
 }
