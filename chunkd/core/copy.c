@@ -220,7 +220,14 @@ static void mend(struct pull_request *p)
             copy_need(p, b);
         }
     }
-    copy_blocks(p);
+    if (r->state == REPLICA_OK) {
+        copy_blocks(p);
+        return;
+    }
+    p->scan.wanted = scan_wanted; /* suspect: what its blocks hold is not known */
+    p->scan.mismatch = scan_mismatch;
+    p->scan.done = scan_done;
+    replica_scan_start(&p->scan, r);
 }
 
 /* ---------------------------------------------------------------- start */

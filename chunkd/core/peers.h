@@ -20,8 +20,8 @@ struct peers {
 
 void peers_init(struct peers *p, struct env *env, const uint64_t *cluster, const char *name);
 void peers_close(struct peers *p); /* no call may be running */
-/* As rpc_call, to chunkserver `server` at `addr`; 0 = whoever is there. ERR_BUSY: too many peers; the call was not made and
- * the references not taken. */
+/* As rpc_call, to chunkserver `server` at `addr`; 0 = whoever is there. ERR_BUSY: too many peers;
+ * the call was not made and the references not taken. */
 MUST_CHECK int peers_call(struct peers *p, uint32_t server, struct bytes addr,
                           struct rpc_call *call, const struct frame_header *head, struct slice body,
                           struct slice *payload, uint32_t timeout_ms);

@@ -94,6 +94,15 @@ static void copy_from_source(struct grant *g)
     }
 }
 
+static void after_mending(struct grant *g)
+{
+    if (g->parts[g->source].replica.state == REPLICA_SUSPECT) {
+        grant_accept(g);
+    } else {
+        copy_from_source(g);
+    }
+}
+
 static void source_mended(struct rpc_call *c)
 {
     struct part *p = c->owner;
@@ -102,12 +111,10 @@ static void source_mended(struct rpc_call *c)
     g->asked--;
     p->state = PART_READY;
     p->damaged = RPC_REPLY(pull, c, &rep) != 0 || rep.bad > 0;
-    copy_from_source(g);
+    after_mending(g);
 }
 
-/* No replica is whole: the best one gets its bad blocks from the others, as far as they have them
- * and hold the same. */
-static void mend_source(struct grant *g)
+void grant_mend_source(struct grant *g)
 {
     struct writer others;
     uint32_t first = 0;
@@ -122,13 +129,13 @@ static void mend_source(struct grant *g)
             name_server(g, g->parts[i].server, &others);
         }
     }
-    g->mended = true;
+    g->mended = g->parts[g->source].replica.state != REPLICA_SUSPECT;
     g->phase = GRANT_PULL;
     if (first != 0) {
         struct pull_req req = {.version = g->version, .mend = true};
         ask_pull(g, &g->parts[g->source], &req, first, &others, source_mended);
     } else {
-        copy_from_source(g);
+        after_mending(g);
     }
     writer_free(&others);
 }
@@ -139,7 +146,7 @@ void grant_reconcile(struct grant *g)
         g->parts[i].damaged = g->parts[i].replica.state == REPLICA_BAD;
     }
     if (g->parts[g->source].damaged) {
-        mend_source(g);
+        grant_mend_source(g);
     } else {
         copy_from_source(g);
     }

@@ -98,12 +98,17 @@ void grant_set_note(struct grant *g, uint32_t server, uint64_t version, enum not
 /* Attempts go on for as long as it takes: the same failure is told once. */
 bool grant_is_news(struct grant *g, int status);
 void grant_part_add(struct grant *g, uint32_t server, bool added);
+void grant_accept(struct grant *g);      /* the suspect source */
 void grant_log_version(struct grant *g); /* the replicas are equal */
 /* The answer says: what was asked for is not here, or not to be believed. */
 bool grant_replica_is_lost(int status);
 
 /* grants_copy.c. Fills the new member while writes go on, then begins the attempt. */
 void grant_fill(struct grant *g);
+/* No replica is whole and known to be current: the best one gets the blocks that do not match their
+ * sums from the others, as far as they hold the same. What is suspect is accepted then as it is,
+ * so that only what no replica has any more is taken from a torn write. */
+void grant_mend_source(struct grant *g);
 /* Makes the prepared replicas equal to the source's, then grant_log_version. */
 void grant_reconcile(struct grant *g);
 

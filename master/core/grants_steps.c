@@ -475,11 +475,16 @@ static void all_prepared(struct grant *g)
         retry(g);
         return;
     }
-    struct part *source = &g->parts[g->source];
-    if (source->replica.state != REPLICA_SUSPECT) {
+    if (g->parts[g->source].replica.state == REPLICA_SUSPECT) {
+        grant_mend_source(g);
+    } else {
         grant_reconcile(g);
-        return;
     }
+}
+
+void grant_accept(struct grant *g)
+{
+    struct part *source = &g->parts[g->source];
     env_log(g->m->env, LOG_WARN,
             "chunk %016llx: only suspect replicas are left, that of server %u is accepted",
             (unsigned long long)g->handle, source->server);

@@ -109,8 +109,10 @@ static void fake_pull(struct fake *k, struct message *msg)
         r->r.state = REPLICA_CLONING;
     }
     k->mends += req.mend;
-    r->r.digest = source->r.digest;
-    r->r.length = source->r.length;
+    if (!req.mend) {
+        r->r.digest = source->r.digest;
+        r->r.length = source->r.length;
+    }
     struct pull_rep rep = {.copied = 100, .digest = r->r.digest};
     /* A bad replica is whole if there is another that has its bad blocks: here, any other. */
     bool others = req.others.len > 0;
