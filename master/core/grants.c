@@ -136,6 +136,43 @@ static void grant_free(struct grant *g)
     mem_free(g);
 }
 
+/* Failures that are a server's own, so that the version should go on without it. The others (not
+ * primary any more, another version, no lease) are healed by a new version with the same members. */
+static bool blames_server(int64_t status)
+{
+    switch (status) {
+    case 0:
+    case ERR_NOT_PRIMARY:
+    case ERR_WRONG_VERSION:
+    case ERR_NO_REPLICA:
+    case ERR_NO_LEASE:
+    case ERR_SUSPECT:
+    case ERR_MUTATION_GAP:
+    case ERR_RETRY_GRANT:
+    case ERR_MEMBER_FAILED:
+    case ERR_BUSY:
+    case ERR_NOT_READY:
+    case ERR_STALE_EPOCH:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* The request names a member of this version that failed, and no version was made for that reason
+ * lately: one that a repair made meanwhile, with the same members, would fail as well. */
+static bool complains(const struct master *m, const struct grant_req *req,
+                      const struct ns_chunk *row)
+{
+    bool member = false;
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        member |= row->members[i] == req->failed_server;
+    }
+    return member && blames_server(req->failed_status) &&
+           !quarrels_failed(m->grants.quarrels, row->handle, req->failed_server,
+                            env_mono_ns(m->env));
+}
+
 void grant_end(struct grant *g, int status)
 {
     struct master *m = g->m;
@@ -163,7 +200,7 @@ void grant_end(struct grant *g, int status)
         if (status != 0) {
             master_answer(p, &head, status, 0, (struct slice){0});
         } else if (ns_chunk_get(m->ns, req.ino, req.number, &row) == 0 &&
-                   row.version > req.failed_version) {
+                   row.version > req.failed_version && !complains(m, &req, &row)) {
             answer_row(p, &head, &row, ns_changed_at(m->ns, req.ino));
         } else {
             grants_ask(m, p, &head, &req);
@@ -245,29 +282,6 @@ bool grants_repair(struct master *m, const struct ns_chunk *row, const struct re
 }
 
 /* ---------------------------------------------------------------- requests */
-
-/* Failures that are a server's own, so that the version should go on without it. The others (not
- * primary any more, another version, no lease) are healed by a new version with the same members. */
-static bool blames_server(int64_t status)
-{
-    switch (status) {
-    case 0:
-    case ERR_NOT_PRIMARY:
-    case ERR_WRONG_VERSION:
-    case ERR_NO_REPLICA:
-    case ERR_NO_LEASE:
-    case ERR_SUSPECT:
-    case ERR_MUTATION_GAP:
-    case ERR_RETRY_GRANT:
-    case ERR_MEMBER_FAILED:
-    case ERR_BUSY:
-    case ERR_NOT_READY:
-    case ERR_STALE_EPOCH:
-        return false;
-    default:
-        return true;
-    }
-}
 
 static void note_complaint(struct grant *g, const struct grant_req *req, uint32_t primary)
 {
@@ -362,7 +376,8 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
     bool filling = g != NULL && g->phase == GRANT_FILL;
     const struct chunkserver *primary = servers_get(&m->servers, row.members[0]);
     bool live = primary != NULL && server_alive(primary, env_mono_ns(m->env));
-    if (live && req->failed_version < row.version && (g == NULL || filling)) {
+    bool unheard = req->failed_version >= row.version || complains(m, req, &row);
+    if (live && !unheard && (g == NULL || filling)) {
         answer_row(p, head, &row, ns_changed_at(m->ns, req->ino));
         return;
     }
@@ -378,7 +393,8 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
         master_answer(p, head, ERR_BUSY, 0, (struct slice){0});
         return;
     }
-    if (req->failed_version >= row.version) {
+    /* An attempt that runs chose its members already: the request stands, and asks again after it. */
+    if (unheard && (begin || g->phase == GRANT_WAIT)) {
         note_complaint(g, req, row.members[0]);
     }
     waiter_add(&g->waiters, p, head, req);

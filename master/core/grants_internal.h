@@ -114,6 +114,8 @@ void grant_reconcile(struct grant *g);
 
 /* Index of the part with the best prepared replica, or UINT32_MAX. */
 uint32_t grant_best_source(const struct grant *g);
+/* The prepared member holds all that was acknowledged, however much more the source holds. */
+bool grant_lost_nothing(const struct part *p);
 /* Whether another attempt may find a better source than g->source: the member that was to leave, or
  * one that is away and did not say that it lost its replica. Those who are away are waited for as
  * long as they would be before they are replaced. */

@@ -77,8 +77,16 @@ uint32_t grant_best_source(const struct grant *g)
 static bool proves_empty(const struct part *p)
 {
     const struct chunkserver *s = servers_get(&p->grant->m->servers, p->server);
-    return p->state == PART_READY && !p->added && p->replica.previous == 0 && s != NULL &&
+    return p->replica.version != 0 && !p->added && p->replica.previous == 0 && s != NULL &&
            p->grant->handle >= s->first_handle;
+}
+
+bool grant_lost_nothing(const struct part *p)
+{
+    const struct replica *source = &p->grant->parts[p->grant->source].replica;
+    return proves_empty(p) ||
+           (!p->added && p->replica.previous != 0 && p->replica.state == REPLICA_OK &&
+            p->replica.previous == source->previous);
 }
 
 /* Whether the best replica may lack acknowledged bytes that another member holds. */
@@ -89,7 +97,7 @@ static bool may_lack(const struct grant *g)
         return false;
     }
     for (uint32_t i = 0; i < g->part_count; i++) {
-        if (proves_empty(&g->parts[i])) {
+        if (g->parts[i].state == PART_READY && proves_empty(&g->parts[i])) {
             return false;
         }
     }

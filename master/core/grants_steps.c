@@ -331,24 +331,23 @@ static bool says_unreachable(int status)
            status == -EHOSTUNREACH || status == -ENETUNREACH || status == -ETIMEDOUT;
 }
 
-/* The source answers us, but the others cannot reach it. True if it can be done without: one of
- * them lost nothing, so it holds all that was acknowledged. */
+/* The source answers us, but the others cannot reach it. True if it can be done without. */
 static bool source_is_cut_off(const struct grant *g)
 {
     const struct part *source = &g->parts[g->source];
-    bool sound = false;
+    bool cut_off = false, sound = false;
     for (uint32_t i = 0; i < g->part_count; i++) {
         const struct part *p = &g->parts[i];
-        if (p == source || p->added) {
+        if (p == source) {
             continue;
         }
         if (p->state == PART_READY) {
             return false; /* it copied, or had no need to */
         }
-        sound |= p->state == PART_OUT && says_unreachable(p->status) && p->replica.previous != 0 &&
-                 p->replica.state == REPLICA_OK && p->replica.previous == source->replica.previous;
+        cut_off |= p->state == PART_OUT && says_unreachable(p->status) && p->replica.version != 0;
+        sound |= grant_lost_nothing(p);
     }
-    return sound;
+    return cut_off && sound;
 }
 
 /* Too few replicas take part: what the next attempt does differently. */
