@@ -92,8 +92,9 @@ expect "gfsctl without standard input" sh -c "'$BIN/gfsctl' status <&- >/dev/nul
 mkdir "$WORK/mnt3"
 expect "a mount" sh -c "exec <&- >&- 2>&-; exec '$BIN/gfs-fuse' '$GFS_MASTERS:/' '$WORK/mnt3' -o 'pidfile=$WORK/fuse3.pid,log=$WORK/fuse3.log'"
 expect "it works" [ -d "$WORK/mnt3/d" ]
+p=$(cat "$WORK/fuse3.pid")
 umount "$WORK/mnt3"
-wait_for "it to end" 15 gone "$(cat "$WORK/fuse3.pid")"
+wait_for "it to end" 15 gone "$p"
 
 say "make install"
 make -s install DESTDIR="$WORK/dest" PREFIX=/usr >"$WORK/install.log" 2>&1 || {
