@@ -29,7 +29,9 @@ static void print_copies(const struct chunk_state *k)
     printf("inode %" PRIu64 " chunk %" PRIu64 " (%016" PRIx64 "), version %" PRIx64
            ": %u of %u copies good%s\n",
            k->ino, k->number, k->handle, k->version, k->good, k->wanted,
-           k->good == 0 ? ": LOST until one of these returns; reads give EIO" : "");
+           k->lost        ? ": LOST until one of these returns; reads give EIO"
+           : k->good == 0 ? ": reads wait for one of these"
+                          : "");
     if (k->waiting > 0) {
         printf("  %u writes wait for more copies\n", k->waiting);
     }
@@ -43,7 +45,7 @@ static void print_copies(const struct chunk_state *k)
         printf("  server %u at %s (host %s): %s", one.server.id, plain(one.server.addr, addr),
                plain(one.server.host, host), plain(one.state, state));
         if (!one.alive) {
-            printf(", last heard of %s", one.away_ms == UINT64_MAX ? "before the master started"
+            printf(", last heard of %s", one.away_ms == UINT64_MAX ? "before this master started"
                                                                    : time_text(one.away_ms, age));
             fputs(one.away_ms == UINT64_MAX ? "" : " ago", stdout);
         }
@@ -65,6 +67,7 @@ static void json_chunk(struct json *j, const struct chunk_state *k)
     json_u64(j, "wanted", k->wanted);
     json_u64(j, "good", k->good);
     json_u64(j, "waiting", k->waiting);
+    json_flag(j, "lost", k->lost);
     json_key(j, "replicas");
     json_open(j, '[');
     struct reader r = reader_of(k->replicas);
@@ -310,7 +313,7 @@ static int check_chunk(void *owner, const struct chunk_state *k)
 {
     struct check *f = owner;
     f->short_of_copies += k->good < k->wanted;
-    f->lost += k->good == 0;
+    f->lost += k->lost;
     if (k->good < k->wanted && !f->as_json) {
         print_copies(k);
     }

@@ -5,7 +5,7 @@
 #include "fuse/core/files.h"
 
 enum { LOCATE_AHEAD = 8 }; /* chunks asked for at once */
-#define HOLE_NS NS_PER_S
+#define SHORT_NS NS_PER_S  /* that there is nothing to read is believed for so long */
 
 static uint64_t hash_of(uint64_t ino, uint64_t number)
 {
@@ -107,7 +107,7 @@ static void set_hole(struct location *l)
 {
     l->handle = l->version = l->doubt = 0;
     l->trim = NO_TRIM;
-    l->fresh = false;
+    l->fresh = l->gone = false;
     l->primary = 0;
     l->member_count = 0;
     set_known(l);
@@ -131,6 +131,14 @@ void location_learn(struct location *l, const struct chunk *chunk)
     l->handle = chunk->handle;
     l->version = chunk->version;
     l->doubt = chunk->doubt;
+    if (chunk->gone && !l->gone) {
+        env_log(l->client->env, LOG_WARN,
+                "inode %llu chunk %llu (%016llx) has no replica left that can be read: reads fail "
+                "until one returns",
+                (unsigned long long)l->ino, (unsigned long long)l->number,
+                (unsigned long long)l->handle);
+    }
+    l->gone = chunk->gone;
     l->trim = chunk->trim;
     l->primary = chunk->primary;
     l->member_count = 0;
@@ -163,7 +171,8 @@ static void wake(struct list *waiters, int status)
 
 static bool locate_usable(const struct location *l)
 {
-    return l->known && (l->handle != 0 || env_mono_ns(l->client->env) - l->known_ns < HOLE_NS);
+    bool readable = l->handle != 0 && !l->gone;
+    return l->known && (readable || env_mono_ns(l->client->env) - l->known_ns < SHORT_NS);
 }
 
 static void send_locate(struct location *l);

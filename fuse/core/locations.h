@@ -3,8 +3,8 @@
  *
  * A location says which replicas hold a chunk at which version, whether it may be written (its
  * primary is known), and what is dead behind its trim. It may be out of date: a chunkserver then
- * refuses the version, and the location is asked for again. A hole (no chunk) is believed for a
- * second. Bound: LOCATIONS_MAX, plus those in use.
+ * refuses the version, and the location is asked for again. That there is nothing to read (a hole,
+ * or no replica left) is believed for a second. Bound: LOCATIONS_MAX, plus those in use.
  */
 #ifndef FUSE_CORE_LOCATIONS_H
 #define FUSE_CORE_LOCATIONS_H
@@ -31,6 +31,7 @@ struct location {
     uint32_t trim;  /* NO_TRIM = none */
     uint64_t doubt; /* writes under lower versions that were not synced may be gone; 0 = none */
     bool fresh;
+    bool gone;        /* no replica can be read, the master says; believed for a second */
     uint32_t primary; /* 0 = none: ask for a grant */
     struct chunk_peer *members[REPLICAS_MAX];
     uint32_t member_count;

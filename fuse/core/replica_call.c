@@ -245,6 +245,10 @@ static void located(struct replica_call *r)
         finish(r, 0);
         return;
     }
+    if (r->loc->gone) {
+        finish(r, -EIO);
+        return;
+    }
     r->version = r->loc->version;
     r->tried = r->bad = r->missing = 0;
     ask_next(r);

@@ -3,7 +3,8 @@
  * Members are asked in turn, the nearest first, equally near ones spread by chunk, those that
  * failed lately last. When all have failed the location is asked for anew and the round repeated,
  * with pauses. The end without an answer is -EIO when every member, at a version the master has
- * just confirmed, answered that it has no good copy; one that is merely unreachable is waited for.
+ * just confirmed, answered that it has no good copy, or the master says that none is left and none
+ * expected soon; members that are merely unreachable are waited for until then.
  */
 #ifndef FUSE_CORE_REPLICA_CALL_H
 #define FUSE_CORE_REPLICA_CALL_H

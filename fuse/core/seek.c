@@ -53,6 +53,14 @@ static void chunk_answered(struct replica_call *k)
     struct seek_op *s = k->owner;
     uint32_t chunk = s->op.client->master.chunk_bytes;
     uint64_t base = k->number * chunk;
+    if (k->status == -EIO) { /* it cannot be read: data, whose reader gets the error */
+        if (s->hole) {
+            step_again(s, base + chunk);
+        } else {
+            found(s, s->at);
+        }
+        return;
+    }
     if (k->status != 0 && k->status != -ENXIO) {
         op_end(&s->op, k->status == ERR_PROTOCOL ? -EIO : k->status);
         return;

@@ -17,7 +17,7 @@ const char options_usage[] =
     "  -o rack=LABEL      rack label of this machine\n"
     "  -o pidfile=FILE    write the process id there\n"
     "  -o log=FILE        append log lines there\n"
-    "  -o soft            fail with EIO after 30 s instead of waiting for the cluster\n"
+    "  -o soft[=SECONDS]  fail with EIO after so long (30) instead of waiting for the cluster\n"
     "  -o bg              mount even if no master answers yet\n"
     "  -o dirty=BYTES     bound of bytes written and not yet on the chunkservers (64M)\n"
     "  -o trash=SECONDS   what this mount deletes can be restored for so long, 0 = not at all\n"
@@ -28,7 +28,7 @@ const char options_usage[] =
 
 #define DEFAULT_PORT 9400
 #define SOFT_MS      30000
-enum { TIMEOUT_MAX_S = 86400, TRASH_MAX_S = 365 * 86400 };
+enum { SOFT_MIN_S = 1, TIMEOUT_MAX_S = 86400, TRASH_MAX_S = 365 * 86400 };
 
 /* Options handed to libfuse as they are. */
 static const char *const kernel_words[] = {"ro",    "rw",    "suid",   "nosuid", "dev",
@@ -145,6 +145,15 @@ static int set_value(struct options *o, const char *key, const char *value, stru
         double s = 0;
         int err = set_seconds(&s, key, value, TRASH_MAX_S, why);
         o->trash = err == 0 ? (uint32_t)s + 1 : o->trash;
+        return err;
+    }
+    if (strcmp(key, "soft") == 0) {
+        double s = 0;
+        int err = set_seconds(&s, key, value, TIMEOUT_MAX_S, why);
+        if (err == 0 && s < SOFT_MIN_S) {
+            err = why_set(why, -EINVAL, "option soft=%s wants at least a second", value);
+        }
+        o->soft_ms = err == 0 ? (uint32_t)(s * 1000) : o->soft_ms;
         return err;
     }
     if (strcmp(key, "attr_timeout") == 0) {

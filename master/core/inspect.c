@@ -43,11 +43,10 @@ static uint32_t look_at_members(const struct master *m, const struct ns_chunk *r
             continue;
         }
         const char *word = replica_word(m, row, s);
-        struct replica_state one = {
-            .server = server_as_field(s),
-            .alive = server_alive(s, now),
-            .away_ms = s->heartbeat_ns == 0 ? UINT64_MAX : (now - s->heartbeat_ns) / NS_PER_MS,
-            .state = bytes_str(word)};
+        struct replica_state one = {.server = server_as_field(s),
+                                    .alive = server_alive(s, now),
+                                    .away_ms = server_silent_ms(m, s),
+                                    .state = bytes_str(word)};
         good += strcmp(word, "good") == 0;
         enc_replica_state(w, &one);
     }
@@ -68,6 +67,7 @@ static struct chunk_state look_at_chunk(struct master *m, const struct ns_chunk 
         .good = look_at_members(m, row, members),
         .waiting = grants_waiting(m, row->handle),
         .doubt = row->doubt,
+        .lost = repair_lost(m, row),
     };
     c.replicas = writer_bytes(members);
     return c;

@@ -164,6 +164,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         /* Who writes must name every member: a list cut for readers names no primary. */
         .primary = !reading || (live && whole) ? row->members[0] : 0,
         .doubt = row->doubt,
+        .gone = reading && usable == 0 && repair_gone(m, row),
         .members = writer_bytes(w)};
 }
 

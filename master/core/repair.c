@@ -90,6 +90,20 @@ void repair_look(const struct master *m, const struct ns_chunk *row, struct repa
     }
 }
 
+bool repair_gone(const struct master *m, const struct ns_chunk *row)
+{
+    struct repair_view v;
+    repair_look(m, row, &v);
+    return repair_plan(&v.chunk).gone;
+}
+
+bool repair_lost(const struct master *m, const struct ns_chunk *row)
+{
+    struct repair_view v;
+    repair_look(m, row, &v);
+    return repair_plan(&v.chunk).lost;
+}
+
 /* A member that is being filled although nobody misses it any more: those that were away came back
  * with what they had, or are to stay. */
 static void stop_needless_fill(struct master *m, const struct ns_chunk *row,

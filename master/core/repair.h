@@ -77,6 +77,11 @@ void repair_close(struct master *m);
 void repair_touch(struct master *m);
 /* Starts a pass now. */
 void repair_poke(struct master *m);
+/* No replica of the chunk is here that could be read, now or soon: they are gone, or their servers
+ * away for longer than is waited for. Readers of it get an error, until one returns. */
+bool repair_gone(const struct master *m, const struct ns_chunk *row);
+/* No good copy of it is here either, nor one that could be made good. */
+bool repair_lost(const struct master *m, const struct ns_chunk *row);
 /* The server is away for so long that its replicas are replaced. */
 bool repair_away_long(const struct master *m, uint32_t server);
 /* One slice; true if there is more to do soon. */

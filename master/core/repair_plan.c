@@ -135,8 +135,9 @@ struct repair_plan repair_plan(const struct plan_chunk *c)
                             .risk = RISK_FEW,
                             .good = t.good,
                             .unsure = t.unsure,
-                            .empty = c->fresh && !c->bound,
-                            .lost = t.good == 0 && t.content == 0};
+                            .empty = c->fresh && !c->bound};
+    p.lost = t.good == 0 && t.content == 0 && t.away == t.away_long && !c->unsettled;
+    p.gone = p.lost && t.damaged == 0;
     if (needs_healing(&t)) {
         p.need = NEED_HEAL;
         p.risk = t.good <= 1 && c->wanted > 1 ? RISK_LAST_COPY : RISK_FEW;

@@ -54,7 +54,8 @@ struct repair_plan {
     uint32_t unsure; /* of them: not confirmed by a report yet */
     uint32_t remove; /* server that leaves */
     bool empty;      /* nobody wrote it yet: what there is of it, its writer puts in order */
-    bool lost;       /* no good copy is here, nor one that could be made good */
+    bool lost;       /* no good copy is here, nor one that could be made good or is waited for */
+    bool gone;       /* lost, and not even damaged ones are left: nothing of it can be read */
 };
 
 struct repair_plan repair_plan(const struct plan_chunk *c);

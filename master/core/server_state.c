@@ -80,6 +80,16 @@ void server_state_tick(struct master *m)
 
 /* ---------------------------------------------------------------- operators */
 
+uint64_t server_silent_ms(const struct master *m, const struct chunkserver *s)
+{
+    uint64_t wall = (uint64_t)MAX(env_wall_ns(m->env), 0);
+    if (s->heartbeat_ns != 0) {
+        return (env_mono_ns(m->env) - s->heartbeat_ns) / NS_PER_MS;
+    }
+    /* Not since this master started; it may stand in the log. */
+    return s->away_since == 0 ? UINT64_MAX : (wall - MIN(s->away_since, wall)) / NS_PER_MS;
+}
+
 struct server_status server_status_of(const struct master *m, const struct chunkserver *s)
 {
     uint64_t now = env_mono_ns(m->env);
@@ -89,7 +99,7 @@ struct server_status server_status_of(const struct master *m, const struct chunk
         .total = s->total,
         .avail = s->avail,
         .chunks = s->chunks,
-        .heartbeat_ms = s->heartbeat_ns == 0 ? UINT64_MAX : (now - s->heartbeat_ns) / NS_PER_MS,
+        .heartbeat_ms = server_silent_ms(m, s),
         .alive = server_alive(s, now),
         .draining = s->draining,
         .failing = s->failing_reason,

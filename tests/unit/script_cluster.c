@@ -105,6 +105,7 @@ static struct chunk chunk_of(struct script_cluster *f, const struct script_file 
                           .version = c->version,
                           .trim = c->trim,
                           .fresh = c->fresh,
+                          .gone = c->gone,
                           .primary = f->primary,
                           .members = writer_bytes(w)};
 }

@@ -29,6 +29,7 @@ struct script_chunk {
     uint64_t version;
     uint32_t trim;
     bool fresh;
+    bool gone;
 };
 
 struct script_file {

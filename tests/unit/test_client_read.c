@@ -117,6 +117,46 @@ START_TEST(unreachable_replica_is_waited_for)
 }
 END_TEST
 
+/* What the master says is gone fails without asking around, and reads again soon after it is not. */
+START_TEST(gone_chunk_fails_until_it_returns)
+{
+    struct client_file *file;
+    struct script_cluster *f = start_with_file(&file, SCRIPT_CHUNK + 1000);
+    struct script_file *on_master = script_file_of(f, f->files[0].ino);
+    read_status[1] = read_status[2] = read_status[3] = 2;
+    on_master->chunks[0].gone = true;
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), -EIO);
+    ck_assert_uint_eq(script_count(f, OP_read), 0);
+    uint32_t asked = script_count(f, OP_locate);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), -EIO);
+    ck_assert_uint_eq(script_count(f, OP_locate), asked);
+    memset(read_status, 0, sizeof(read_status));
+    ck_assert_int_eq(script_read(f, file, SCRIPT_CHUNK, 1000, 6), 1000);
+    on_master->chunks[0].gone = false;
+    script_run(f, 1100);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), 1000);
+    script_end(f);
+}
+END_TEST
+
+/* It becomes known while a read waits for members that do not answer. */
+START_TEST(waiting_ends_when_the_chunk_is_gone)
+{
+    struct client_file *file;
+    struct script_cluster *f = start_with_file(&file, 1000);
+    read_status[1] = read_status[2] = read_status[3] = 2;
+    struct script_call c;
+    script_call_init(&c);
+    client_read(f->client, &c.k, file, 0, 1000);
+    script_run(f, 20000);
+    ck_assert(!c.over);
+    f->files[0].chunks[0].gone = true;
+    ck_assert_int_eq(script_wait(f, &c), -EIO);
+    script_call_drop(&c);
+    script_end(f);
+}
+END_TEST
+
 /* A version that has moved on is asked for at once. */
 START_TEST(new_version_is_located)
 {
@@ -413,6 +453,8 @@ Suite *suite_client_read(void)
     tcase_add_loop_test(t, failed_replica_is_passed_over, 0, 7);
     tcase_add_test(t, eio_when_no_replica_is_good);
     tcase_add_test(t, unreachable_replica_is_waited_for);
+    tcase_add_test(t, gone_chunk_fails_until_it_returns);
+    tcase_add_test(t, waiting_ends_when_the_chunk_is_gone);
     tcase_add_test(t, new_version_is_located);
     tcase_add_test(t, reads_end_with_the_file);
     tcase_add_test(t, cancelled_read_ends);

@@ -84,6 +84,46 @@ START_TEST(names_who_is_away_and_since_when)
 }
 END_TEST
 
+static struct chunk located(void)
+{
+    struct locate_req req = {.ino = c.ino, .count = 1};
+    struct locate_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, locate, &req, &rep, 0), 0);
+    struct reader r = reader_of(rep.chunks);
+    struct chunk k;
+    dec_chunk(&r, &k);
+    ck_assert_int_eq(r.err, 0);
+    return k;
+}
+
+static struct chunk_state listed(void)
+{
+    struct reader r = reader_of(list(true).chunks);
+    struct chunk_state k;
+    dec_chunk_state(&r, &k);
+    ck_assert_int_eq(r.err, 0);
+    return k;
+}
+
+/* All servers away: waited for at first, lost then, and served again when one is back. */
+START_TEST(lost_while_all_are_away_for_long)
+{
+    for (int i = 0; i < 3; i++) {
+        fake_stop(&f->fakes[i]);
+    }
+    fixture_run_ms(f, f->cfg.away_grace_ms - 1500);
+    ck_assert(!located().gone && !listed().lost && listed().good == 0);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 0);
+    fixture_run_ms(f, 4000);
+    ck_assert(located().gone && listed().lost);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 1);
+    fake_start(&f->fakes[1]);
+    fixture_run_ms(f, 3000);
+    ck_assert(!located().gone && !listed().lost);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 0);
+}
+END_TEST
+
 START_TEST(lists_written_chunks_in_pages)
 {
     struct create_req req = {.parent = ROOT_INO, .name = bytes_str("empty"), .mode = 0644};
@@ -117,6 +157,7 @@ Suite *suite_inspect(void)
     tcase_add_test(t, whole_file);
     tcase_add_test(t, no_such_file);
     tcase_add_test(t, names_who_is_away_and_since_when);
+    tcase_add_test(t, lost_while_all_are_away_for_long);
     tcase_add_test(t, lists_written_chunks_in_pages);
     suite_add_tcase(s, t);
     return s;

@@ -157,6 +157,30 @@ START_TEST(plans)
 }
 END_TEST
 
+START_TEST(lost_is_what_nobody_waits_for)
+{
+    /* L: lost, damaged blocks aside; g: gone, not even those are left. */
+    static const struct {
+        const char *members, *flags, *what;
+    } cases[] = {
+        {"LLL", "b", "Lg"}, {"LLA", "b", ""},   {"AAA", "b", ""},    {"LLM", "b", "Lg"},
+        {"MTL", "b", "Lg"}, {"MMM", "b", "Lg"}, {"LLX", "b", "L"},   {"XXX", "b", "L"},
+        {"XAM", "b", ""},   {"LLG", "b", ""},   {"LLg", "b", ""},    {"LLS", "b", ""},
+        {"LLB", "b", ""},   {"LLL", "bu", ""},  {"LLL", "fb", "Lg"}, {"MMM", "fb", ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct row r = {.members = cases[i].members, .wanted = 3, .flags = cases[i].flags};
+        struct plan_member members[REPLICAS_MAX];
+        struct plan_chunk c;
+        chunk_of(&r, members, &c);
+        struct repair_plan p = repair_plan(&c);
+        ck_assert_msg(p.lost == (strchr(cases[i].what, 'L') != NULL) &&
+                          p.gone == (strchr(cases[i].what, 'g') != NULL),
+                      "case %zu: %s", i, cases[i].members);
+    }
+}
+END_TEST
+
 static bool gives(const char *text, uint32_t place)
 {
     struct row r = {.members = text, .wanted = 3, .flags = "b"};
@@ -325,6 +349,7 @@ Suite *suite_repair_plan(void)
     TCase *t = tcase_create("plan");
     tcase_add_loop_test(t, plans, 0, (int)COUNT_OF(table));
     tcase_add_test(t, sources);
+    tcase_add_test(t, lost_is_what_nobody_waits_for);
     tcase_add_test(t, order_is_by_risk_then_bytes);
     tcase_add_test(t, full_queue_keeps_the_urgent);
     tcase_add_test(t, clients_leave_a_share);
