@@ -191,6 +191,9 @@ static void vector_received(struct rpc_call *call)
         finish(p, err);
         return;
     }
+    if (r->failed) { /* a new file in place of it, now that there is something to copy */
+        replica_reset(r);
+    }
     p->trusted = r->state == REPLICA_OK;
     r->state = REPLICA_CLONING;
     r->active = false;
@@ -276,9 +279,6 @@ static void pull_start(struct replica_op *op)
     if (p->req.mend) {
         mend(p);
         return;
-    }
-    if (r->failed) {
-        replica_reset(r);
     }
     ask_vector(p);
 }

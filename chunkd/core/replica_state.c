@@ -122,6 +122,8 @@ void replica_mark_failed(struct local_replica *r, int err)
     env_log(r->table->env, LOG_ERROR, "chunk %016llx: its file failed (%s): the replica is bad",
             (unsigned long long)r->handle, err_text(err));
     r->failed = true;
+    r->absent = err == -ENOENT;
+    r->state_before = r->state;
     r->state = REPLICA_BAD;
     r->broken = true;
     replica_note_damage(r);
@@ -237,10 +239,10 @@ static struct meta_record head_record(const struct local_replica *r)
                                 .previous_mutation = r->previous_mutation,
                                 .mutation = r->mutation,
                                 .length = r->length,
-                                .state = state_told(r),
+                                .state = r->absent ? r->state_before : state_told(r),
                                 .flags = (r->active ? META_ACTIVE : 0u) |
                                          (r->dirty ? META_DIRTY : 0u) |
-                                         (r->failed ? META_FAILED : 0u),
+                                         (r->failed && !r->absent ? META_FAILED : 0u),
                                 .verified_s = r->verified_s};
 }
 

@@ -265,7 +265,7 @@ void replica_reset(struct local_replica *r)
     replica_set_length(r, 0);
     r->reserved_from = r->reserved_end = 0;
     r->file_made = r->entry_durable = false;
-    r->failed = false;
+    r->failed = r->absent = false;
     replica_note_damage(r);
     r->state = REPLICA_CLONING;
     replica_note_unlogged(r, 0, 0);

@@ -38,7 +38,11 @@ struct local_replica {
                                            * this process knows (replica_reserve.h) */
     uint32_t state;                       /* REPLICA_OK, CLONING, SUSPECT or BAD (then `failed`) */
     bool active;                          /* version is committed: it may be read and written */
-    bool failed;  /* a write or sync of its file failed: nothing here is to be believed any more */
+    bool failed; /* a write or sync of its file failed: nothing here is to be believed any more */
+    /* Failed because its file is not there. Not logged: should the file return, the next process
+     * takes it as it was, `state_before`; its blocks must match their sums. */
+    bool absent;
+    uint32_t state_before;
     bool dirty;   /* the meta log says: after a power cut it may lack writes */
     bool dropped; /* going away; lookups do not find it */
     bool aside;   /* its file is to be set aside then */

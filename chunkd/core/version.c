@@ -95,8 +95,8 @@ static void prepare_start(struct replica_op *op)
     } else if (r->version < req->version && !holds(r, req->old) && req->make == 0 &&
                r->state != REPLICA_CLONING) {
         err = ERR_WRONG_VERSION;
-    } else if (r->failed && req->make == 0) {
-        err = -EIO;
+    } else if (r->failed && req->make != 1) {
+        err = -EIO; /* it is not empty, but cannot be read: only a copy helps */
     }
     replica_use(r);
     if (err == 0 && r->version < req->version) {

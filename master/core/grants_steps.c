@@ -505,6 +505,9 @@ static void prepared(struct rpc_call *c)
         p->state = p->leave ? PART_OUT : PART_READY;
     } else if (p->added || grant_replica_is_lost(p->status)) {
         p->state = PART_OUT;
+        if (!p->added && p->status == -EIO) {
+            grant_set_note(g, p->server, g->row.version, NOTE_FAILED);
+        }
     } else {
         p->state = PART_LOST;
         if (s != NULL && deserves_fence(p->status)) {
@@ -542,7 +545,9 @@ static void prepare(struct grant *g)
                                   .number = g->number,
                                   .old = any ? 0 : g->row.version,
                                   .version = p->leave ? leaving : g->version,
-                                  .make = may_be_empty(g) ? 2 : p->added};
+                                  .make = p->added          ? 1
+                                          : may_be_empty(g) ? 2
+                                                            : 0};
         grant_ask(p, OP_prepare, RPC_BODY(prepare_req, &req), PREPARE_TIMEOUTS, prepared);
     }
     ASSERT(g->asked > 0);

@@ -21,6 +21,7 @@ static const char *replica_word(const struct master *m, const struct ns_chunk *r
         return "stale";
     case NOTE_BAD:
     case NOTE_DAMAGED:
+    case NOTE_FAILED:
         return "bad";
     case NOTE_CLONING:
         return "cloning";

@@ -24,6 +24,7 @@ enum note_kind {
     NOTE_SUSPECT, /* it must be compared with a peer */
     NOTE_BAD,     /* a block failed its checksum */
     NOTE_DAMAGED, /* the same, and no other member had the block when they were asked */
+    NOTE_FAILED,  /* its file cannot be used: nothing of it is served */
     NOTE_CLONING, /* it was being filled */
     NOTE_AHEAD,   /* it was prepared for a version that was never committed */
     NOTE_EXTRA, /* its server has one, or may have, but is no member of the chunk; or the chunk is gone */

@@ -5,6 +5,7 @@
 enum standing {
     STANDS_GOOD,
     STANDS_CONTENT, /* holds content of this version that must be compared or mended */
+    STANDS_FAILED,  /* the same, but its server said that it cannot use its file */
     STANDS_DAMAGED, /* holds it but for blocks that nobody has */
     STANDS_NOTHING,
     STANDS_AWAY,
@@ -33,6 +34,8 @@ static enum standing standing(const struct plan_chunk *c, const struct plan_memb
         return c->bound ? STANDS_CONTENT : STANDS_GOOD;
     case NOTE_DAMAGED:
         return STANDS_DAMAGED;
+    case NOTE_FAILED:
+        return STANDS_FAILED;
     case NOTE_MISSING:
     case NOTE_STALE:
         break;
@@ -41,7 +44,7 @@ static enum standing standing(const struct plan_chunk *c, const struct plan_memb
 }
 
 struct tally {
-    uint32_t good, unsure, content, damaged, nothing, away, away_long;
+    uint32_t good, unsure, content, failed, damaged, nothing, away, away_long;
     const struct plan_member *leaving; /* a good one */
     const struct plan_member *gone;    /* one that is away for long */
 };
@@ -56,6 +59,10 @@ static struct tally tally_of(const struct plan_chunk *c)
             t.good++;
             t.unsure += m->note != NOTE_UNSEEN && !m->reported;
             t.leaving = m->leaving ? m : t.leaving;
+            break;
+        case STANDS_FAILED:
+            t.failed++;
+            t.content++;
             break;
         case STANDS_CONTENT:
             t.content++;
@@ -136,7 +143,7 @@ struct repair_plan repair_plan(const struct plan_chunk *c)
                             .good = t.good,
                             .unsure = t.unsure,
                             .empty = c->fresh && !c->bound};
-    p.lost = t.good == 0 && t.content == 0 && t.away == t.away_long && !c->unsettled;
+    p.lost = t.good == 0 && t.content == t.failed && t.away == t.away_long && !c->unsettled;
     p.gone = p.lost && t.damaged == 0;
     if (needs_healing(&t)) {
         p.need = NEED_HEAL;

@@ -172,11 +172,32 @@ START_TEST(failed_write_fails_the_member_and_counts)
 }
 END_TEST
 
+/* Nothing takes the place of a failed file before there is something to copy. */
+START_TEST(failed_replica_is_not_emptied)
+{
+    struct fx *f = three(8);
+    disk_fails(DISK_WRITE, 4, 5);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 4 * BS, data, BS), ERR_MEMBER_FAILED);
+    bad.on = false;
+    fx_run_ms(f, 300);
+    uint32_t length = fx_info(f, 2, H).length;
+    ck_assert_uint_gt(length, 0);
+    ck_assert_int_eq(fx_prepare(f, 2, H, FX_V1, FX_V1 + 1, 2, NULL), -EIO);
+    ck_assert_int_eq(fx_pull(f, 2, 1, H, 0, FX_V1 + 7, NULL), ERR_WRONG_VERSION);
+    ck_assert_uint_eq(fx_info(f, 2, H).length, length);
+    ck_assert_uint_eq(fx_info(f, 2, H).state, REPLICA_BAD);
+    ck_assert_int_eq(fx_pull(f, 2, 1, H, 0, FX_V1, NULL), 0);
+    ck_assert_uint_eq(fx_info(f, 2, H).state, REPLICA_CLONING);
+    fx_free(f);
+}
+END_TEST
+
 Suite *suite_chunkd_disk(void)
 {
     Suite *s = suite_create("chunkd_disk");
     TCase *t = tcase_create("disk");
     tcase_set_timeout(t, 120);
+    tcase_add_test(t, failed_replica_is_not_emptied);
     tcase_add_test(t, unreadable_block_is_found_and_the_others_are_served);
     tcase_add_test(t, three_unreadable_blocks_and_the_disk_is_failing);
     tcase_add_test(t, errors_far_apart_are_repaired_and_forgotten);

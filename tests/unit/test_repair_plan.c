@@ -9,7 +9,7 @@
 Suite *suite_repair_plan(void);
 
 /* Members, the primary first: G good, g good but not reported yet, D good and leaving, W good and
- * slow, C good and crowded; S suspect, B bad block, X damaged beyond help, M missing, T stale,
+ * slow, C good and crowded; S suspect, B bad block, X damaged beyond help, M missing, T stale, F failed,
  * U never seen; A away, L away for long. Flags: f fresh, b bound, u picture unsettled. */
 struct row {
     const char *members;
@@ -107,6 +107,9 @@ static struct plan_member member(char kind, uint32_t server)
     case 'M':
         m.note = NOTE_MISSING;
         break;
+    case 'F':
+        m.note = NOTE_FAILED;
+        break;
     case 'T':
         m.note = NOTE_STALE;
         break;
@@ -163,10 +166,11 @@ START_TEST(lost_is_what_nobody_waits_for)
     static const struct {
         const char *members, *flags, *what;
     } cases[] = {
-        {"LLL", "b", "Lg"}, {"LLA", "b", ""},   {"AAA", "b", ""},    {"LLM", "b", "Lg"},
-        {"MTL", "b", "Lg"}, {"MMM", "b", "Lg"}, {"LLX", "b", "L"},   {"XXX", "b", "L"},
-        {"XAM", "b", ""},   {"LLG", "b", ""},   {"LLg", "b", ""},    {"LLS", "b", ""},
-        {"LLB", "b", ""},   {"LLL", "bu", ""},  {"LLL", "fb", "Lg"}, {"MMM", "fb", ""},
+        {"LLL", "b", "Lg"}, {"LLA", "b", ""},    {"AAA", "b", ""},    {"LLM", "b", "Lg"},
+        {"MTL", "b", "Lg"}, {"MMM", "b", "Lg"},  {"LLX", "b", "L"},   {"XXX", "b", "L"},
+        {"XAM", "b", ""},   {"LLG", "b", ""},    {"LLg", "b", ""},    {"LLS", "b", ""},
+        {"LLB", "b", ""},   {"FFF", "fb", "Lg"}, {"FLM", "b", "Lg"},  {"FFX", "b", "L"},
+        {"FFS", "b", ""},   {"LLL", "bu", ""},   {"LLL", "fb", "Lg"}, {"MMM", "fb", ""},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct row r = {.members = cases[i].members, .wanted = 3, .flags = cases[i].flags};
