@@ -1,0 +1,7 @@
+# Self-healing in full, with figures. MIB= is how much is stored.
+.PHONY: heal rebuild
+HEAL_MIB = $(if $(MIB),$(MIB),2048)
+heal: all ## a chunkserver dies, then a rack, then one is added, with 2 GiB stored (MIB=): copies over time
+	@MIB='$(HEAL_MIB)' sh tests/heal/heal.sh
+rebuild: all ## speed of re-replication against cp on the same disk, and what fio loses meanwhile (MIB=)
+	@MIB='$(HEAL_MIB)' sh tests/heal/rebuild.sh
