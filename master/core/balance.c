@@ -5,7 +5,14 @@
 
 #include <stdio.h>
 
-enum { MISSING_SAID_LEASES = 3 };
+enum {
+    MISSING_SAID_LEASES = 3,
+    MOVE_LEAST = 64 << 10, /* bytes a move counts as at least: it costs a new version */
+};
+/* Moves of replicas that share a rack may be so far ahead of the pace: rows that need one come one
+ * after the other in a pass, and then none until the next. Those for even disks may not: they
+ * depend on what the ones before them changed. */
+#define MOVES_AHEAD_NS NS_PER_S
 
 void balance_close(struct master *m)
 {
@@ -141,13 +148,18 @@ static bool members_of(struct master *m, const struct ns_chunk *row,
 static void offer(struct master *m, const struct ns_chunk *row, uint32_t from, uint32_t to)
 {
     struct balance *b = &m->balance;
-    uint64_t rate = m->cfg.balance_kib_s;
-    if (rate == 0 || !repair_offer_move(m, row, from, to)) {
+    uint64_t rate = m->cfg.balance_kib_s, bytes;
+    if (rate == 0 || !repair_offer_move(m, row, from, to, &bytes)) {
         return;
     }
     m->repair.acted = true;
-    uint64_t kib = m->cfg.geometry.chunk_bytes >> 10;
-    b->next_ns = env_mono_ns(m->env) + kib * NS_PER_S / rate;
+    uint64_t kib = MAX(bytes, (uint64_t)MOVE_LEAST) >> 10;
+    b->next_ns = MAX(b->next_ns, env_mono_ns(m->env)) + kib * NS_PER_S / rate;
+    for (uint32_t i = 0; i < b->count; i++) { /* the next ones of this pass find it fuller */
+        if (b->all[i].id == to) {
+            b->all[i].avail -= MIN(b->all[i].avail, bytes);
+        }
+    }
 }
 
 static void look_for_move(struct master *m, const struct ns_chunk *row)
@@ -158,13 +170,14 @@ static void look_for_move(struct master *m, const struct ns_chunk *row)
     if (!members_of(m, row, members)) {
         return;
     }
-    bool due = env_mono_ns(m->env) >= b->next_ns;
+    uint64_t now = env_mono_ns(m->env);
     bool crowded = placement_crowding(members, row->member_count) > 0 &&
                    placement_better(members, row->member_count, b->all, b->count, &from, &to);
     b->crowded += crowded;
-    if ((crowded && due) || (!crowded && due && b->levelling &&
-                             placement_level(members, row->member_count, b->all, b->count,
-                                             m->cfg.balance_percent * 10, &from, &to))) {
+    bool due = now + (crowded ? MOVES_AHEAD_NS : 0) >= b->next_ns;
+    if (due &&
+        (crowded || (b->levelling && placement_level(members, row->member_count, b->all, b->count,
+                                                     m->cfg.balance_percent * 10, &from, &to)))) {
         offer(m, row, from, to);
     }
 }

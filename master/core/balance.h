@@ -21,7 +21,7 @@ struct ns_chunk;
 
 struct balance {
     bool levelling;               /* moves for even disks are wanted */
-    uint64_t next_ns;             /* no move is offered before */
+    uint64_t next_ns;             /* the pace allows the next move */
     uint64_t begin_ns;            /* of the pass under way */
     uint64_t counted_ns;          /* when the last whole pass began; 0 = none yet */
     uint64_t crowded;             /* of the pass: chunks whose replicas share more than they must */
@@ -30,7 +30,7 @@ struct balance {
     char missing[256];            /* what the cluster lacks for the replicas it wants */
     char missing_said[256];       /* as it stands in the log */
     uint64_t missing_since_ns;
-    struct placement_server *all; /* servers that may take a replica, as the pass began */
+    struct placement_server *all; /* servers that may take a replica; avail less what was offered */
     uint32_t count;
 };
 

@@ -94,8 +94,10 @@ void repair_look(const struct master *m, const struct ns_chunk *row, struct repa
 bool repair_may_take(const struct master *m, uint32_t server);
 /* Queues what the plan says the chunk needs. False if nobody could take a replica. */
 bool repair_enqueue(struct master *m, const struct ns_chunk *row, const struct repair_plan *p);
-/* Queues a move for balance's sake. False if the queue is full or the chunk has other needs. */
-bool repair_offer_move(struct master *m, const struct ns_chunk *row, uint32_t from, uint32_t to);
+/* Queues a move for balance's sake, of so many bytes. False if the queue is full or the chunk has
+ * other needs. */
+bool repair_offer_move(struct master *m, const struct ns_chunk *row, uint32_t from, uint32_t to,
+                       uint64_t *out_bytes);
 /* Starts what may start now. */
 void repair_pump(struct master *m);
 /* A pass ended: says so in the log if copying began or ended. */

@@ -61,7 +61,8 @@ bool repair_enqueue(struct master *m, const struct ns_chunk *row, const struct r
     return true;
 }
 
-bool repair_offer_move(struct master *m, const struct ns_chunk *row, uint32_t from, uint32_t to)
+bool repair_offer_move(struct master *m, const struct ns_chunk *row, uint32_t from, uint32_t to,
+                       uint64_t *out_bytes)
 {
     struct repair_queue *q = &m->repair.queue;
     const struct repair_item *old = repair_queue_find(q, row->handle);
@@ -75,6 +76,7 @@ bool repair_offer_move(struct master *m, const struct ns_chunk *row, uint32_t fr
                                .risk = RISK_BALANCE,
                                .from = from,
                                .to = to};
+    *out_bytes = item.bytes;
     return repair_queue_put(q, &item);
 }
 

@@ -340,7 +340,9 @@ START_TEST(balance_moves_are_made)
     c = files[3];
     struct ns_chunk k = row();
     uint32_t to = outsider();
-    ck_assert(repair_offer_move(f->m, &k, k.members[1], to));
+    uint64_t bytes = 0;
+    ck_assert(repair_offer_move(f->m, &k, k.members[1], to, &bytes));
+    ck_assert_uint_gt(bytes, 0);
     fixture_run_ms(f, 3000);
     ck_assert(is_member(to) && !is_member(k.members[1]));
     ck_assert_uint_eq(row().member_count, 3);

@@ -211,10 +211,12 @@ START_TEST(fewer_and_more_replicas)
 }
 END_TEST
 
-/* Four servers on two racks; then two of them say that they stand in a third. */
+/* Four servers on two racks; then one of them says that it stands in a third. The pace is one of
+ * bytes: that of four small chunks a second would be one of a large one in minutes. */
 START_TEST(another_rack_is_used)
 {
     begin(4);
+    f->m->cfg.balance_kib_s = 256;
     for (int i = 0; i < 4; i++) {
         fake_stop(&f->fakes[i]);
         snprintf(f->fakes[i].host, sizeof(f->fakes[i].host), "rack%d", i / 2);
