@@ -1,6 +1,7 @@
 /* world.c - start, death and return of the cluster's processes. */
 #include "tests/sim/world.h"
 #include "shared/base/mem.h"
+#include "tests/sim/acks.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
@@ -263,6 +264,16 @@ static void say_frame(struct sim *s, const struct sim_process *from, const struc
               reply && m->head.status != 0 ? err_name(m->head.status) : "", text, m->payload.len);
 }
 
+static void on_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                     const struct message *m)
+{
+    struct world *w = s->owner;
+    if (w->trace) {
+        say_frame(s, from, to, m);
+    }
+    acks_frame(w->acks, from, to, m);
+}
+
 /* Each seed has a world of its own: slow or quick network and disks, small or large log segments.
  */
 static void draw_world(struct world *w)
@@ -305,8 +316,9 @@ struct world *world_new(uint64_t seed, bool trace)
     w->tap = log_tap_new();
     if (trace) {
         log_tap_tell(w->tap, say_record, w);
-        w->sim->on_frame = say_frame;
     }
+    w->acks = acks_new(w);
+    w->sim->on_frame = on_frame;
     w->history = history_new(w);
     w->writers = writer_model_new();
     w->data = data_files_new(w);
@@ -348,6 +360,7 @@ void world_free(struct world *w)
     }
     sim_destroy(w->sim);
     history_free(w->history);
+    acks_free(w->acks);
     data_files_free(w->data);
     writer_model_free(w->writers);
     log_tap_free(w->tap);

@@ -38,6 +38,7 @@ enum fault_kind {
 
 struct world;
 struct history;
+struct acks;
 struct actor;
 struct data_files;
 struct writer_model;
@@ -76,6 +77,7 @@ struct world {
     struct mount mounts[WORLD_MOUNTS + 1];
     struct log_tap *tap;
     struct history *history;
+    struct acks *acks;
     struct writer_model *writers; /* up to the record writers_index */
     uint64_t writers_index;
     struct data_files *data;

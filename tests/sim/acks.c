@@ -1,0 +1,115 @@
+/* acks.c - under one version of a chunk only one chunkserver acknowledges writes. */
+#include "tests/sim/acks.h"
+#include "shared/base/hash.h"
+#include "shared/base/mem.h"
+
+#include <string.h>
+
+/* A write on its way: the last one with this number between the two. */
+struct asked {
+    struct hmap_node node;
+    uint32_t mount, server; /* process numbers */
+    uint64_t request, handle, version;
+};
+
+struct acked {
+    struct hmap_node node;
+    uint64_t handle, version;
+    uint32_t server;
+};
+
+struct acks {
+    struct world *world;
+    struct hmap asked;
+    struct hmap acked;
+};
+
+struct acks *acks_new(struct world *w)
+{
+    struct acks *a = mem_new(struct acks);
+    a->world = w;
+    hmap_init(&a->asked);
+    hmap_init(&a->acked);
+    return a;
+}
+
+void acks_free(struct acks *a)
+{
+    struct hmap_node *n;
+    while ((n = hmap_begin(&a->asked)) != NULL) {
+        hmap_remove(&a->asked, n);
+        mem_free(container_of(n, struct asked, node));
+    }
+    while ((n = hmap_begin(&a->acked)) != NULL) {
+        hmap_remove(&a->acked, n);
+        mem_free(container_of(n, struct acked, node));
+    }
+    hmap_close(&a->asked);
+    hmap_close(&a->acked);
+    mem_free(a);
+}
+
+static struct asked *asked_find(struct acks *a, uint32_t mount, uint32_t server, uint64_t request,
+                                bool make)
+{
+    uint64_t key[3] = {mount, server, request};
+    uint64_t hash = hash64(key, sizeof(key));
+    for (struct hmap_node *n = hmap_first(&a->asked, hash); n; n = hmap_next(n)) {
+        struct asked *one = container_of(n, struct asked, node);
+        if (one->mount == mount && one->server == server && one->request == request) {
+            return one;
+        }
+    }
+    if (!make) {
+        return NULL;
+    }
+    struct asked *one = mem_new(struct asked);
+    one->mount = mount;
+    one->server = server;
+    one->request = request;
+    hmap_add(&a->asked, &one->node, hash);
+    return one;
+}
+
+static void acknowledged(struct acks *a, const struct asked *w, const struct sim_process *server)
+{
+    uint64_t key[2] = {w->handle, w->version};
+    uint64_t hash = hash64(key, sizeof(key));
+    for (struct hmap_node *n = hmap_first(&a->acked, hash); n; n = hmap_next(n)) {
+        struct acked *one = container_of(n, struct acked, node);
+        if (one->handle != w->handle || one->version != w->version) {
+            continue;
+        }
+        if (one->server != server->number) {
+            world_fail(a->world, "chunk %llu version %llx: two chunkservers acknowledge writes, %s",
+                       (unsigned long long)w->handle, (unsigned long long)w->version, server->name);
+        }
+        return;
+    }
+    struct acked *one = mem_new(struct acked);
+    one->handle = w->handle;
+    one->version = w->version;
+    one->server = server->number;
+    hmap_add(&a->acked, &one->node, hash);
+}
+
+void acks_frame(struct acks *a, const struct sim_process *from, const struct sim_process *to,
+                const struct message *m)
+{
+    if (m->head.op != OP_write || from == NULL) {
+        return;
+    }
+    if (m->head.flags & FRAME_REPLY) {
+        const struct asked *w = asked_find(a, to->number, from->number, m->head.request_id, false);
+        if (w != NULL && m->head.status == 0) {
+            acknowledged(a, w, from);
+        }
+        return;
+    }
+    struct write_req req;
+    if (write_req_decode(slice_bytes(&m->body), &req) == 0) {
+        struct asked *w = asked_find(a, from->number, to->number, m->head.request_id, true);
+        w->handle = req.handle;
+        w->version = req.version;
+    }
+}
