@@ -232,7 +232,12 @@ static void accepted_all(struct replica_scan *s, int status)
                 "chunk %016llx: %u blocks torn by a power cut accepted as they are",
                 (unsigned long long)r->handle, a->accepted);
     }
-    activate_now(a);
+    /* It stays suspect until the version is in the log, and with it that there is a doubt: a master
+     * that comes in between would take it for one that lost nothing. */
+    replica_log_head(r);
+    replica_op_end(&a->op);
+    a->wait.done = activation_durable;
+    meta_log_wait(r->table->meta, &a->wait, true);
 }
 
 static void activate_start(struct replica_op *op)

@@ -295,6 +295,9 @@ START_TEST(torn_blocks_are_accepted_only_when_told)
     fx_flip(f, 1, H, 4 * BS + 1); /* as a torn write would leave it */
     ck_assert_int_eq(fx_prepare(f, 1, H, V1, V2, 0, NULL), 0);
     ck_assert_int_eq(fx_activate(f, 1, H, V2, 1, true), 0);
+    ck_assert_uint_eq(fx_info(f, 1, H).state, REPLICA_SUSPECT); /* until V2 is in the log */
+    ck_assert_int_lt(fx_read(f, 1, H, V2, 0, 20 * BS, got), 0);
+    ck_assert_int_eq(fx_activate(f, 1, H, V2, 1, false), 0);
     ck_assert_int_eq(fx_read(f, 1, H, V2, 0, 20 * BS, got), 20 * BS);
     ck_assert_int_eq(chunkd_verify(f->servers[1].chunkd, H), 0);
     fx_free(f);
