@@ -1,16 +1,6 @@
 /* deletion.c - replicas the master decides to remove by itself. */
 #include "master/core/master_internal.h"
 
-static bool is_member(const struct ns_chunk *row, uint32_t server)
-{
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        if (row->members[i] == server) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static uint32_t confirmed(const struct master *m, const struct ns_chunk *row)
 {
     uint64_t now = env_mono_ns(m->env);
@@ -133,7 +123,7 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
         if (n->kind != NOTE_EXTRA) {
             continue;
         }
-        if (is_member(row, n->server)) {
+        if (ns_is_member(row, n->server)) {
             notes_clear(&m->notes, row->handle, n->server);
             continue;
         }

@@ -164,11 +164,7 @@ static bool blames_server(int64_t status)
 static bool complains(const struct master *m, const struct grant_req *req,
                       const struct ns_chunk *row)
 {
-    bool member = false;
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        member |= row->members[i] == req->failed_server;
-    }
-    return member && blames_server(req->failed_status) &&
+    return ns_is_member(row, req->failed_server) && blames_server(req->failed_status) &&
            !quarrels_failed(m->grants.quarrels, row->handle, req->failed_server,
                             env_mono_ns(m->env));
 }

@@ -301,7 +301,7 @@ static uint32_t ready(const struct grant *g)
 static uint32_t choose_primary(const struct grant *g)
 {
     if (g->accepted) {
-        return g->source; /* it was activated already, as the primary */
+        return g->source; /* the one everybody else was copied from */
     }
     uint64_t now = env_mono_ns(g->m->env);
     uint32_t first = UINT32_MAX, second = UINT32_MAX, quick = UINT32_MAX, any = 0;
@@ -428,7 +428,7 @@ static void accepted(struct rpc_call *c)
         retry(g);
         return;
     }
-    /* Should this attempt fail, it is active under a version that was never logged. */
+    /* Should this attempt fail, its blocks have sums of a version that was never logged. */
     grant_set_note(g, p->server, g->row.version, NOTE_AHEAD);
     g->accepted = true;
     p->replica.state = REPLICA_OK;

@@ -92,6 +92,15 @@ struct ns_chunk {
     uint32_t member_count;
     uint8_t wanted; /* replicas its file wants, 0 = the cluster's default; not part of the row */
 };
+static inline bool ns_is_member(const struct ns_chunk *row, uint32_t server)
+{
+    for (uint32_t i = 0; i < row->member_count; i++) {
+        if (row->members[i] == server) {
+            return true;
+        }
+    }
+    return false;
+}
 MUST_CHECK int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
 /* First chunk at or after (ino, number) in row order: 0 or -ENOENT. For scans and for merging
  * reports. */

@@ -24,16 +24,6 @@ static uint64_t chunk_size(struct master *m, const struct ns_chunk *row)
     return MIN(attr.size - start, (uint64_t)m->cfg.geometry.chunk_bytes);
 }
 
-static bool is_member(const struct ns_chunk *row, uint32_t server)
-{
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        if (row->members[i] == server) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool repair_may_take(const struct master *m, uint32_t server)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
@@ -114,7 +104,7 @@ static uint32_t find_target(struct pump *w, const struct ns_chunk *row, uint32_t
             return 0;
         }
         struct chunkserver *s = servers_get(&w->m->servers, id);
-        bool usable = !is_member(row, id) && !grants_shunned(w->m, row->handle, id);
+        bool usable = !ns_is_member(row, id) && !grants_shunned(w->m, row->handle, id);
         *out_exists |= usable;
         if (usable && has_place(w, s)) {
             return id;
@@ -214,7 +204,7 @@ static enum outcome begin_copy(struct pump *w, const struct repair_item *item,
     }
     if (item->to != 0) {
         struct chunkserver *to = servers_get(&w->m->servers, item->to);
-        exists = repair_may_take(w->m, item->to) && !is_member(row, item->to);
+        exists = repair_may_take(w->m, item->to) && !ns_is_member(row, item->to);
         a.add = exists && has_place(w, to) ? item->to : 0;
     } else {
         a.add = find_target(w, row, a.remove, &exists);
@@ -241,7 +231,7 @@ static enum outcome begin_item(struct pump *w, const struct repair_item *item)
     }
     repair_look(m, &row, &v);
     struct repair_plan p = repair_plan(&v.chunk);
-    if (item->risk == RISK_BALANCE && p.need == NEED_NOTHING && is_member(&row, item->from)) {
+    if (item->risk == RISK_BALANCE && p.need == NEED_NOTHING && ns_is_member(&row, item->from)) {
         p.need = NEED_MOVE;
         p.risk = RISK_BALANCE;
         p.remove = item->from;

@@ -95,16 +95,6 @@ void report_part(struct master *m, struct peer *p, struct message *msg)
 
 /* ---------------------------------------------------------------- judging */
 
-static bool is_member(const struct ns_chunk *row, uint32_t server)
-{
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        if (row->members[i] == server) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static struct note note_of(const struct ns_chunk *row, uint32_t server, enum note_kind kind)
 {
     return (struct note){.handle = row->handle,
@@ -125,7 +115,7 @@ static void set_note(struct master *m, const struct ns_chunk *row, uint32_t serv
 static enum note_kind judge(struct master *m, const struct chunkserver *s,
                             const struct ns_chunk *row, const struct replica *r)
 {
-    if (!is_member(row, s->id)) {
+    if (!ns_is_member(row, s->id)) {
         return NOTE_EXTRA;
     }
     if (r->version < row->version) {
@@ -221,7 +211,7 @@ static void missing(struct master *m, struct chunkserver *s, const struct ns_chu
     if (empty && doubted) {
         return;
     }
-    if (is_member(row, s->id) && row->handle < s->report->handle_limit &&
+    if (ns_is_member(row, s->id) && row->handle < s->report->handle_limit &&
         !machine_knows_better(m, s, row)) {
         set_note(m, row, s->id, empty ? NOTE_UNSEEN : NOTE_MISSING);
     }
@@ -237,7 +227,7 @@ void report_bad(struct master *m, const struct report_bad_req *req, bool sure, c
     env_log(m->env, LOG_WARN, "chunk %016llx: a bad block (%s) on server %u, says %s",
             (unsigned long long)req->handle, block, req->server, from);
     if (ns_chunk_get(m->ns, req->ino, req->number, &row) == 0 && row.handle == req->handle &&
-        row.version == req->version && is_member(&row, req->server)) {
+        row.version == req->version && ns_is_member(&row, req->server)) {
         /* A mount may be mistaken: the server is asked. */
         set_note(m, &row, req->server, sure ? NOTE_BAD : NOTE_SUSPECT);
         repair_touch(m);

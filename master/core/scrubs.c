@@ -73,16 +73,6 @@ static void ask_again(struct master *m, struct check *c)
     list_push_back(&m->scrubs.queue, &c->link);
 }
 
-static bool is_member(const struct ns_chunk *row, uint32_t server)
-{
-    for (uint32_t i = 0; i < row->member_count; i++) {
-        if (row->members[i] == server) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Its row, if its replicas may be compared now. */
 static bool comparable(struct master *m, const struct check *c, struct ns_chunk *row)
 {
@@ -145,7 +135,7 @@ static void keep_good(struct check *c, const struct ns_chunk *row)
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const struct replica *r = &c->answers[i].replica;
-        if (is_member(row, c->answers[i].server) && r->version == row->version &&
+        if (ns_is_member(row, c->answers[i].server) && r->version == row->version &&
             r->state == REPLICA_OK) {
             c->answers[n++] = c->answers[i];
         }
@@ -315,7 +305,7 @@ static void found_damaged(struct master *m, uint32_t server, const struct replic
 {
     struct ns_chunk row;
     if (ns_chunk_get(m->ns, r->ino, r->number, &row) != 0 || row.handle != r->handle ||
-        row.version != r->version || !is_member(&row, server) ||
+        row.version != r->version || !ns_is_member(&row, server) ||
         notes_get(&m->notes, row.handle, server, row.version) == NOTE_BAD) {
         return;
     }
