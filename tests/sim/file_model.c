@@ -6,19 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Content of a unit from one time on. */
-struct version {
+/* Bytes [in, in + len) of a unit changed, by one writer. */
+struct change {
     uint64_t at_ns;
-    uint64_t write; /* number of the change; those with the same one are alternatives */
     uint32_t writer;
+    uint16_t in, len;
+    bool zeros; /* a hole: data means nothing */
     bool flushed;
     bool synced;
-    bool uncertain; /* for good */
-    uint8_t data[UNIT_BYTES];
+    bool uncertain;           /* for good */
+    uint8_t data[UNIT_BYTES]; /* at their places in the unit */
 };
 
 struct unit {
-    struct version *versions; /* oldest first; none = zeros, certain */
+    struct change *changes; /* oldest first, over zeros */
     uint32_t count;
 };
 
@@ -34,7 +35,6 @@ struct file_model {
     bool size_open;
     struct unit *units;
     uint64_t unit_count;
-    uint64_t writes;
     char text[512];
 };
 
@@ -51,7 +51,7 @@ struct file_model *file_model_new(uint32_t file, power_losses losses, void *owne
 void file_model_free(struct file_model *f)
 {
     for (uint64_t u = 0; u < f->unit_count; u++) {
-        mem_free(f->units[u].versions);
+        mem_free(f->units[u].changes);
     }
     mem_free(f->units);
     mem_free(f);
@@ -78,22 +78,9 @@ void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off
     }
 }
 
-static bool is_uncertain(const struct file_model *f, const struct version *v)
+static bool is_uncertain(const struct file_model *f, const struct change *c)
 {
-    return v->uncertain || (!v->synced && f->losses(f->owner, v->at_ns) >= 2);
-}
-
-/* Index of the oldest version that may show; -1 = also the zeros before the first. */
-static int oldest_possible(const struct file_model *f, const struct unit *u)
-{
-    int i = (int)u->count - 1;
-    while (i >= 0 && is_uncertain(f, &u->versions[i])) {
-        i--;
-    }
-    while (i > 0 && u->versions[i - 1].write == u->versions[i].write) {
-        i--;
-    }
-    return i;
+    return c->uncertain || (!c->synced && f->losses(f->owner, c->at_ns) >= 2);
 }
 
 static struct unit *unit_at(struct file_model *f, uint64_t index)
@@ -107,38 +94,18 @@ static struct unit *unit_at(struct file_model *f, uint64_t index)
     return &f->units[index];
 }
 
-static void push(struct unit *u, const uint8_t *data, const struct version *as)
-{
-    for (uint32_t i = u->count; i > 0 && u->versions[i - 1].write == as->write; i--) {
-        if (memcmp(u->versions[i - 1].data, data, UNIT_BYTES) == 0) {
-            return;
-        }
-    }
-    u->versions = mem_resize(u->versions, (u->count + 1) * sizeof(struct version));
-    struct version *v = &u->versions[u->count++];
-    *v = *as;
-    memcpy(v->data, data, UNIT_BYTES);
-}
-
-/* Bytes [in, in + n) of a unit change (to zeros if data is NULL): whatever may have been there is
- * what the rest of it may be from now on. */
 static void change_unit(struct file_model *f, struct unit *u, uint64_t in, const uint8_t *data,
                         uint64_t n, uint64_t now_ns)
 {
-    struct version as = {.at_ns = now_ns, .write = ++f->writes, .writer = f->writer};
-    int last = (int)u->count - 1;
-    int first = n == UNIT_BYTES ? last : oldest_possible(f, u);
-    for (int i = first; i <= last; i++) {
-        uint8_t bytes[UNIT_BYTES] = {0};
-        if (i >= 0) {
-            memcpy(bytes, u->versions[i].data, UNIT_BYTES);
-        }
-        if (data != NULL) {
-            memcpy(bytes + in, data, n);
-        } else {
-            memset(bytes + in, 0, n);
-        }
-        push(u, bytes, &as);
+    u->changes = mem_resize(u->changes, (u->count + 1) * sizeof(struct change));
+    struct change *c = &u->changes[u->count++];
+    *c = (struct change){.at_ns = now_ns,
+                         .writer = f->writer,
+                         .in = (uint16_t)in,
+                         .len = (uint16_t)n,
+                         .zeros = data == NULL};
+    if (data != NULL) {
+        memcpy(c->data + in, data, n);
     }
 }
 
@@ -192,6 +159,27 @@ void file_model_zero(struct file_model *f, uint64_t off, uint64_t len, uint64_t 
     }
 }
 
+/* Forgets changes all of whose bytes were changed again by what is durable. */
+static void forget_hidden(struct unit *u)
+{
+    bool hidden[UNIT_BYTES] = {false};
+    uint32_t kept = u->count;
+    for (uint32_t k = u->count; k > 0; k--) {
+        struct change *c = &u->changes[k - 1];
+        bool shows = false;
+        for (uint32_t i = c->in; i < c->in + c->len; i++) {
+            shows = shows || !hidden[i];
+            hidden[i] = hidden[i] || c->synced;
+        }
+        if (shows) {
+            kept--;
+            memmove(&u->changes[kept], c, sizeof(*c));
+        }
+    }
+    u->count -= kept;
+    memmove(u->changes, u->changes + kept, u->count * sizeof(struct change));
+}
+
 void file_model_flushed(struct file_model *f, bool synced)
 {
     f->sizes[0] = f->size;
@@ -199,16 +187,14 @@ void file_model_flushed(struct file_model *f, bool synced)
     for (uint64_t i = 0; i < f->unit_count; i++) {
         struct unit *u = &f->units[i];
         for (uint32_t k = 0; k < u->count; k++) {
-            struct version *v = &u->versions[k];
-            bool durable = synced && v->writer == f->writer;
-            v->uncertain = !durable && is_uncertain(f, v);
-            v->flushed = true;
-            v->synced = v->synced || durable;
+            struct change *c = &u->changes[k];
+            bool durable = synced && c->writer == f->writer;
+            c->uncertain = !durable && is_uncertain(f, c);
+            c->flushed = true;
+            c->synced = c->synced || durable;
         }
-        int first = oldest_possible(f, u);
-        if (first > 0 && u->versions[first].synced) { /* those before it can never show again */
-            u->count -= (uint32_t)first;
-            memmove(u->versions, u->versions + first, u->count * sizeof(struct version));
+        if (u->count > 1 && synced) {
+            forget_hidden(u);
         }
     }
 }
@@ -219,9 +205,9 @@ void file_model_writer_died(struct file_model *f, uint64_t now_ns)
     f->size_open = true;
     for (uint64_t i = 0; i < f->unit_count; i++) {
         for (uint32_t k = 0; k < f->units[i].count; k++) {
-            struct version *v = &f->units[i].versions[k];
-            v->uncertain = v->uncertain || !v->flushed;
-            v->writer = 0; /* nobody will sync it */
+            struct change *c = &f->units[i].changes[k];
+            c->uncertain = c->uncertain || !c->flushed;
+            c->writer = 0; /* nobody will sync it */
         }
     }
 }
@@ -245,9 +231,9 @@ bool file_model_settle_size(struct file_model *f, uint64_t size, bool cut, uint6
         file_model_truncate(f, size, now_ns);
         for (uint64_t i = size / UNIT_BYTES; i < f->unit_count; i++) {
             struct unit *u = &f->units[i];
-            for (uint32_t k = u->count; k > 0 && u->versions[k - 1].at_ns == now_ns; k--) {
-                u->versions[k - 1].uncertain = f->size_open && !cut;
-                u->versions[k - 1].writer = 0;
+            for (uint32_t k = u->count; k > 0 && u->changes[k - 1].at_ns == now_ns; k--) {
+                u->changes[k - 1].uncertain = f->size_open && !cut;
+                u->changes[k - 1].writer = 0;
             }
         }
         f->sizes[0] = size;
@@ -275,68 +261,95 @@ static void describe(char *out, size_t size, const uint8_t *data, uint64_t in)
     }
 }
 
-/* Byte i of what version v holds; v == -1: zeros. */
-static uint8_t version_byte(const struct unit *u, int v, uint64_t i)
+static uint8_t changed_to(const struct change *c, uint32_t i)
 {
-    return v >= 0 ? u->versions[v].data[i] : 0;
+    return c->zeros ? 0 : c->data[i];
 }
 
-/* How many of the n bytes at `in` are those of version v. */
-static uint64_t same_bytes(const struct unit *u, int v, uint64_t in, const uint8_t *data,
-                           uint64_t n)
+/* What is asked of bytes [in, end) of a unit, and which of them are explained so far. */
+struct question {
+    const uint8_t *got; /* at their places in the unit */
+    uint32_t in, end;
+    bool explained[UNIT_BYTES];
+};
+
+/* End of the unexplained bytes of the change that are what it wrote; its own end if all are. */
+static uint32_t same_until(const struct question *q, const struct change *c)
 {
-    uint64_t i = 0;
-    while (i < n && version_byte(u, v, in + i) == data[i]) {
+    uint32_t end = MIN(q->end, (uint32_t)c->in + c->len);
+    uint32_t i = MAX(q->in, (uint32_t)c->in);
+    while (i < end && (q->explained[i] || q->got[i] == changed_to(c, i))) {
         i++;
     }
     return i;
 }
 
-/* The newer bytes up to where an older version ended, and nothing behind: the data of a write in
- * doubt was kept and the length that came with it was not. */
-static bool cut_at_old_end(const struct unit *u, int oldest, int newer, uint64_t in,
-                           const uint8_t *data, uint64_t n)
+static bool all_zeros(const struct question *q, uint32_t from, uint32_t end)
 {
-    uint64_t end = n;
-    while (end > 0 && data[end - 1] == 0) {
-        end--;
+    while (from < end && (q->explained[from] || q->got[from] == 0)) {
+        from++;
     }
-    if (same_bytes(u, newer, in, data, end) < end) {
-        return false;
-    }
-    for (int v = newer - 1; v >= oldest; v--) {
-        if (same_bytes(u, v, in + end, data + end, n - end) == n - end) {
-            return true;
-        }
-    }
-    return false;
+    return from >= end;
 }
 
-static bool unit_fits(const struct file_model *f, const struct unit *u, uint64_t in,
-                      const uint8_t *data, uint64_t n)
+/* The newest change shows or, if it is uncertain, not; then the one before it in what that left
+ * open. A change that can show is taken to: that leaves less to the older ones.
+ *
+ * An uncertain one may also show up to some byte and have zeros behind: its data was kept and the
+ * length that came with it was not. */
+static bool unit_fits(const struct file_model *f, const struct unit *u, struct question *q)
 {
-    int oldest = oldest_possible(f, u);
-    int newest = (int)u->count - 1;
-    for (int v = newest; v >= oldest; v--) {
-        if (same_bytes(u, v, in, data, n) == n || cut_at_old_end(u, oldest, v, in, data, n)) {
-            return true;
+    for (uint32_t k = u->count; k > 0; k--) {
+        const struct change *c = &u->changes[k - 1];
+        uint32_t end = MIN(q->end, (uint32_t)c->in + c->len);
+        uint32_t same = same_until(q, c);
+        if (same < end) {
+            if (!is_uncertain(f, c)) {
+                return false;
+            }
+            same = all_zeros(q, same, end) ? same : 0;
+        }
+        for (uint32_t i = MAX(q->in, (uint32_t)c->in); i < same; i++) {
+            q->explained[i] = true;
         }
     }
-    if (newest - oldest < 2) {
-        return false;
-    }
-    /* Of two writes in doubt to different parts of the unit the second may be there without the
-     * first. */
-    for (uint64_t i = 0; i < n; i++) {
-        int v = newest;
-        while (v >= oldest && version_byte(u, v, in + i) != data[i]) {
-            v--;
-        }
-        if (v < oldest) {
-            return false;
+    return all_zeros(q, q->in, q->end);
+}
+
+static void newest_of(const struct unit *u, uint8_t out[UNIT_BYTES])
+{
+    memset(out, 0, UNIT_BYTES);
+    for (uint32_t k = 0; k < u->count; k++) {
+        const struct change *c = &u->changes[k];
+        for (uint32_t i = c->in; i < c->in + c->len; i++) {
+            out[i] = changed_to(c, i);
         }
     }
-    return true;
+}
+
+static const char *complain(struct file_model *f, uint64_t index, const struct question *q)
+{
+    const struct unit *u = &f->units[index];
+    uint8_t newest[UNIT_BYTES];
+    char is[128];
+    char want[128];
+    uint32_t open = 0;
+    uint32_t at = q->in;
+    newest_of(u, newest);
+    while (at + 1 < q->end && q->got[at] == newest[at]) { /* to the first that differs */
+        at++;
+    }
+    for (uint32_t k = 0; k < u->count; k++) {
+        open += is_uncertain(f, &u->changes[k]);
+    }
+    describe(is, sizeof(is), q->got, at);
+    describe(want, sizeof(want), newest, at);
+    snprintf(f->text, sizeof(f->text),
+             "file %u offset %llu (unit %llu, %u bytes): read %s, wanted %s (%u changes, %u of "
+             "them uncertain)",
+             f->file, (unsigned long long)(index * UNIT_BYTES + at), (unsigned long long)index,
+             q->end - at, is, want, u->count, open);
+    return f->text;
 }
 
 const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len)
@@ -344,26 +357,11 @@ const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *
     for (uint64_t at = 0; at < len;) {
         uint64_t in = (off + at) % UNIT_BYTES;
         uint64_t n = MIN(len - at, UNIT_BYTES - in);
-        struct unit *u = unit_at(f, (off + at) / UNIT_BYTES);
-        if (!unit_fits(f, u, in, data + at, n)) {
-            static const uint8_t zeros[UNIT_BYTES];
-            const uint8_t *newest = u->count > 0 ? u->versions[u->count - 1].data : zeros;
-            uint8_t got[UNIT_BYTES] = {0};
-            char is[128];
-            char want[128];
-            memcpy(got + in, data + at, n);
-            for (; n > 1 && got[in] == newest[in]; in++, at++) { /* to the first that differs */
-                n--;
-            }
-            describe(is, sizeof(is), got, in);
-            describe(want, sizeof(want), newest, in);
-            snprintf(f->text, sizeof(f->text),
-                     "file %u offset %llu (unit %llu, %llu bytes): read %s, wanted %s "
-                     "(%u versions, %d of them possible)",
-                     f->file, (unsigned long long)(off + at),
-                     (unsigned long long)(off + at) / UNIT_BYTES, (unsigned long long)n, is, want,
-                     u->count, (int)u->count - oldest_possible(f, u));
-            return f->text;
+        uint8_t got[UNIT_BYTES] = {0};
+        struct question q = {.got = got, .in = (uint32_t)in, .end = (uint32_t)(in + n)};
+        memcpy(got + in, data + at, n);
+        if (!unit_fits(f, unit_at(f, (off + at) / UNIT_BYTES), &q)) {
+            return complain(f, (off + at) / UNIT_BYTES, &q);
         }
         at += n;
     }

@@ -1,9 +1,10 @@
 /* file_model.h - what the bytes of one file may be, told for every 512-byte unit.
  *
- * A unit has its newest version and those before it that may still show: a version may show if
- * every later one is uncertain. A version becomes uncertain for good when its writer died before it
- * was flushed, and as long as it was not synced when two or more chunkservers lost power after it
- * was written.
+ * A unit is zeros and the changes made to parts of it, each by one writer, in order. A change
+ * shows where no later one does; one that is uncertain may also not be there. A change becomes
+ * uncertain for good when its writer died before it was flushed, and as long as it was not synced
+ * when two or more chunkservers lost power after it was made: what one mount synced says nothing of
+ * what another wrote beside it.
  *
  * Bytes written say where they belong (file, unit, writer, sequence), so that a foreign byte is
  * known at sight.
