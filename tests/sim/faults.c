@@ -2,18 +2,7 @@
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
 
-const char *fault_name(enum fault_kind kind)
-{
-    static const char *const names[FAULT_KINDS] = {
-        [FAULT_KILL_MASTER] = "master kills",       [FAULT_KILL_CHUNKD] = "chunkd kills",
-        [FAULT_KILL_MOUNT] = "mount kills",         [FAULT_POWER_MASTER] = "master power cuts",
-        [FAULT_POWER_CHUNKD] = "chunkd power cuts", [FAULT_POWER_SITE] = "site power cuts",
-        [FAULT_CUT_CONNECTION] = "connections cut", [FAULT_BLOCK_PATH] = "paths blocked",
-        [FAULT_STOP_SERVER] = "clean stops",        [FAULT_KILL_BOTH] = "master and mount kills",
-        [FAULT_LOSE_DISK] = "disks lost",           [FAULT_FLIP_BIT] = "bits flipped",
-    };
-    return names[kind];
-}
+enum { FAULT_STREAM = 100000 };
 
 static uint64_t down_time(struct world *w)
 {
@@ -27,7 +16,7 @@ static struct sim_server *some_chunkd(struct world *w)
     return &w->servers[1 + sim_below(&w->rand, w->server_count - 1)];
 }
 
-static void block_path(struct world *w)
+static bool block_path(struct world *w)
 {
     struct sim_process *ends[WORLD_SERVERS_MAX + WORLD_MOUNTS];
     for (uint32_t i = 0; i < w->server_count; i++) {
@@ -46,14 +35,15 @@ static void block_path(struct world *w)
     }
     world_say(w, "block of %s and %s for %llu ms", ends[a]->name, ends[b]->name,
               (unsigned long long)(ns / NS_PER_MS));
+    return true;
 }
 
-static void stop_cleanly(struct world *w)
+static bool stop_cleanly(struct world *w)
 {
     struct sim_server *s = &w->servers[sim_below(&w->rand, w->server_count)];
     struct why why = {{0}};
     if (!server_up(s)) {
-        return;
+        return false;
     }
     int err = s->number == 0 ? master_stop(s->master, &why) : chunkd_stop(s->chunkd, &why);
     if (err != 0) {
@@ -62,124 +52,163 @@ static void stop_cleanly(struct world *w)
     }
     /* What a clean stop leaves must stand a power cut too. */
     server_kill(s, sim_chance(&w->rand, 1, 2), down_time(w));
+    return true;
 }
 
 /* A mount that dies while the master is down has sent what its successor never hears of. */
-static void kill_both(struct world *w)
+static bool kill_both(struct world *w)
 {
     uint64_t ns = down_time(w);
     struct mount *m = &w->mounts[sim_below(&w->rand, WORLD_MOUNTS)];
     server_kill(&w->servers[0], sim_chance(&w->rand, 1, 3), ns);
     mount_kill_later(m, sim_below(&w->rand, ns));
+    return true;
 }
 
 /* Only while every chunk has all its copies, and there are servers to make new ones: then nothing
  * that was promised may be missing afterwards. */
-static void lose_disk(struct world *w)
+static bool lose_disk(struct world *w)
 {
     struct sim_server *s = some_chunkd(w);
     if (w->server_count - 1 <= WORLD_REPLICAS || w->servers[0].master == NULL ||
         !master_settled(w->servers[0].master)) {
-        return;
+        return false;
     }
     for (uint32_t i = 1; i < w->server_count; i++) {
         if (!server_up(&w->servers[i])) {
-            return;
+            return false;
         }
     }
     world_say(w, "loss of the disk of %s", s->process->name);
-    w->faults[FAULT_LOSE_DISK]++;
     server_kill(s, true, down_time(w));
     sim_disk_wipe(s->process->disk);
+    return true;
 }
 
-static void flip_bit(struct world *w)
+static bool flip_bit(struct world *w)
 {
     struct sim_server *s = &w->servers[w->rotten];
     char path[64];
-    if (sim_disk_flip(s->process->disk, "chunks/", &w->rand, path, sizeof(path))) {
-        world_say(w, "a bit of %s flips on %s", path, s->process->name);
-        w->faults[FAULT_FLIP_BIT]++;
+    if (!sim_disk_flip(s->process->disk, "chunks/", &w->rand, path, sizeof(path))) {
+        return false;
     }
+    world_say(w, "a bit of %s flips on %s", path, s->process->name);
+    return true;
 }
 
-static void strike(struct world *w, enum fault_kind kind)
+static bool kill_master(struct world *w)
 {
-    w->faults[kind] += kind != FAULT_LOSE_DISK && kind != FAULT_FLIP_BIT;
-    switch (kind) {
-    case FAULT_KILL_MASTER:
-    case FAULT_POWER_MASTER:
-        server_kill(&w->servers[0], kind == FAULT_POWER_MASTER, down_time(w));
-        break;
-    case FAULT_KILL_CHUNKD:
-        server_kill(some_chunkd(w), false, down_time(w));
-        break;
-    case FAULT_POWER_CHUNKD:
-        server_kill(some_chunkd(w), true, down_time(w));
-        break;
-    case FAULT_POWER_SITE:
-        for (uint32_t i = 0; i < w->server_count; i++) {
-            server_kill(&w->servers[i], true, down_time(w));
-        }
-        break;
-    case FAULT_KILL_MOUNT:
-        mount_kill(&w->mounts[sim_below(&w->rand, WORLD_MOUNTS)], 500 * NS_PER_MS + down_time(w));
-        break;
-    case FAULT_CUT_CONNECTION:
-        (void)sim_net_cut_one(w->sim, &w->rand);
-        break;
-    case FAULT_BLOCK_PATH:
-        block_path(w);
-        break;
-    case FAULT_STOP_SERVER:
-        stop_cleanly(w);
-        break;
-    case FAULT_KILL_BOTH:
-        kill_both(w);
-        break;
-    case FAULT_LOSE_DISK:
-        lose_disk(w);
-        break;
-    case FAULT_FLIP_BIT:
-        flip_bit(w);
-        break;
-    case FAULT_KINDS:
-        break;
+    server_kill(&w->servers[0], false, down_time(w));
+    return true;
+}
+
+static bool kill_chunkd(struct world *w)
+{
+    server_kill(some_chunkd(w), false, down_time(w));
+    return true;
+}
+
+static bool kill_mount(struct world *w)
+{
+    mount_kill(&w->mounts[sim_below(&w->rand, WORLD_MOUNTS)], 500 * NS_PER_MS + down_time(w));
+    return true;
+}
+
+static bool power_master(struct world *w)
+{
+    server_kill(&w->servers[0], true, down_time(w));
+    return true;
+}
+
+static bool power_chunkd(struct world *w)
+{
+    server_kill(some_chunkd(w), true, down_time(w));
+    return true;
+}
+
+static bool power_site(struct world *w)
+{
+    for (uint32_t i = 0; i < w->server_count; i++) {
+        server_kill(&w->servers[i], true, down_time(w));
     }
+    return true;
+}
+
+static bool cut_connection(struct world *w)
+{
+    return sim_net_cut_one(w->sim, &w->rand);
+}
+
+/* ---------------------------------------------------------------- which, and when */
+
+/* One row per kind. strike: false if it could not happen now. */
+static const struct fault_row {
+    const char *name;
+    uint32_t weight; /* how often, beside the others that are on */
+    bool (*strike)(struct world *w);
+} rows[FAULT_KINDS] = {
+    [FAULT_KILL_MASTER] = {"master kills", 4, kill_master},
+    [FAULT_KILL_CHUNKD] = {"chunkd kills", 6, kill_chunkd},
+    [FAULT_KILL_MOUNT] = {"mount kills", 3, kill_mount},
+    [FAULT_POWER_MASTER] = {"master power cuts", 3, power_master},
+    [FAULT_POWER_CHUNKD] = {"chunkd power cuts", 4, power_chunkd},
+    [FAULT_POWER_SITE] = {"site power cuts", 1, power_site},
+    [FAULT_CUT_CONNECTION] = {"connections cut", 6, cut_connection},
+    [FAULT_BLOCK_PATH] = {"paths blocked", 4, block_path},
+    [FAULT_STOP_SERVER] = {"clean stops", 2, stop_cleanly},
+    [FAULT_KILL_BOTH] = {"master and mount kills", 3, kill_both},
+    [FAULT_LOSE_DISK] = {"disks lost", 4, lose_disk},
+    [FAULT_FLIP_BIT] = {"bits flipped", 3, flip_bit},
+};
+
+const char *fault_name(enum fault_kind kind)
+{
+    return rows[kind].name;
 }
 
 static void next_fault(struct world *w)
 {
+    w->fault_number++;
+    w->rand = sim_rand_of(w->seed, FAULT_STREAM + w->fault_number);
     sim_at(w->sim, &w->fault_event,
-           w->sim->now_ns + 100 * NS_PER_MS + sim_below(&w->rand, 3 * NS_PER_S));
+           w->sim->now_ns + w->fault_mean_ns / 16 + sim_below(&w->rand, 2 * w->fault_mean_ns));
 }
 
+/* The next one. It has chance of its own, so that leaving one out does not change the others. */
 static void fault(struct sim_event *e)
 {
     struct world *w = container_of(e, struct world, fault_event);
-    static const struct {
-        enum fault_kind kind;
-        uint32_t weight;
-    } mix[] = {
-        {FAULT_KILL_MASTER, 4},    {FAULT_KILL_CHUNKD, 6},  {FAULT_KILL_MOUNT, 3},
-        {FAULT_POWER_MASTER, 3},   {FAULT_POWER_CHUNKD, 4}, {FAULT_POWER_SITE, 1},
-        {FAULT_CUT_CONNECTION, 6}, {FAULT_BLOCK_PATH, 4},   {FAULT_STOP_SERVER, 2},
-        {FAULT_KILL_BOTH, 3},      {FAULT_LOSE_DISK, 4},    {FAULT_FLIP_BIT, 3},
-    };
-    uint64_t draw = sim_below(&w->rand, 43);
-    for (size_t i = 0; i < COUNT_OF(mix); i++) {
-        if (draw < mix[i].weight) {
-            strike(w, mix[i].kind);
-            break;
-        }
-        draw -= mix[i].weight;
+    uint64_t total = 0;
+    for (int i = 0; i < FAULT_KINDS; i++) {
+        total += w->fault_on[i] ? rows[i].weight : 0;
     }
+    uint64_t draw = sim_below(&w->rand, total);
+    int kind = 0;
+    while (!w->fault_on[kind] || draw >= rows[kind].weight) {
+        draw -= w->fault_on[kind] ? rows[kind].weight : 0;
+        kind++;
+    }
+    w->faults[kind] += rows[kind].strike(w);
     next_fault(w);
+}
+
+/* Half of the kinds, drawn for the seed: what is rare beside the others happens often in some. */
+static void draw_kinds(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 12);
+    uint32_t on = 0;
+    for (int i = 0; i < FAULT_KINDS; i++) {
+        w->fault_on[i] = sim_chance(&r, 1, 2);
+        on += w->fault_on[i];
+    }
+    w->fault_on[FAULT_KILL_CHUNKD] |= on == 0;
+    w->fault_mean_ns = sim_between(&r, 400, 2000) * NS_PER_MS;
 }
 
 void faults_start(struct world *w)
 {
     w->fault_event.run = fault;
+    draw_kinds(w);
     next_fault(w);
 }
 

@@ -1,5 +1,6 @@
 /* log_tap.c - what the master wrote into its operation log. */
 #include "tests/sim/log_tap.h"
+#include "shared/base/bytes.h"
 #include "shared/base/invariant.h"
 #include "shared/base/mem.h"
 
@@ -96,7 +97,7 @@ void log_tap_write(void *owner, struct sim_process *p, const char *path, const s
         struct why why;
         bool header_good;
         struct bytes in = bytes_of((const uint8_t *)op->data + at, op->len - at);
-        if (record_decode(in, &r, &header_good, &why) != 0) {
+        if (get_le(in.data, 4) != RECORD_MAGIC || record_decode(in, &r, &header_good, &why) != 0) {
             at += 8;
             continue;
         }

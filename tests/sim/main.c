@@ -109,6 +109,15 @@ static void job_end(struct job *j, const char *program, struct totals *t)
     }
 }
 
+/* Of all seeds that ended. */
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    (void)getrusage(RUSAGE_CHILDREN, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 static uint64_t print_totals(const struct totals *t, double seconds)
 {
     uint64_t faults = 0;
@@ -124,6 +133,9 @@ static uint64_t print_totals(const struct totals *t, double seconds)
     }
     printf("\n%.0f simulated seconds, %llu events, %.0f seconds\n", (double)t->sum.sim_ns / 1e9,
            (unsigned long long)t->sum.events, seconds);
+    printf("%.1f simulated hours per CPU minute, %.1f faults a seed\n",
+           (double)t->sum.sim_ns / 1e9 / 60 / cpu_seconds(),
+           (double)faults / (double)MAX(t->passed, 1u));
     return faults;
 }
 

@@ -7,6 +7,7 @@
 #include "chunkd/core/chunkd.h"
 #include "fuse/core/client.h"
 #include "master/core/master.h"
+#include "tests/sim/fault_kind.h"
 #include "tests/sim/log_tap.h"
 #include "tests/sim/sim_env.h"
 
@@ -16,22 +17,6 @@ enum {
     WORLD_RACKS = 3,                           /* chunkservers are dealt to them in turn */
     WORLD_REPLICAS = 3,
     WORLD_MOUNTS = 2, /* that work; one more reads everything at the end */
-};
-
-enum fault_kind {
-    FAULT_KILL_MASTER,
-    FAULT_KILL_CHUNKD,
-    FAULT_KILL_MOUNT,
-    FAULT_POWER_MASTER,
-    FAULT_POWER_CHUNKD,
-    FAULT_POWER_SITE,
-    FAULT_CUT_CONNECTION,
-    FAULT_BLOCK_PATH,
-    FAULT_STOP_SERVER, /* a clean stop and start */
-    FAULT_KILL_BOTH,   /* the master, and a mount that will never find its successor */
-    FAULT_LOSE_DISK,   /* a chunkserver comes back with an empty disk */
-    FAULT_FLIP_BIT,    /* at rest, in a chunk */
-    FAULT_KINDS
 };
 
 #define MASTER_ADDR "10.0.0.1:9400"
@@ -67,7 +52,7 @@ struct mount {
 struct world {
     uint64_t seed;
     struct sim *sim;
-    struct sim_rand rand; /* of faults */
+    struct sim_rand rand; /* of the fault that strikes */
     struct geometry geo;
     uint32_t trash_seconds, aside_ms;
     uint64_t preallocate_bytes; /* the master's */
@@ -87,6 +72,9 @@ struct world {
     uint32_t ops;
     bool healing; /* no more faults, no more new work */
     uint64_t faults[FAULT_KINDS];
+    uint32_t fault_number;      /* of the newest */
+    uint64_t fault_mean_ns;     /* between two */
+    bool fault_on[FAULT_KINDS]; /* of this seed */
     struct sim_event fault_event;
     bool trace;
 };
@@ -114,7 +102,6 @@ uint32_t world_power_losses(void *world, uint64_t since_ns);
 /* faults.c: starts the stream of faults; heals everything and brings everybody up. */
 void faults_start(struct world *w);
 void faults_end(struct world *w);
-const char *fault_name(enum fault_kind kind);
 
 /* One-line trace of what the simulation does, with --trace. */
 void world_say(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
