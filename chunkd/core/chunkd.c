@@ -83,6 +83,7 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     disk_health_init(&c->health, env, disk_turned, c);
     c->table.health = &c->health;
     scrub_init(&c->scrub, c);
+    copy_pace_init(&c->copy_pace, env);
     peers_init(&c->peers, env, &c->label.cluster, c->label.name);
     return c;
 }
@@ -271,6 +272,7 @@ void chunkd_destroy(struct chunkd *c)
     c->table.dying = true;
     registration_stop(&c->master);
     links_close(c);
+    copy_pace_stop(&c->copy_pace);
     scrub_release(&c->scrub);
     drop_label_waits(&c->label_waits);
     drop_label_waits(&c->label_active);

@@ -15,8 +15,8 @@ static void copy_more(struct pull_request *p);
 
 void copy_blocks_release(struct pull_request *p)
 {
-    env_timer_stop(p->q.c->env, &p->pace);
     for (uint32_t i = 0; i < COPY_LANES; i++) {
+        copy_pace_cancel(&p->lanes[i].wait);
         rpc_cancel(&p->lanes[i].call);
         slice_drop(&p->lanes[i].payload);
     }
@@ -124,8 +124,8 @@ static int check_run(const struct copy_lane *l, struct bytes sums)
         uint32_t b = l->first + i;
         uint32_t n = block_extent(r->table, r->length, b);
         uint32_t sum = (uint32_t)get_le(sums.data + 4 * i, 4);
-        /* A first copy, while writes go on, takes blocks as they come: a second one follows. */
-        bool wanted = (p->req.version == 0 && !p->req.mend) || sum == p->vector[b];
+        /* A first copy takes blocks as they come: a second one follows. */
+        bool wanted = copy_is_first(p) || sum == p->vector[b];
         if (!wanted || block_sum(data, n) != sum) {
             return ERR_CHECKSUM;
         }
@@ -169,6 +169,39 @@ static void lane_received(struct rpc_call *call)
     env_disk_submit(r->table->env, &l->disk);
 }
 
+static void lane_ask(struct copy_lane *l)
+{
+    struct pull_request *p = l->p;
+    struct read_raw_req req = {.handle = p->req.handle,
+                               .version = p->source_version,
+                               .offset = l->offset,
+                               .length = l->length,
+                               .yields = copy_is_first(p)};
+    struct slice body = RPC_BODY(read_raw_req, &req);
+    const struct server *source = &p->sources[l->source];
+    l->call.done = lane_received;
+    int err = peers_call(&p->q.c->peers, source->id, source->addr, &l->call,
+                         &(struct frame_header){.op = OP_read_raw}, body, NULL,
+                         LANE_TIMEOUTS * p->q.c->request_timeout_ms);
+    if (err != 0) {
+        slice_drop(&body);
+        l->busy = false;
+        p->status = err;
+    }
+}
+
+/* Its turn among the copies of this chunkserver. */
+static void lane_go(struct copy_wait *w)
+{
+    struct copy_lane *l = container_of(w, struct copy_lane, wait);
+    if (l->p->status == 0) {
+        lane_ask(l);
+    }
+    if (l->p->status != 0) {
+        lane_ended(l);
+    }
+}
+
 static void lane_start(struct copy_lane *l, uint32_t first, uint32_t count, uint32_t source)
 {
     struct pull_request *p = l->p;
@@ -179,33 +212,19 @@ static void lane_start(struct copy_lane *l, uint32_t first, uint32_t count, uint
     l->offset = first * t->block_bytes;
     l->length = (uint32_t)MIN((uint64_t)count * t->block_bytes, p->length - l->offset);
     l->busy = true;
-    l->call.done = lane_received;
-    p->asked_bytes += l->length;
-    struct read_raw_req req = {.handle = p->req.handle,
-                               .version = p->source_version,
-                               .offset = l->offset,
-                               .length = l->length};
-    struct slice body = RPC_BODY(read_raw_req, &req);
-    int err = peers_call(&p->q.c->peers, p->sources[source].id, p->sources[source].addr, &l->call,
-                         &(struct frame_header){.op = OP_read_raw}, body, NULL,
-                         LANE_TIMEOUTS * p->q.c->request_timeout_ms);
-    if (err != 0) {
-        slice_drop(&body);
-        l->busy = false;
-        p->status = err;
+    l->wait.go = lane_go;
+    if (!copy_is_first(p) || copy_pace_pass(&p->q.c->copy_pace, &l->wait, l->length)) {
+        lane_ask(l);
     }
 }
 
 /* ---------------------------------------------------------------- all of them */
 
-/* Blocks asked for at once: of a copy that has a rate, what it may take in a tenth of a second. */
+/* Blocks asked for at once. */
 static uint32_t run_length(const struct pull_request *p)
 {
-    uint64_t bytes = IO_MAX;
-    if (p->req.rate != 0) {
-        bytes = MIN(bytes, ((uint64_t)p->req.rate << 10) / 10);
-    }
-    return MAX(1u, (uint32_t)bytes / p->op.replica->table->block_bytes);
+    uint32_t bytes = copy_is_first(p) ? copy_pace_piece(&p->q.c->copy_pace, IO_MAX) : IO_MAX;
+    return MAX(1u, bytes / p->op.replica->table->block_bytes);
 }
 
 /* The next run of blocks one source may give; false if there is none. */
@@ -229,28 +248,6 @@ static bool next_run(struct pull_request *p, struct copy_lane *l)
     return true;
 }
 
-/* The copy is ahead of its rate: it goes on when the timer fires. */
-static bool is_ahead(struct pull_request *p)
-{
-    if (p->req.rate == 0) {
-        return false;
-    }
-    uint64_t bytes_per_s = (uint64_t)p->req.rate << 10;
-    uint64_t ns = p->asked_bytes / bytes_per_s * NS_PER_S +
-                  p->asked_bytes % bytes_per_s * NS_PER_S / bytes_per_s;
-    uint64_t now = env_mono_ns(p->q.c->env);
-    if (now - p->begin_ns >= ns) {
-        return false;
-    }
-    env_timer_set(p->q.c->env, &p->pace, p->begin_ns + ns - now);
-    return true;
-}
-
-static void pace_fired(struct env_timer *t)
-{
-    copy_more(container_of(t, struct pull_request, pace));
-}
-
 static void copy_more(struct pull_request *p)
 {
     bool busy = false;
@@ -259,10 +256,9 @@ static void copy_more(struct pull_request *p)
     }
     for (uint32_t i = 0; i < COPY_LANES; i++) {
         struct copy_lane *l = &p->lanes[i];
-        bool waits = p->status == 0 && !l->busy && p->next < p->blocks && is_ahead(p);
-        while (!waits && p->status == 0 && !l->busy && next_run(p, l)) {
+        while (p->status == 0 && !l->busy && next_run(p, l)) {
         }
-        busy = busy || l->busy || waits;
+        busy = busy || l->busy;
     }
     if (!busy) {
         copy_ended(p);
@@ -274,7 +270,5 @@ void copy_blocks(struct pull_request *p)
     for (uint32_t i = 0; i < COPY_LANES; i++) {
         p->lanes[i].p = p;
     }
-    p->begin_ns = env_mono_ns(p->q.c->env);
-    p->pace.fire = pace_fired;
     copy_more(p);
 }

@@ -13,6 +13,7 @@ struct pull_request;
 /* One run of blocks on its way. */
 struct copy_lane {
     struct pull_request *p;
+    struct copy_wait wait;
     struct rpc_call call;
     struct disk_op disk;
     struct slice payload;
@@ -46,11 +47,15 @@ struct pull_request {
     uint8_t alone[CHUNK_BLOCKS_MAX / 8]; /* of those, to be asked for by itself */
     uint8_t tried[CHUNK_BLOCKS_MAX];     /* sources that could not give the block */
     uint32_t next;                       /* block */
-    struct env_timer pace;
-    uint64_t begin_ns, asked_bytes;
     uint64_t copied;
     uint32_t refused, bad;
 };
+
+/* A first copy, while writes go on: clients come first. */
+static inline bool copy_is_first(const struct pull_request *p)
+{
+    return p->req.version == 0;
+}
 
 static inline bool copy_is_needed(const struct pull_request *p, uint32_t b)
 {

@@ -7,6 +7,7 @@
 #define CHUNKD_CORE_CORE_H
 
 #include "chunkd/core/chunkd.h"
+#include "chunkd/core/copy_pace.h"
 #include "chunkd/core/disk_health.h"
 #include "chunkd/core/label.h"
 #include "chunkd/core/peers.h"
@@ -62,6 +63,7 @@ struct chunkd {
     uint64_t request_bytes;
     uint64_t last_request_ns; /* one began or ended */
     uint32_t running;         /* syncs and copies */
+    struct copy_pace copy_pace;
     /* Bytes since the last heartbeat: for clients, into and out of copies. */
     uint64_t client_bytes, copied_in, copied_out;
     uint64_t requests_served; /* since the last heartbeat */

@@ -101,11 +101,13 @@ static void heartbeat_due(struct env_timer *t)
 static void heartbeat_answered(struct rpc_call *call)
 {
     struct registration *m = container_of(call, struct registration, heartbeat);
+    struct heartbeat_rep rep;
     if (ended_by_close(call)) {
         return;
     }
-    if (call->status != 0) {
-        try_next(m, call->status, "no answer to a heartbeat");
+    int err = RPC_REPLY(heartbeat, call, &rep);
+    if (err != 0) {
+        try_next(m, err, "no answer to a heartbeat");
         return;
     }
     m->lease_until_ns = m->heartbeat_sent_ns + m->lease_ms * NS_PER_MS / 100 * 99;
@@ -113,6 +115,7 @@ static void heartbeat_answered(struct rpc_call *call)
     uint64_t now = env_mono_ns(m->c->env);
     m->timer.fire = heartbeat_due;
     env_timer_set(m->c->env, &m->timer, next > now ? next - now : 0);
+    copy_pace_set(&m->c->copy_pace, rep.copy_rate);
 }
 
 static void send_heartbeat(struct registration *m)

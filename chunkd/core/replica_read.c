@@ -27,8 +27,9 @@ struct read_piece {
 struct read_request {
     struct request q;
     struct replica_op op;
-    bool raw; /* for a copy */
-    uint64_t version;
+    struct copy_wait wait; /* of a first copy, before it stands in the replica's queue */
+    bool raw;              /* for a copy */
+    uint64_t handle, version;
     uint32_t offset, end;    /* bytes wanted, cut at the length */
     uint32_t from, to, next; /* whole blocks around them; next byte to ask for */
     struct buf *buf;         /* [from, to) */
@@ -45,6 +46,7 @@ static void piece_done(struct disk_op *op);
 static void read_release(struct request *q)
 {
     struct read_request *rq = (struct read_request *)q;
+    copy_pace_cancel(&rq->wait);
     buf_unref(rq->buf);
 }
 
@@ -266,32 +268,41 @@ static void read_start(struct replica_op *op)
     }
 }
 
-static void begin_read(struct link *l, struct message *m, bool raw, uint64_t handle,
-                       uint64_t version, uint32_t offset, uint32_t length)
+/* The read of a message, not begun yet; NULL if it was refused. */
+static struct read_request *take_read(struct link *l, struct message *m, const struct read_req *req)
 {
     struct chunkd *c = l->c;
     const struct table *t = &c->table;
-    if (length == 0 || length > IO_MAX || offset >= t->chunk_bytes ||
-        length > t->chunk_bytes - offset) {
+    if (req->length == 0 || req->length > IO_MAX || req->offset >= t->chunk_bytes ||
+        req->length > t->chunk_bytes - req->offset) {
         link_refuse(l, m, ERR_PROTOCOL);
-        return;
+        return NULL;
     }
-    struct local_replica *r = table_get(t, handle);
-    if (r == NULL) {
+    if (table_get(t, req->handle) == NULL) {
         link_refuse(l, m, ERR_NO_REPLICA);
-        return;
+        return NULL;
     }
     struct read_request *rq = request_begin(l, m, sizeof(*rq));
     rq->q.release = read_release;
-    rq->q.charged += length;
-    c->request_bytes += length;
-    rq->raw = raw;
-    rq->version = version;
-    rq->offset = offset;
-    rq->end = offset + length;
+    rq->q.charged += req->length;
+    c->request_bytes += req->length;
+    rq->handle = req->handle;
+    rq->version = req->version;
+    rq->offset = req->offset;
+    rq->end = req->offset + req->length;
     rq->op.start = read_start;
-    rq->op.first = offset / t->block_bytes;
+    rq->op.first = req->offset / t->block_bytes;
     rq->op.end = (uint32_t)(((uint64_t)rq->end + t->block_bytes - 1) / t->block_bytes);
+    return rq;
+}
+
+static void begin_read(struct read_request *rq)
+{
+    struct local_replica *r = table_get(&rq->q.c->table, rq->handle);
+    if (r == NULL) {
+        request_fail(&rq->q, ERR_NO_REPLICA);
+        return;
+    }
     replica_op_begin(r, &rq->op);
 }
 
@@ -302,7 +313,15 @@ void read_handle(struct link *l, struct message *m)
         link_refuse(l, m, ERR_PROTOCOL);
         return;
     }
-    begin_read(l, m, false, req.handle, req.version, req.offset, req.length);
+    struct read_request *rq = take_read(l, m, &req);
+    if (rq != NULL) {
+        begin_read(rq);
+    }
+}
+
+static void wait_over(struct copy_wait *w)
+{
+    begin_read(container_of(w, struct read_request, wait));
 }
 
 void read_raw_handle(struct link *l, struct message *m)
@@ -312,7 +331,17 @@ void read_raw_handle(struct link *l, struct message *m)
         link_refuse(l, m, ERR_PROTOCOL);
         return;
     }
-    begin_read(l, m, true, req.handle, req.version, req.offset, req.length);
+    struct read_req as_read = {
+        .handle = req.handle, .version = req.version, .offset = req.offset, .length = req.length};
+    struct read_request *rq = take_read(l, m, &as_read);
+    if (rq == NULL) {
+        return;
+    }
+    rq->raw = true;
+    rq->wait.go = wait_over;
+    if (!req.yields || copy_pace_pass(&l->c->copy_pace, &rq->wait, req.length)) {
+        begin_read(rq);
+    }
 }
 
 void vector_handle(struct link *l, struct message *m)

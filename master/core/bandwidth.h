@@ -2,9 +2,12 @@
  *
  * Chunkservers tell with each heartbeat what they served to clients and to copies. While clients are
  * served, copies from and to the server are held to a share of its capacity; otherwise they run as
- * fast as they can. Nobody tells the capacity: the highest rate seen stands for it, and a floor
- * while little was seen. Tokens are bytes: a copy takes those of its chunk when it starts, and one
- * may go into debt, so that the share holds on average for chunks of any size.
+ * fast as they can. It is told the rate with the answer, and holds copies under way to it, too.
+ * Nobody tells the capacity: the highest rate seen stands for it, and a floor
+ * while little was seen.
+ *
+ * So that few share what there is, and an urgent one need not wait for many, a copy starts only when
+ * there are tokens. They are bytes: it takes those of its chunk then, and one may go into debt.
  * Pure.
  */
 #ifndef MASTER_CORE_BANDWIDTH_H

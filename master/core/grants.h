@@ -53,7 +53,6 @@ struct repair_action {
     uint32_t source; /* member it is filled from */
     /* Member that leaves, if all others hold the new version in good order; else it stays. */
     uint32_t remove;
-    uint32_t rate;  /* KiB a second the filling may take; 0 = as fast as it goes */
     uint64_t bytes; /* about as much is copied, for the books */
     enum repair_risk risk;
 };

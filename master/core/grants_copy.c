@@ -15,9 +15,9 @@ static void ask_pull(struct grant *g, struct part *p, struct pull_req *req, uint
                      const struct writer *others, void (*done)(struct rpc_call *c))
 {
     uint32_t timeouts = PULL_TIMEOUTS;
-    if (req->rate != 0) { /* and the time the pace takes */
-        uint64_t ms = (uint64_t)g->m->cfg.geometry.chunk_bytes / req->rate;
-        timeouts += (uint32_t)MIN(ms / g->m->cfg.geometry.request_timeout_ms, 100000u);
+    if (req->version == 0) { /* as slow as it may be beside clients, at both ends */
+        uint64_t s = 2ull * COPIES_PER_SERVER * g->m->cfg.geometry.chunk_bytes / SHARE_FLOOR;
+        timeouts += (uint32_t)(s * 1000 / g->m->cfg.geometry.request_timeout_ms);
     }
     req->handle = g->handle;
     req->ino = g->ino;
@@ -193,7 +193,7 @@ void grant_fill(struct grant *g)
     g->part_count = 0;
     grant_part_add(g, g->add, true);
     grant_set_note(g, g->add, g->row.version, NOTE_EXTRA);
-    struct pull_req req = {.rate = g->action.rate};
+    struct pull_req req = {0};
     ask_pull(g, &g->parts[0], &req, g->fill_from, &others, filled);
     writer_free(&others);
 }

@@ -168,15 +168,6 @@ static void note_begun(struct master *m, const struct repair_action *a)
     }
 }
 
-static uint32_t rate_of(struct pump *w, uint32_t a, uint32_t b)
-{
-    uint32_t share = w->m->cfg.rereplication_share;
-    uint64_t x = bandwidth_limit(&servers_get(&w->m->servers, a)->bandwidth, w->now, share);
-    uint64_t y = bandwidth_limit(&servers_get(&w->m->servers, b)->bandwidth, w->now, share);
-    uint64_t limit = MIN(x, y);
-    return limit == BANDWIDTH_FREE ? 0 : (uint32_t)MIN(MAX(limit >> 10, 1u), UINT32_MAX);
-}
-
 static enum outcome begin(struct pump *w, const struct ns_chunk *row, struct repair_action *a)
 {
     struct master *m = w->m;
@@ -216,7 +207,6 @@ static enum outcome begin_copy(struct pump *w, const struct repair_item *item,
         keep_for(w, item, a.source);
         return KEPT;
     }
-    a.rate = rate_of(w, a.source, a.add);
     return begin(w, row, &a);
 }
 

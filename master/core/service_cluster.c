@@ -125,9 +125,11 @@ static void heartbeat(struct peer *p, struct message *msg)
     repair_heard(m, req.copied_in);
     scrubs_heartbeat(m, s, &req);
     s->lease_until_ns = now + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
+    uint64_t limit = bandwidth_limit(&s->bandwidth, now, m->cfg.rereplication_share);
+    struct heartbeat_rep rep = {.copy_rate = limit == BANDWIDTH_FREE ? 0 : limit};
     /* At once, not held: the lease counts from here. */
-    rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch,
-               RPC_BODY(heartbeat_rep, &(struct heartbeat_rep){}), NULL);
+    rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch, RPC_BODY(heartbeat_rep, &rep),
+               NULL);
 }
 
 bool service_cluster(struct peer *p, struct message *msg)

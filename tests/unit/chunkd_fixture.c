@@ -81,8 +81,9 @@ static void master_request(void *owner, struct rpc *r, struct message *m)
         ck_assert_int_eq(heartbeat_req_decode(slice_bytes(&m->body), &req), 0);
         f->servers[mc->server].failing = req.failing;
         f->servers[mc->server].scrub = req.scrub;
+        struct heartbeat_rep rep = {.copy_rate = f->copy_rate[mc->server]};
         if (!f->mute) {
-            rpc_answer(r, &m->head, 0, 0, f->epoch, (struct slice){0}, NULL);
+            rpc_answer(r, &m->head, 0, 0, f->epoch, RPC_BODY(heartbeat_rep, &rep), NULL);
         }
     } else if (m->head.op == OP_report) {
         take_report(mc, m);

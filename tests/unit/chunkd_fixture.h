@@ -44,8 +44,9 @@ struct fx {
     uint32_t epoch;
     uint64_t cluster;
     uint32_t lease_ms;
-    uint32_t aside_ms;         /* of servers started from now on */
-    struct report_bad_req bad; /* last one */
+    uint64_t copy_rate[FX_SERVERS + 1]; /* told to each, from the next heartbeat on */
+    uint32_t aside_ms;                  /* of servers started from now on */
+    struct report_bad_req bad;          /* last one */
     uint32_t bad_count;
     struct replica scanned[FX_REPORT_MAX]; /* what was told last, by whomever */
     uint32_t scanned_count;

@@ -87,7 +87,6 @@ static void fake_pull(struct fake *k, struct message *msg)
     k->pulls++;
     if (req.version == 0 && k->f->fill_count < COUNT_OF(k->f->fills)) {
         k->fills++;
-        k->last_rate = req.rate;
         k->f->fills[k->f->fill_count++] = req.handle;
     }
     struct fake *from = NULL;
@@ -233,7 +232,11 @@ static void fake_send(struct fake *k, struct rpc_call *c, enum op_code op, struc
 
 static void beat_done(struct rpc_call *c)
 {
-    (void)c;
+    struct fake *k = c->owner;
+    struct heartbeat_rep rep;
+    if (c->op == OP_heartbeat && RPC_REPLY(heartbeat, c, &rep) == 0) {
+        k->copy_rate = rep.copy_rate;
+    }
 }
 
 static void beat(struct env_timer *t)

@@ -35,7 +35,7 @@ struct fake {
     bool hold_pulls;       /* pulls are not answered */
     uint64_t client_bytes; /* told in each heartbeat */
     uint32_t fills, mends;
-    uint32_t last_rate;
+    uint64_t copy_rate;  /* as the master said last */
     int prepare_status;  /* answered to prepares, unless 0 */
     uint32_t primary_of; /* activates that named it primary */
     uint32_t prepares, pulls, activates, drops;

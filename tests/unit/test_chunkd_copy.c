@@ -133,21 +133,57 @@ START_TEST(mending_keeps_its_own_content)
 }
 END_TEST
 
-/* A copy is no faster than it was told to be. */
+/* First copies are no faster than the slower of both ends may be; the others do not wait. */
 START_TEST(copies_keep_their_pace)
 {
     struct fx *f = written(5, 1);
-    struct pull_req req = {
-        .handle = H, .source_version = V1, .source.id = 1, .rate = 20 * BS / 1024};
+    struct pull_req req = {.handle = H, .source_version = V1, .source.id = 1};
     struct pull_rep rep;
+    f->copy_rate[_i == 0 ? 1 : 3] = 20 * BS;
+    fx_run_ms(f, 300);
     uint64_t before = f->sim->now_ns;
     ck_assert_int_eq(fx_pull_as(f, 2, &req, 0, &rep), 0);
+    ck_assert_int_eq(fx_pull_as(f, 3, &req, 0, &rep), 0);
     ck_assert_uint_ge(f->sim->now_ns - before, 3 * NS_PER_S / 2);
     ck_assert_uint_le(f->sim->now_ns - before, 3 * NS_PER_S);
-    req.rate = 0;
+    for (uint32_t id = 1; id <= 3; id++) {
+        ck_assert_int_eq(fx_prepare(f, id, H, V1, V2, 0, NULL), 0);
+    }
+    fx_flip(f, 3, H, 5 * BS);
+    struct pull_req equal = {.handle = H, .version = V2, .source_version = V2, .source.id = 1};
     before = f->sim->now_ns;
+    ck_assert_int_eq(fx_pull_as(f, 3, &equal, 0, &rep), 0);
+    ck_assert_uint_eq(rep.copied, BS);
+    ck_assert_uint_le(f->sim->now_ns - before, NS_PER_S / 2);
+    fx_free(f);
+}
+END_TEST
+
+static struct fx *changing;
+
+/* The master says so with a heartbeat, while the copy is under way. */
+static void change_rate(struct env_timer *t)
+{
+    (void)t;
+    changing->copy_rate[3] = changing->copy_rate[3] == 10 * BS ? 0 : 10 * BS;
+}
+
+/* A copy that began when nobody was served slows down when clients come, and goes on as fast as it
+ * can when they went. */
+START_TEST(pace_changes_under_way)
+{
+    struct fx *f = changing = written(6, 1);
+    struct pull_req req = {.handle = H, .source_version = V1, .source.id = 1};
+    struct pull_rep rep;
+    struct env_timer timer = {.fire = change_rate};
+    f->copy_rate[3] = _i == 0 ? 10 * BS : 40 * BS;
+    fx_run_ms(f, 300);
+    env_timer_set(&f->client->env, &timer, _i == 0 ? NS_PER_S : 1);
+    uint64_t before = f->sim->now_ns;
     ck_assert_int_eq(fx_pull_as(f, 3, &req, 0, &rep), 0);
-    ck_assert_uint_le(f->sim->now_ns - before, NS_PER_S);
+    uint64_t took = f->sim->now_ns - before;
+    ck_assert_uint_ge(took, _i == 0 ? NS_PER_S : 2 * NS_PER_S);
+    ck_assert_uint_le(took, _i == 0 ? 2 * NS_PER_S : 5 * NS_PER_S);
     fx_free(f);
 }
 END_TEST
@@ -161,7 +197,8 @@ Suite *suite_chunkd_copy(void)
     tcase_add_loop_test(t, what_nobody_has_stays_bad, 0, 3);
     tcase_add_test(t, damaged_replicas_mend_each_other);
     tcase_add_test(t, mending_keeps_its_own_content);
-    tcase_add_test(t, copies_keep_their_pace);
+    tcase_add_loop_test(t, copies_keep_their_pace, 0, 2);
+    tcase_add_loop_test(t, pace_changes_under_way, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }

@@ -280,7 +280,12 @@ START_TEST(copies_yield_to_clients)
     fixture_run_ms(f, 5000);
     ck_assert_uint_gt(f->fill_count, 0);
     for (int i = 1; i < 5; i++) {
-        ck_assert(f->fakes[i].fills == 0 || (f->fakes[i].last_rate != 0) == (_i == 0));
+        ck_assert((f->fakes[i].copy_rate != 0) == (_i == 0));
+        f->fakes[i].client_bytes = _i == 2 ? 1 << 20 : 0;
+    }
+    fixture_run_ms(f, 5000); /* told also when no copy begins */
+    for (int i = 1; i < 5; i++) {
+        ck_assert((f->fakes[i].copy_rate != 0) == (_i == 2));
     }
 }
 END_TEST
