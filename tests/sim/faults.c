@@ -168,8 +168,6 @@ const char *fault_name(enum fault_kind kind)
 
 static void next_fault(struct world *w)
 {
-    w->fault_number++;
-    w->rand = sim_rand_of(w->seed, FAULT_STREAM + w->fault_number);
     sim_at(w->sim, &w->fault_event,
            w->sim->now_ns + w->fault_mean_ns / 16 + sim_below(&w->rand, 2 * w->fault_mean_ns));
 }
@@ -179,6 +177,8 @@ static void fault(struct sim_event *e)
 {
     struct world *w = container_of(e, struct world, fault_event);
     uint64_t total = 0;
+    w->rand = sim_rand_of(w->seed, FAULT_STREAM + ++w->fault_number);
+    next_fault(w);
     for (int i = 0; i < FAULT_KINDS; i++) {
         total += w->fault_on[i] ? rows[i].weight : 0;
     }
@@ -188,8 +188,11 @@ static void fault(struct sim_event *e)
         draw -= w->fault_on[kind] ? rows[kind].weight : 0;
         kind++;
     }
-    w->faults[kind] += rows[kind].strike(w);
-    next_fault(w);
+    if (plan_has_kind(&w->plan, (enum fault_kind)kind) &&
+        !plan_set_has(&w->plan.skip, w->fault_number)) {
+        world_say(w, "fault %u, of: %s", w->fault_number, rows[kind].name);
+        w->faults[kind] += rows[kind].strike(w);
+    }
 }
 
 /* Half of the kinds, drawn for the seed: what is rare beside the others happens often in some. */

@@ -35,14 +35,34 @@ static void come_up(struct world *w)
     }
 }
 
+static void no_work(struct actor *a)
+{
+    (void)a;
+}
+
+/* What runs on every mount. */
+static void (*const programs[])(struct actor *a) = {meta_work, data_work, data_work};
+
+uint32_t run_programs(void)
+{
+    return WORLD_MOUNTS * COUNT_OF(programs);
+}
+
+static void start_programs(struct world *w)
+{
+    uint32_t number = 0;
+    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+        for (size_t k = 0; k < COUNT_OF(programs); k++) {
+            bool idle = plan_set_has(&w->plan.idle, ++number);
+            (void)actor_new(w, &w->mounts[i], idle ? no_work : programs[k], NULL);
+        }
+    }
+}
+
 static void work(struct world *w)
 {
     come_up(w);
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
-        (void)actor_new(w, &w->mounts[i], meta_work, NULL);
-        (void)actor_new(w, &w->mounts[i], data_work, NULL);
-        (void)actor_new(w, &w->mounts[i], data_work, NULL);
-    }
+    start_programs(w);
     struct operator* operator= w->trash_seconds> 0 ? operator_start(w) : NULL;
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
@@ -61,9 +81,9 @@ static void work(struct world *w)
     }
 }
 
-struct run_result run_seed(uint64_t seed, bool trace)
+struct run_result run_seed(const struct plan *plan, bool trace)
 {
-    struct world *w = world_new(seed, trace);
+    struct world *w = world_new(plan, trace);
     for (uint32_t i = 0; i < w->server_count; i++) {
         server_start(&w->servers[i]);
     }
@@ -81,7 +101,7 @@ struct run_result run_seed(uint64_t seed, bool trace)
     world_free(w);
     if (buf_total_bytes() != 0) {
         fprintf(stderr, "seed %llu failed: %zu bytes of buffers were not freed\n",
-                (unsigned long long)seed, buf_total_bytes());
+                (unsigned long long)plan->seed, buf_total_bytes());
         exit(1);
     }
     return r;

@@ -14,6 +14,9 @@ struct run_result {
 };
 
 /* Ends the process if the seed fails (world_fail). */
-struct run_result run_seed(uint64_t seed, bool trace);
+struct run_result run_seed(const struct plan *plan, bool trace);
+
+/* How many programs there are: their numbers are 1 to this. */
+uint32_t run_programs(void);
 
 #endif

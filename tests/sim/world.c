@@ -20,8 +20,9 @@ void world_fail(struct world *w, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    fprintf(stderr, "seed %llu failed at %.3f s: %s\n", (unsigned long long)w->seed,
-            (double)w->sim->now_ns / 1e9, text);
+    fprintf(stderr, "seed %llu failed at %.3f s, after %u operations and %u faults: %s\n",
+            (unsigned long long)w->seed, (double)w->sim->now_ns / 1e9, w->ops, w->fault_number,
+            text);
     if (w->sim->real_base[0] != 0) {
         sim_remove_tree(w->sim->real_base);
     }
@@ -294,23 +295,30 @@ static void draw_world(struct world *w)
                                .request_timeout_ms = 300,
                                .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
     w->server_count = 1 + (sim_chance(&r, 1, 2) ? 3 : (uint32_t)sim_between(&r, 4, 5));
+    if (w->plan.chunkds != 0) {
+        w->server_count = 1 + MAX(MIN(w->server_count - 1, w->plan.chunkds), WORLD_REPLICAS + 0u);
+    }
     w->rotten = 1 + (uint32_t)sim_below(&r, w->server_count - 1);
     w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
+    if (w->plan.ops != 0) {
+        w->ops_wanted = MIN(w->ops_wanted, w->plan.ops);
+    }
     w->trash_seconds = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 20) : 0;
     w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
     w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
 }
 
-struct world *world_new(uint64_t seed, bool trace)
+struct world *world_new(const struct plan *plan, bool trace)
 {
     struct world *w = mem_new(struct world);
-    w->seed = seed;
+    w->plan = *plan;
+    w->seed = plan->seed;
     w->trace = trace;
-    w->sim = sim_create(seed);
+    w->sim = sim_create(w->seed);
     w->sim->owner = w;
     w->sim->on_die = on_die;
     w->sim->log_level = trace ? LOG_DEBUG : LOG_ERROR + 1;
-    w->rand = sim_rand_of(seed, 11);
+    w->rand = sim_rand_of(w->seed, 11);
     list_init(&w->actors);
     draw_world(w);
     w->tap = log_tap_new();

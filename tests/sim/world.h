@@ -9,6 +9,7 @@
 #include "master/core/master.h"
 #include "tests/sim/fault_kind.h"
 #include "tests/sim/log_tap.h"
+#include "tests/sim/plan.h"
 #include "tests/sim/sim_env.h"
 
 enum {
@@ -51,6 +52,7 @@ struct mount {
 
 struct world {
     uint64_t seed;
+    struct plan plan;
     struct sim *sim;
     struct sim_rand rand; /* of the fault that strikes */
     struct geometry geo;
@@ -79,7 +81,7 @@ struct world {
     bool trace;
 };
 
-struct world *world_new(uint64_t seed, bool trace);
+struct world *world_new(const struct plan *plan, bool trace);
 void world_free(struct world *w);
 
 /* Reports that the seed failed, why, and how to see it again, and ends the process. */
