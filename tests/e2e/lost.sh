@@ -24,8 +24,9 @@ mount_again() { # lib's would start every server
 }
 # A line for each chunk of the file: number, lost or not, good copies, the places of its servers.
 layout() {
-    "$BIN/gfsctl" --json why --all /file | tr -d ' \n' | sed 's/{"inode"/\n&/g' |
-        sed -n -E 's/.*"number":([0-9]+),.*"good":([0-9]+),.*"lost":(true|false).*"replicas":\[(.*)\].*/\1 \3 \2 \4/p' |
+    # The line end: `read` drops a last line without one.
+    { "$BIN/gfsctl" --json why --all /file | tr -d ' \n'; echo; } | sed 's/{"inode"/\n&/g' |
+        sed -n -E 's/.*"number":([0-9]+),.*"good":([0-9]+),.*"lost":(true|false).*"replicas":\[([^]]*)\].*/\1 \3 \2 \4/p' |
         sed -E 's/\{"id":[0-9]+,"addr":"127\.0\.0\.1:([0-9]+)"[^}]*\},?/ \1/g' |
         while read -r number lost good ports; do
             # shellcheck disable=SC2086 # a list
@@ -59,6 +60,7 @@ for try in 1 2 3 4 5 6 7 8; do
     choose_chunk && found=$try && break
 done
 [ -n "$found" ] || fail "every chunk stands where another does: $(layout)"
+same "chunks that layout shows" "$(layout | wc -l)" 6
 wait_for "three copies" 30 fully_replicated
 holders=$(servers_of "$k")
 same "servers of chunk $k" "$(echo "$holders" | wc -w)" 3
