@@ -1,16 +1,19 @@
 #!/bin/sh
-# packages.sh build|test - installs with apt-get what is missing to build and run gfs, or to test it too.
+# packages.sh build|test|bench - installs with apt-get what is missing to build and run gfs, to test it too, or to measure
+# it beside its peer.
 # Nothing is asked of the network when nothing is missing.
 set -eu
 
 build="gcc make pkg-config libc6-dev libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev liblmdb-dev"
 test="attr check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git perl iproute2 nftables e2fsprogs util-linux procps"
+bench="fio strace iproute2 util-linux moosefs-master moosefs-chunkserver moosefs-client"
 
 case "${1:-build}" in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
+bench) wanted="$build $bench" ;;
 *)
-    echo "usage: packages.sh build|test" >&2
+    echo "usage: packages.sh build|test|bench" >&2
     exit 2
     ;;
 esac

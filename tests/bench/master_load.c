@@ -1,0 +1,197 @@
+/* master_load.c - operations per second of a master, asked by many mounts at once.
+ *
+ *   master_load HOST:PORT SECONDS CONNECTIONS...
+ *
+ * For each number of connections, each with a session of its own and one request under way: SECONDS of getattr of the
+ * root, then SECONDS of mkdir of new names, whose records are in the log before they are answered. Prints lines
+ * "CONNECTIONS OPERATION PER_SECOND". Any failure ends it with status 1.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "shared/base/mem.h"
+#include "shared/env/rpc.h"
+#include "shared/io/uv_env.h"
+
+enum { CALLERS_MAX = 64, PHASES_MAX = 32, PATIENCE_MS = 20000 };
+
+/* One mount. */
+struct caller {
+    struct rpc rpc;
+    struct rpc_call call;
+    uint64_t session;
+    uint64_t sequence; /* of its last mutation */
+};
+
+static struct uv_env *uv;
+static struct env *env;
+static const char *master;
+static struct caller callers[CALLERS_MAX];
+static unsigned ready; /* callers with a session */
+static unsigned wanted;
+
+/* The measurement that runs. */
+static unsigned phases[PHASES_MAX]; /* connections of each */
+static unsigned phase_count, phase;
+static bool changing; /* mkdir, else getattr */
+static unsigned running;
+static uint64_t answered, names, began_ns, seconds;
+
+static void fail(const char *what, int status)
+{
+    fprintf(stderr, "master_load: %s: %s\n", what, err_text(status));
+    exit(1);
+}
+
+static void begin(void);
+
+static void end_of_phase(void)
+{
+    double s = (double)(env_mono_ns(env) - began_ns) / (double)NS_PER_S;
+    printf("%u %s %.0f\n", phases[phase], changing ? "mkdir" : "getattr", (double)answered / s);
+    fflush(stdout);
+    if (!changing) {
+        changing = true;
+    } else {
+        changing = false;
+        phase++;
+    }
+    if (phase == phase_count) {
+        uv_env_stop(uv);
+    } else {
+        begin();
+    }
+}
+
+static void ask(struct caller *c)
+{
+    struct frame_header head = {.op = OP_getattr, .session = c->session, .acked = c->sequence};
+    struct slice body;
+    char name[32];
+    if (changing) {
+        snprintf(name, sizeof name, "d%llu", (unsigned long long)names++);
+        struct mkdir_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0755};
+        head.op = OP_mkdir;
+        head.sequence = ++c->sequence;
+        body = RPC_BODY(mkdir_req, &req);
+    } else {
+        body = RPC_BODY(getattr_req, (&(struct getattr_req){.ino = ROOT_INO}));
+    }
+    rpc_call(&c->rpc, &c->call, &head, body, NULL, PATIENCE_MS);
+}
+
+static void on_answer(struct rpc_call *k)
+{
+    if (k->status != 0) {
+        fail(changing ? "mkdir" : "getattr", k->status);
+    }
+    answered++;
+    if (env_mono_ns(env) - began_ns < seconds * NS_PER_S) {
+        ask(k->owner);
+    } else if (--running == 0) {
+        end_of_phase();
+    }
+}
+
+static void begin(void)
+{
+    answered = 0;
+    running = phases[phase];
+    began_ns = env_mono_ns(env);
+    for (unsigned i = 0; i < phases[phase]; i++) {
+        callers[i].call.done = on_answer;
+        ask(&callers[i]);
+    }
+}
+
+/* ---------------------------------------------------------------- introductions */
+
+static void attached(struct rpc_call *k)
+{
+    if (k->status != 0) {
+        fail("session_attach", k->status);
+    }
+    if (++ready == wanted) {
+        begin();
+    }
+}
+
+static void session_opened(struct rpc_call *k)
+{
+    struct caller *c = k->owner;
+    struct session_open_rep rep;
+    int err = RPC_REPLY(session_open, k, &rep);
+    if (err != 0) {
+        fail("session_open", err);
+    }
+    c->session = rep.session;
+    struct session_attach_req req = {.session = c->session};
+    struct frame_header head = {.op = OP_session_attach, .session = c->session};
+    k->done = attached;
+    rpc_call(&c->rpc, k, &head, RPC_BODY(session_attach_req, &req), NULL, PATIENCE_MS);
+}
+
+static void greeted(struct rpc_call *k)
+{
+    struct caller *c = k->owner;
+    if (k->status != 0) {
+        fail("hello", k->status);
+    }
+    struct session_open_req req = {.host = bytes_str("bench"), .nonce = env_rand64(env)};
+    struct frame_header head = {.op = OP_session_open};
+    k->done = session_opened;
+    rpc_call(&c->rpc, k, &head, RPC_BODY(session_open_req, &req), NULL, PATIENCE_MS);
+}
+
+static void on_open(void *owner, struct rpc *r)
+{
+    struct caller *c = owner;
+    struct hello_req req = {.role = ROLE_CLIENT};
+    struct frame_header head = {.op = OP_hello};
+    c->call.done = greeted;
+    rpc_call(r, &c->call, &head, RPC_BODY(hello_req, &req), NULL, PATIENCE_MS);
+}
+
+static void on_request(void *owner, struct rpc *r, struct message *m)
+{
+    (void)owner;
+    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
+}
+
+static void on_close(void *owner, struct rpc *r, int err)
+{
+    (void)owner, (void)r;
+    fail(master, err);
+}
+
+static const struct rpc_events events = {on_open, on_request, on_close};
+
+int main(int argc, char **argv)
+{
+    struct why why;
+    seconds = argc > 3 ? strtoull(argv[2], NULL, 10) : 0;
+    for (int i = 3; i < argc && phase_count < PHASES_MAX; i++) {
+        phases[phase_count] = (unsigned)atoi(argv[i]);
+        wanted = MAX(wanted, phases[phase_count]);
+        phase_count++;
+    }
+    if (seconds == 0 || wanted == 0 || wanted > CALLERS_MAX) {
+        fprintf(stderr, "usage: master_load HOST:PORT SECONDS CONNECTIONS...   (1 to %d of them)\n",
+                CALLERS_MAX);
+        return 2;
+    }
+    master = argv[1];
+    uv = uv_env_create(&(struct uv_env_config){.log_level = LOG_ERROR, .threads_max = 1}, &why);
+    if (uv == NULL) {
+        fprintf(stderr, "master_load: %s\n", why.text);
+        return 1;
+    }
+    env = uv_env_base(uv);
+    for (unsigned i = 0; i < wanted; i++) {
+        callers[i].call.owner = &callers[i];
+        rpc_init(&callers[i].rpc, env, &events, &callers[i]);
+        rpc_dial(&callers[i].rpc, master);
+    }
+    uv_env_run(uv);
+    return 0;
+}
