@@ -11,10 +11,19 @@ enum fault_kind {
     FAULT_POWER_SITE,
     FAULT_CUT_CONNECTION,
     FAULT_BLOCK_PATH,
-    FAULT_STOP_SERVER, /* a clean stop and start */
-    FAULT_KILL_BOTH,   /* the master, and a mount that will never find its successor */
-    FAULT_LOSE_DISK,   /* a chunkserver comes back with an empty disk */
-    FAULT_FLIP_BIT,    /* at rest, in a chunk */
+    FAULT_STOP_SERVER,   /* a clean stop and start */
+    FAULT_KILL_BOTH,     /* the master, and a mount that will never find its successor */
+    FAULT_LOSE_DISK,     /* a chunkserver comes back with an empty disk */
+    FAULT_FLIP_BIT,      /* at rest, in a chunk */
+    FAULT_KILL_AT_EVENT, /* a process dies after a drawn number of events, also in bursts of them */
+    FAULT_CUT_AT_BYTE,   /* a connection ends in the middle of a frame */
+    FAULT_ISOLATE,       /* one process hears nobody, is heard by nobody, or both */
+    FAULT_HALVES,        /* two groups of processes hear nothing of each other */
+    FAULT_SLOW_NET,      /* frames of a process take longer */
+    FAULT_SLOW_DISK,     /* so do its disk operations */
+    FAULT_PAUSE,         /* a server stands still for a while */
+    FAULT_POWER_RACK,    /* all chunkservers of a rack */
+    FAULT_CLOCK,         /* wall clocks jump */
     FAULT_KINDS
 };
 

@@ -16,19 +16,161 @@ static struct sim_server *some_chunkd(struct world *w)
     return &w->servers[1 + sim_below(&w->rand, w->server_count - 1)];
 }
 
+/* A server or a mount that works. */
+static struct sim_process *process_at(struct world *w, uint64_t i)
+{
+    return i < w->server_count ? w->servers[i].process : w->mounts[i - w->server_count].process;
+}
+
+static uint64_t process_count(const struct world *w)
+{
+    return w->server_count + WORLD_MOUNTS;
+}
+
+static struct sim_process *some_process(struct world *w)
+{
+    return process_at(w, sim_below(&w->rand, process_count(w)));
+}
+
+static uint64_t block_time(struct world *w)
+{
+    uint64_t max = sim_chance(&w->rand, 1, 4) ? 6 * NS_PER_S : 2 * NS_PER_S;
+    return 50 * NS_PER_MS + sim_below(&w->rand, max);
+}
+
+static bool isolate(struct world *w)
+{
+    struct sim_process *one = some_process(w);
+    uint64_t ns = block_time(w);
+    uint64_t ways =
+        sim_between(&w->rand, 1, 3); /* bit 0: it hears nobody; bit 1: nobody hears it */
+    for (uint64_t i = 0; i < process_count(w); i++) {
+        struct sim_process *other = process_at(w, i);
+        if (other != one && (ways & 1)) {
+            sim_net_block(w->sim, other, one, ns);
+        }
+        if (other != one && (ways & 2)) {
+            sim_net_block(w->sim, one, other, ns);
+        }
+    }
+    world_say(w, "%s is cut off (%s) for %llu ms", one->name,
+              ways == 1   ? "hears nobody"
+              : ways == 2 ? "is not heard"
+                          : "both ways",
+              (unsigned long long)(ns / NS_PER_MS));
+    return true;
+}
+
+static bool halves(struct world *w)
+{
+    uint64_t side = sim_rand64(&w->rand);
+    uint64_t ns = block_time(w);
+    for (uint64_t i = 0; i < process_count(w); i++) {
+        for (uint64_t k = 0; k < process_count(w); k++) {
+            if ((side >> i & 1) != (side >> k & 1)) {
+                sim_net_block(w->sim, process_at(w, i), process_at(w, k), ns);
+            }
+        }
+    }
+    world_say(w, "partition %llx for %llu ms",
+              (unsigned long long)(side & ((1u << process_count(w)) - 1)),
+              (unsigned long long)(ns / NS_PER_MS));
+    return true;
+}
+
+static bool slow_net(struct world *w)
+{
+    struct sim_process *p = some_process(w);
+    p->net_more_ns = sim_between(&w->rand, 1, 400) * NS_PER_MS;
+    p->net_slow_ns = w->sim->now_ns + sim_between(&w->rand, 100, 5000) * NS_PER_MS;
+    world_say(w, "frames of %s take up to %llu ms more", p->name,
+              (unsigned long long)(p->net_more_ns / NS_PER_MS));
+    return true;
+}
+
+static bool slow_disk(struct world *w)
+{
+    struct sim_process *p = process_at(w, sim_below(&w->rand, w->server_count));
+    p->disk_factor = (uint32_t)sim_between(&w->rand, 2, sim_chance(&w->rand, 1, 3) ? 500 : 40);
+    p->disk_slow_ns = w->sim->now_ns + sim_between(&w->rand, 100, 5000) * NS_PER_MS;
+    world_say(w, "the disk of %s is %u times as slow", p->name, p->disk_factor);
+    return true;
+}
+
+static bool pause_server(struct world *w)
+{
+    struct sim_server *s = &w->servers[sim_below(&w->rand, w->server_count)];
+    if (!server_up(s)) {
+        return false;
+    }
+    uint64_t ns = sim_between(&w->rand, 10, sim_chance(&w->rand, 1, 2) ? 5000 : 500) * NS_PER_MS;
+    world_say(w, "%s stands still for %llu ms", s->process->name,
+              (unsigned long long)(ns / NS_PER_MS));
+    sim_process_pause(s->process, ns);
+    return true;
+}
+
+static bool power_rack(struct world *w)
+{
+    uint32_t rack = 1 + (uint32_t)sim_below(&w->rand, WORLD_RACKS);
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        if (world_rack(i) == rack) {
+            server_kill(&w->servers[i], true, down_time(w));
+        }
+    }
+    return true;
+}
+
+static bool jump_clock(struct world *w)
+{
+    struct sim_process *p = some_process(w);
+    int64_t ns =
+        (int64_t)sim_below(&w->rand, sim_chance(&w->rand, 1, 4) ? 7200 * NS_PER_S : 3 * NS_PER_S);
+    p->wall_offset_ns += sim_chance(&w->rand, 1, 2) ? ns : -ns;
+    world_say(w, "the wall clock of %s jumps", p->name);
+    return true;
+}
+
+/* ---------------------------------------------------------------- death at any event */
+
+static void on_break(struct sim *s)
+{
+    struct world *w = s->owner;
+    struct sim_process *p = w->doomed;
+    w->doomed = NULL;
+    for (uint32_t i = 0; i < w->server_count; i++) {
+        if (w->servers[i].process == p) {
+            server_kill(&w->servers[i], w->doomed_by_power, down_time(w));
+        }
+    }
+    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+        if (w->mounts[i].process == p) {
+            mount_kill(&w->mounts[i], 500 * NS_PER_MS + down_time(w));
+        }
+    }
+}
+
+static bool kill_at_event(struct world *w)
+{
+    if (w->doomed != NULL) {
+        return false;
+    }
+    w->doomed = some_process(w);
+    w->doomed_by_power = sim_chance(&w->rand, 1, 3);
+    w->sim->on_break = on_break;
+    w->sim->break_events = sim_between(&w->rand, 1, sim_chance(&w->rand, 1, 2) ? 20 : 400);
+    return true;
+}
+
 static bool block_path(struct world *w)
 {
     struct sim_process *ends[WORLD_SERVERS_MAX + WORLD_MOUNTS];
-    for (uint32_t i = 0; i < w->server_count; i++) {
-        ends[i] = w->servers[i].process;
+    for (uint32_t i = 0; i < process_count(w); i++) {
+        ends[i] = process_at(w, i);
     }
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
-        ends[w->server_count + i] = w->mounts[i].process;
-    }
-    uint64_t a = sim_below(&w->rand, w->server_count + WORLD_MOUNTS);
-    uint64_t b = (a + 1 + sim_below(&w->rand, w->server_count + WORLD_MOUNTS - 1)) %
-                 (w->server_count + WORLD_MOUNTS);
-    uint64_t ns = 50 * NS_PER_MS + sim_below(&w->rand, 2 * NS_PER_S);
+    uint64_t a = sim_below(&w->rand, process_count(w));
+    uint64_t b = (a + 1 + sim_below(&w->rand, process_count(w) - 1)) % process_count(w);
+    uint64_t ns = block_time(w);
     sim_net_block(w->sim, ends[a], ends[b], ns);
     if (sim_chance(&w->rand, 2, 3)) {
         sim_net_block(w->sim, ends[b], ends[a], ns);
@@ -42,7 +184,7 @@ static bool stop_cleanly(struct world *w)
 {
     struct sim_server *s = &w->servers[sim_below(&w->rand, w->server_count)];
     struct why why = {{0}};
-    if (!server_up(s)) {
+    if (!server_up(s) || s->process->stopped_ns > w->sim->now_ns) {
         return false;
     }
     int err = s->number == 0 ? master_stop(s->master, &why) : chunkd_stop(s->chunkd, &why);
@@ -139,6 +281,12 @@ static bool cut_connection(struct world *w)
     return sim_net_cut_one(w->sim, &w->rand);
 }
 
+static bool cut_at_byte(struct world *w)
+{
+    uint64_t max = sim_chance(&w->rand, 1, 2) ? 2000 : 200000;
+    return sim_net_cut_at(w->sim, &w->rand, sim_between(&w->rand, 1, max));
+}
+
 /* ---------------------------------------------------------------- which, and when */
 
 /* One row per kind. strike: false if it could not happen now. */
@@ -159,6 +307,15 @@ static const struct fault_row {
     [FAULT_KILL_BOTH] = {"master and mount kills", 3, kill_both},
     [FAULT_LOSE_DISK] = {"disks lost", 4, lose_disk},
     [FAULT_FLIP_BIT] = {"bits flipped", 3, flip_bit},
+    [FAULT_KILL_AT_EVENT] = {"kills at an event", 6, kill_at_event},
+    [FAULT_CUT_AT_BYTE] = {"frames cut", 6, cut_at_byte},
+    [FAULT_ISOLATE] = {"isolations", 3, isolate},
+    [FAULT_HALVES] = {"partitions", 2, halves},
+    [FAULT_SLOW_NET] = {"slow networks", 4, slow_net},
+    [FAULT_SLOW_DISK] = {"slow disks", 4, slow_disk},
+    [FAULT_PAUSE] = {"pauses", 4, pause_server},
+    [FAULT_POWER_RACK] = {"rack power cuts", 2, power_rack},
+    [FAULT_CLOCK] = {"clock jumps", 2, jump_clock},
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -218,6 +375,12 @@ void faults_start(struct world *w)
 void faults_end(struct world *w)
 {
     sim_cancel(w->sim, &w->fault_event);
+    w->sim->break_events = 0;
+    w->doomed = NULL;
+    for (uint64_t i = 0; i < process_count(w); i++) {
+        process_at(w, i)->disk_slow_ns = 0;
+        process_at(w, i)->net_slow_ns = 0;
+    }
     sim_net_heal(w->sim);
     for (uint32_t i = 0; i < w->server_count; i++) {
         server_start(&w->servers[i]);

@@ -119,6 +119,10 @@ bool sim_step(struct sim *s)
     s->events++;
     e->run(e);
     sim_net_sweep(s);
+    if (s->break_events > 0 && --s->break_events == 0) {
+        s->on_break(s);
+        sim_net_sweep(s);
+    }
     return true;
 }
 

@@ -101,6 +101,9 @@ struct sim {
     /* A frame arrives; for traces, may be NULL. */
     void (*on_frame)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
                      const struct message *m);
+    /* Called once between two events when so many more have run; 0 = never. */
+    uint64_t break_events;
+    void (*on_break)(struct sim *s);
     void *owner;        /* the creator's */
     char real_base[64]; /* directory for files of libraries; empty until it is needed */
 };

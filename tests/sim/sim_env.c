@@ -69,6 +69,9 @@ static void arm(struct sim_process *p)
 static void timers_fire(struct sim_event *ev)
 {
     struct sim_process *p = container_of(ev, struct sim_process, timer_event);
+    if (sim_process_put_off(p, ev)) {
+        return;
+    }
     uint64_t now = local_ns(p, p->sim->now_ns);
     uint64_t until = p->timers.next_order; /* those set meanwhile wait for the next turn */
     struct env_timer *t;
@@ -209,6 +212,9 @@ static void work_step(struct sim_event *ev)
 {
     struct work_run *r = container_of(ev, struct work_run, event);
     struct sim_process *p = r->process;
+    if (sim_process_put_off(p, ev)) {
+        return;
+    }
     if (!r->ran) {
         r->ran = true;
         r->work->run(r->work);
@@ -341,6 +347,21 @@ void sim_process_start(struct sim_process *p)
     sim_note(p->sim, 'S', p->number, p->starts);
 }
 
+void sim_process_pause(struct sim_process *p, uint64_t ns)
+{
+    p->stopped_ns = p->sim->now_ns + ns;
+    sim_note(p->sim, 'P', p->number, ns);
+}
+
+bool sim_process_put_off(struct sim_process *p, struct sim_event *e)
+{
+    if (p->stopped_ns <= p->sim->now_ns) {
+        return false;
+    }
+    sim_at(p->sim, e, p->stopped_ns);
+    return true;
+}
+
 static void stop(struct sim_process *p, bool power_cut)
 {
     if (!p->alive) {
@@ -348,6 +369,7 @@ static void stop(struct sim_process *p, bool power_cut)
     }
     sim_note(p->sim, 'K', p->number, power_cut);
     p->alive = false;
+    p->stopped_ns = 0;
     p->disk_locked = false;
     timer_heap_close(&p->timers);
     sim_cancel(p->sim, &p->timer_event);

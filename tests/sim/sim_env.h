@@ -33,6 +33,11 @@ struct sim_process {
     uint64_t clock_offset_ns; /* of the machine's monotonic clock */
     int64_t wall_offset_ns;
     int32_t drift_ppm;
+    uint64_t stopped_ns;   /* until then nothing of it runs (SIGSTOP) */
+    uint32_t disk_factor;  /* its disk takes so many times as long ... */
+    uint64_t disk_slow_ns; /* ... until then */
+    uint64_t net_more_ns;  /* frames from and to it take up to so much longer ... */
+    uint64_t net_slow_ns;  /* ... until then */
     uint64_t log_lines[4]; /* by level */
     /* Told of every asynchronous write when it is submitted and when it has completed; may be NULL.
      */
@@ -51,6 +56,11 @@ void sim_process_kill(struct sim_process *p);
 void sim_process_power_cut(struct sim_process *p);
 /* Frees a process that is not alive (an alive one is killed first). */
 void sim_process_free(struct sim_process *p);
+
+/* It stops now and goes on after `ns`: everything that was due meanwhile comes then. */
+void sim_process_pause(struct sim_process *p, uint64_t ns);
+/* If it is stopped the event is put off until it goes on: true. */
+bool sim_process_put_off(struct sim_process *p, struct sim_event *e);
 
 /* Disk operations asked for and not ended, and work for threads. */
 bool sim_process_idle(const struct sim_process *p);

@@ -154,6 +154,9 @@ static void finished(struct sim_event *ev)
     struct op_run *r = container_of(ev, struct op_run, event);
     struct sim_process *p = r->process;
     struct disk_op *op = r->op;
+    if (sim_process_put_off(p, ev)) {
+        return;
+    }
     list_remove(&r->link);
     mem_free(r);
     if (op->file != NULL) {
@@ -202,6 +205,9 @@ void sim_disk_submit(struct env *e, struct disk_op *op)
     uint64_t took =
         s->knobs.disk_min_ns + sim_below(&s->disk, (s->knobs.disk_max_ns - s->knobs.disk_min_ns) /
                                                        (sim_chance(&s->disk, 1, 4) ? 1 : 8));
+    if (p->disk_slow_ns > s->now_ns) {
+        took *= p->disk_factor;
+    }
     sim_at(s, &r->event, s->now_ns + took);
 }
 

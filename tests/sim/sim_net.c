@@ -31,6 +31,8 @@ struct env_conn {
     struct sim *sim;
     struct sim_process *process; /* NULL = nobody has accepted yet */
     struct env_conn *peer;       /* NULL = the other end is gone */
+    struct sim_process *far;     /* whose the other end is or was */
+    uint64_t cut_bytes;          /* it is cut when so many have been sent from here; 0 = not */
     const struct conn_events *events;
     void *owner;
     bool dead; /* its process is gone or hung up: no callback */
@@ -69,6 +71,20 @@ static uint64_t draw_delay(struct sim *s)
         more += sim_below(&s->net, 20 * mean + 1);
     }
     return s->knobs.net_min_ns + more;
+}
+
+/* From one process to another, either NULL if it is not known. */
+static uint64_t delay_between(struct sim *s, const struct sim_process *a,
+                              const struct sim_process *b)
+{
+    uint64_t more = 0;
+    if (a != NULL && a->net_slow_ns > s->now_ns) {
+        more = MAX(more, a->net_more_ns);
+    }
+    if (b != NULL && b->net_slow_ns > s->now_ns) {
+        more = MAX(more, b->net_more_ns);
+    }
+    return draw_delay(s) + sim_below(&s->net, more + 1);
 }
 
 static struct env_conn *end_new(struct sim *s, struct sim_process *p)
@@ -117,6 +133,35 @@ static void push_kind(struct env_conn *to, enum item_kind kind, int err, uint64_
     i->kind = kind;
     i->err = err;
     push(to, i, delay);
+}
+
+/* This end learns that the connection is gone after what is under way to it, or some of that. */
+static void end_late(struct sim *s, struct sim_rand *r, struct env_conn *c)
+{
+    uint64_t late = sim_chance(r, 1, 2) ? sim_below(r, 2000000000) : 0;
+    uint64_t count = 0;
+    list_for_each (it, &c->incoming) {
+        list_entry(it, struct item, link)->at_ns += late;
+        count++;
+    }
+    uint64_t kept = sim_chance(r, 1, 2) ? count : sim_below(r, count + 1);
+    list_for_each_safe (it, &c->incoming) {
+        struct item *i = list_entry(it, struct item, link);
+        if (kept > 0) {
+            kept--;
+        } else {
+            c->incoming_bytes -= MIN(c->incoming_bytes, (uint64_t)i->body.len + i->payload.len);
+            item_free(i);
+        }
+    }
+    if (list_empty(&c->incoming)) {
+        sim_cancel(s, &c->arrive);
+    } else {
+        sim_at(s, &c->arrive, list_entry(c->incoming.next, struct item, link)->at_ns);
+    }
+    if (!c->dead) {
+        push_kind(c, ITEM_CLOSE, ERR_DISCONNECTED, sim_below(r, 500000000));
+    }
 }
 
 /* This end learns that the connection is gone after `delay`; what is under way until then is lost.
@@ -179,6 +224,7 @@ void sim_net_heal(struct sim *s)
     }
     list_for_each (it, &s->conns) {
         struct env_conn *c = list_entry(it, struct env_conn, link);
+        c->cut_bytes = 0;
         if (!list_empty(&c->incoming)) {
             struct item *first = list_entry(c->incoming.next, struct item, link);
             sim_at(s, &c->arrive, first->at_ns);
@@ -210,6 +256,7 @@ static void on_connect(struct env_conn *c)
         return;
     }
     c->process = l->process;
+    dialler->far = l->process;
     c->open = true;
     push_kind(dialler, ITEM_OPENED, 0, draw_delay(c->sim));
     l->cb(l->owner, c);
@@ -227,7 +274,7 @@ static void on_frame(struct env_conn *c, struct item *i)
              get_le(i->header + 80, 8), m.payload.len);
     i->body = i->payload = (struct slice){0};
     if (c->sim->on_frame != NULL) {
-        c->sim->on_frame(c->sim, c->peer != NULL ? c->peer->process : NULL, c->process, &m);
+        c->sim->on_frame(c->sim, c->far, c->process, &m);
     }
     if (c->events->on_message != NULL) {
         c->events->on_message(c->owner, c, &m);
@@ -237,14 +284,14 @@ static void on_frame(struct env_conn *c, struct item *i)
 
 static uint64_t held_until(struct env_conn *c)
 {
-    if (c->peer == NULL || c->peer->process == NULL) {
+    if (c->far == NULL) {
         return 0;
     }
     if (c->process != NULL) {
-        return blocked_until(c->sim, c->peer->process, c->process);
+        return blocked_until(c->sim, c->far, c->process);
     }
-    struct listener *l = listener_of(c->sim, c->peer->dialled);
-    return l != NULL ? blocked_until(c->sim, c->peer->process, l->process) : 0;
+    struct listener *l = c->peer != NULL ? listener_of(c->sim, c->peer->dialled) : NULL;
+    return l != NULL ? blocked_until(c->sim, c->far, l->process) : 0;
 }
 
 static void arrive(struct sim_event *e)
@@ -258,6 +305,9 @@ static void arrive(struct sim_event *e)
     uint64_t until = held_until(c);
     if (until > c->sim->now_ns) {
         sim_at(c->sim, e, until + draw_delay(c->sim));
+        return;
+    }
+    if (c->process != NULL && sim_process_put_off(c->process, e)) {
         return;
     }
     list_remove(&i->link);
@@ -308,6 +358,7 @@ struct env_conn *sim_net_dial(struct sim_process *p, const char *addr, const str
     struct env_conn *far = end_new(s, NULL);
     snprintf(far->peer_name, sizeof(far->peer_name), "%s", p->name);
     far->peer = c;
+    far->far = p;
     c->peer = far;
     push_kind(far, ITEM_CONNECT, 0, draw_delay(s));
     return c;
@@ -346,9 +397,24 @@ static struct slice copy_of(struct slice *from)
     return to;
 }
 
+static void cut(struct sim *s, struct sim_rand *r, struct env_conn *c);
+
+/* Counts the bytes of a frame down to where the connection is to be cut: true if that is in it. */
+static bool is_cut_in(struct env_conn *c, const struct message *m)
+{
+    uint64_t bytes = (uint64_t)FRAME_HEADER_BYTES + m->body.len + m->payload.len;
+    if (c->cut_bytes == 0 || c->cut_bytes > bytes) {
+        c->cut_bytes -= MIN(c->cut_bytes, bytes);
+        return false;
+    }
+    return true;
+}
+
 void sim_net_send(struct env_conn *c, struct message *m)
 {
-    if (!c->dead && c->peer != NULL && !c->peer->dead) {
+    if (!c->dead && c->peer != NULL && !c->peer->dead && is_cut_in(c, m)) {
+        cut(c->sim, &c->sim->net, c);
+    } else if (!c->dead && c->peer != NULL && !c->peer->dead) {
         struct item *i = mem_new(struct item);
         i->kind = ITEM_FRAME;
         ASSERT(m->body.len <= FRAME_BODY_MAX && m->payload.len <= FRAME_PAYLOAD_MAX);
@@ -359,7 +425,7 @@ void sim_net_send(struct env_conn *c, struct message *m)
         i->body = copy_of(&m->body);
         i->payload = copy_of(&m->payload);
         c->peer->incoming_bytes += (uint64_t)i->body.len + i->payload.len;
-        push(c->peer, i, draw_delay(c->sim) + (uint64_t)m->payload.len / 2);
+        push(c->peer, i, delay_between(c->sim, c->process, c->far) + (uint64_t)m->payload.len / 2);
     }
     message_drop(m);
 }
@@ -396,7 +462,25 @@ const char *sim_net_peer_name(struct env_conn *c)
 
 /* ---------------------------------------------------------------- faults */
 
-bool sim_net_cut_one(struct sim *s, struct sim_rand *r)
+static void cut(struct sim *s, struct sim_rand *r, struct env_conn *c)
+{
+    struct env_conn *far = c->peer;
+    sim_note(s, 'X', c->process->number, 0);
+    part(c);
+    for (int side = 0; side < 2; side++) {
+        struct env_conn *end = side == 0 ? c : far;
+        if (end->process == NULL) {
+            die(end);
+        } else if (sim_chance(r, 1, 2)) {
+            lose(end, ERR_DISCONNECTED, sim_below(r, 500000000));
+        } else {
+            end_late(s, r, end);
+        }
+    }
+}
+
+/* A random connection that can be cut, by its dialled end. */
+static struct env_conn *choose(struct sim *s, struct sim_rand *r)
 {
     uint64_t count = 0;
     list_for_each (it, &s->conns) {
@@ -406,20 +490,31 @@ bool sim_net_cut_one(struct sim *s, struct sim_rand *r)
     uint64_t chosen = sim_below(r, count);
     list_for_each (it, &s->conns) {
         struct env_conn *c = list_entry(it, struct env_conn, link);
-        if (!c->was_dialled || c->dead || c->peer == NULL || chosen-- > 0) {
-            continue;
+        if (c->was_dialled && !c->dead && c->peer != NULL && chosen-- == 0) {
+            return c;
         }
-        struct env_conn *far = c->peer;
-        part(c);
-        lose(c, ERR_DISCONNECTED, sim_below(r, 500000000));
-        if (far->process == NULL) {
-            die(far);
-        } else {
-            lose(far, ERR_DISCONNECTED, sim_below(r, 500000000));
-        }
-        return true;
     }
-    return false;
+    return NULL;
+}
+
+bool sim_net_cut_one(struct sim *s, struct sim_rand *r)
+{
+    struct env_conn *c = choose(s, r);
+    if (c != NULL) {
+        cut(s, r, c);
+    }
+    return c != NULL;
+}
+
+bool sim_net_cut_at(struct sim *s, struct sim_rand *r, uint64_t bytes)
+{
+    struct env_conn *c = choose(s, r);
+    if (c == NULL) {
+        return false;
+    }
+    c = sim_chance(r, 1, 2) ? c : c->peer;
+    c->cut_bytes = bytes;
+    return true;
 }
 
 void sim_net_process_gone(struct sim_process *p, bool power_cut)

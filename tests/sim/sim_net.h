@@ -2,8 +2,9 @@
  *
  * Frames arrive whole and in order, each after a drawn delay; their headers are encoded and checked
  * on the way and their bytes copied into buffers of exactly their size. A connection may be cut at
- * any moment: frames in flight are lost and both ends hear of it (ERR_DISCONNECTED), each at its
- * own time. A block between two processes holds frames back, as retransmission does, until it ends
+ * any moment, also in the middle of a frame: of what is in flight to an end nothing arrives any
+ * more, or what went before, perhaps late, when the other end has long come back with a new one;
+ * both ends hear of it (ERR_DISCONNECTED), each at its own time. A block between two processes holds frames back, as retransmission does, until it ends
  * or the connection is cut.
  */
 #ifndef TESTS_SIM_SIM_NET_H
@@ -24,9 +25,11 @@ const char *sim_net_peer_name(struct env_conn *c);
 
 /* Cuts one random established connection; false if there is none. */
 bool sim_net_cut_one(struct sim *s, struct sim_rand *r);
+/* One random connection is cut in the frame that holds the byte `bytes` from now, either way. */
+bool sim_net_cut_at(struct sim *s, struct sim_rand *r, uint64_t bytes);
 /* Frames from `from` to `to` are held for `ns`. */
 void sim_net_block(struct sim *s, struct sim_process *from, struct sim_process *to, uint64_t ns);
-/* Ends all blocks. */
+/* Ends all blocks; no connection is about to be cut. */
 void sim_net_heal(struct sim *s);
 
 /* The process is gone: no callback of it runs; peers hear of it soon, or late if the machine is

@@ -281,6 +281,7 @@ static void draw_world(struct world *w)
 {
     struct sim_rand r = sim_rand_of(w->seed, 10);
     struct sim_knobs *k = &w->sim->knobs;
+    k->drift_ppm = (int32_t)(sim_chance(&r, 1, 2) ? 10000 : sim_below(&r, 4000));
     k->net_min_ns = sim_between(&r, 10000, 100000);
     k->net_mean_ns = sim_between(&r, 50000, 1000000);
     k->disk_min_ns = sim_between(&r, 10000, 100000);

@@ -78,6 +78,8 @@ struct world {
     uint64_t fault_mean_ns;     /* between two */
     bool fault_on[FAULT_KINDS]; /* of this seed */
     struct sim_event fault_event;
+    struct sim_process *doomed; /* dies at the next break of the simulation */
+    bool doomed_by_power;
     bool trace;
 };
 
