@@ -76,11 +76,13 @@ int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint3
     uint64_t now = env_mono_ns(m->env);
     wanted = MIN(servers_wanted(&m->servers, geo, wanted), MIN(max, (uint32_t)REPLICAS_MAX));
     uint32_t needed = MIN(2u, wanted);
-    if (servers_alive(&m->servers, now, geo, false) < needed) {
+    /* Servers that are emptied take new chunks only when no others ever could. */
+    bool leaving = servers_staying(&m->servers) < needed;
+    if (servers_alive(&m->servers, now, leaving) < needed) {
         return 0;
     }
     struct placement_server all[SERVERS_MAX];
-    uint32_t count = servers_candidates(&m->servers, now, geo, all, SERVERS_MAX);
+    uint32_t count = servers_candidates(&m->servers, now, geo, leaving, all, SERVERS_MAX);
     if (count < needed) {
         return -ENOSPC;
     }
@@ -467,6 +469,11 @@ bool master_settled(struct master *m)
         }
     }
     return true;
+}
+
+bool master_redundant(struct master *m)
+{
+    return master_settled(m) && m->repair.under_replicated == 0;
 }
 
 uint64_t master_state_hash(struct master *m)

@@ -89,13 +89,21 @@ bool server_has_room(const struct chunkserver *s, const struct geometry *geo)
     return !s->full && s->avail > reserve;
 }
 
-uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
-                       bool room)
+uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, bool leaving)
 {
     uint32_t n = 0;
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= ss->highest; id++) {
         const struct chunkserver *s = ss->by_id[id];
-        n += s != NULL && server_alive(s, now_ns) && (!room || server_has_room(s, geo));
+        n += s != NULL && server_alive(s, now_ns) && (leaving || !server_leaving(s));
+    }
+    return n;
+}
+
+uint32_t servers_staying(const struct servers *ss)
+{
+    uint32_t n = 0;
+    for (uint32_t id = 1; id <= ss->highest; id++) {
+        n += ss->by_id[id] != NULL && !server_leaving(ss->by_id[id]);
     }
     return n;
 }
@@ -143,12 +151,13 @@ static void compare_loads(const struct servers *ss, struct placement_server *all
 }
 
 uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
-                            struct placement_server *out, uint32_t max)
+                            bool leaving, struct placement_server *out, uint32_t max)
 {
     uint32_t n = 0;
     for (uint32_t id = 1; id <= ss->highest && n < max; id++) {
         const struct chunkserver *s = ss->by_id[id];
-        if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo) && !server_leaving(s)) {
+        if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo) &&
+            (leaving || !server_leaving(s))) {
             out[n++] = server_as_candidate(s);
         }
     }

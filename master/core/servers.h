@@ -100,17 +100,19 @@ bool server_leaving(const struct chunkserver *s);
 bool server_in_maintenance(const struct chunkserver *s, uint64_t now_ns);
 /* Room for another chunk. */
 bool server_has_room(const struct chunkserver *s, const struct geometry *geo);
-/* Servers alive; with room only if `room`. */
-uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
-                       bool room);
+/* Servers alive; those that are leaving only if `leaving`. */
+uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, bool leaving);
+/* Servers that are not leaving, here or away. */
+uint32_t servers_staying(const struct servers *ss);
 /* As `server` of the tables; views into s. */
 struct server server_as_field(const struct chunkserver *s);
 struct placement_server server_as_candidate(const struct chunkserver *s);
 /* It moved so many bytes for clients since its last heartbeat: its load, over some ten seconds. */
 void server_note_load(struct chunkserver *s, uint64_t now_ns, uint64_t bytes);
-/* Servers alive with room that are not leaving, for placement. Returns their count. */
+/* Servers alive with room, for placement; those that are leaving only if `leaving`. Returns their
+ * count. */
 uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const struct geometry *geo,
-                            struct placement_server *out, uint32_t max);
+                            bool leaving, struct placement_server *out, uint32_t max);
 /* Replicas a chunk should have: `wanted` of its file (0 = geometry.replicas), or fewer if fewer
  * servers ever joined; at least 1. */
 uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo, uint32_t wanted);
