@@ -120,6 +120,9 @@ void report_end(struct master *m, struct chunkserver *s); /* the server is gone 
 void report_part(struct master *m, struct peer *p, struct message *msg);
 /* One slice of all reports; true if there is more to do now. */
 bool report_slice(struct master *m);
+/* The server has this replica: if it is no member, or the chunk is gone, that is noted. (A request
+ * that was late may make a replica long after the server's report.) */
+void report_replica(struct master *m, uint32_t server, const struct replica *r);
 /* sure: the server that holds it says so. */
 void report_bad(struct master *m, const struct report_bad_req *req, bool sure, const char *from);
 

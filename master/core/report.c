@@ -180,6 +180,27 @@ static bool machine_knows_better(struct master *m, const struct chunkserver *s,
     return grants_running(m, row->handle) || row->version > s->report->version_limit;
 }
 
+static void set_extra(struct master *m, const struct ns_chunk *row, uint32_t server,
+                      const struct replica *r)
+{
+    struct note n = note_of(row, server, NOTE_EXTRA);
+    n.reported = true;
+    n.current = r->version >= row->version;
+    n.damaged = r->state == REPLICA_BAD || r->state == REPLICA_SUSPECT;
+    notes_set(&m->notes, &n);
+}
+
+static void set_orphan(struct master *m, uint32_t server, const struct replica *r)
+{
+    struct note n = {.handle = r->handle,
+                     .ino = r->ino,
+                     .number = r->number,
+                     .server = server,
+                     .kind = NOTE_EXTRA,
+                     .reported = true};
+    notes_set(&m->notes, &n);
+}
+
 static void found(struct master *m, struct chunkserver *s, const struct ns_chunk *row,
                   const struct replica *r)
 {
@@ -188,11 +209,7 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
         return;
     }
     if (kind == NOTE_EXTRA) {
-        struct note n = note_of(row, s->id, kind);
-        n.reported = true;
-        n.current = r->version >= row->version;
-        n.damaged = r->state == REPLICA_BAD || r->state == REPLICA_SUSPECT;
-        notes_set(&m->notes, &n);
+        set_extra(m, row, s->id, r);
     } else if (kind != NOTE_NONE ||
                notes_get(&m->notes, row->handle, s->id, row->version) != NOTE_SUSPECT) {
         set_note(m, row, s->id, kind);
@@ -234,6 +251,28 @@ void report_bad(struct master *m, const struct report_bad_req *req, bool sure, c
     }
 }
 
+void report_replica(struct master *m, uint32_t server, const struct replica *r)
+{
+    struct ns_chunk row;
+    if (grants_running(m, r->handle)) {
+        return;
+    }
+    for (struct note *n = notes_first(&m->notes, r->handle); n != NULL; n = notes_next(n)) {
+        if (n->server == server) {
+            return; /* known */
+        }
+    }
+    bool known = ns_chunk_get(m->ns, r->ino, r->number, &row) == 0 && row.handle == r->handle;
+    if (!known) {
+        set_orphan(m, server, r);
+    } else if (!ns_is_member(&row, server)) {
+        set_extra(m, &row, server, r);
+    } else {
+        return;
+    }
+    repair_touch(m);
+}
+
 /* ---------------------------------------------------------------- merging */
 
 static void pass_row(struct report *r, const struct ns_chunk *row)
@@ -253,13 +292,7 @@ static int compare(uint64_t a_ino, uint64_t a_number, uint64_t b_ino, uint64_t b
 static void unknown(struct master *m, struct chunkserver *s)
 {
     const struct replica *r = &s->report->replica;
-    struct note n = {.handle = r->handle,
-                     .ino = r->ino,
-                     .number = r->number,
-                     .server = s->id,
-                     .kind = NOTE_EXTRA,
-                     .reported = true};
-    notes_set(&m->notes, &n);
+    set_orphan(m, s->id, r);
     s->orphans++;
     s->report->have_replica = false;
 }

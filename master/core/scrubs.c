@@ -345,6 +345,9 @@ void scrubs_scanned(struct peer *p, struct message *msg)
     for (uint32_t n = 0; n < SCRUB_BATCH && !reader_done(&rd); n++) {
         struct replica r;
         dec_replica(&rd, &r);
+        if (rd.err == 0) {
+            report_replica(p->m, p->server->id, &r);
+        }
         if (rd.err == 0 && r.state == REPLICA_BAD) {
             found_damaged(p->m, p->server->id, &r);
         } else if (rd.err == 0 && r.state == REPLICA_OK) {
