@@ -24,6 +24,13 @@ enum fault_kind {
     FAULT_PAUSE,         /* a server stands still for a while */
     FAULT_POWER_RACK,    /* all chunkservers of a rack */
     FAULT_CLOCK,         /* wall clocks jump */
+    FAULT_EIO_READ,      /* a sector that cannot be read: here and below, of the rotten disk */
+    FAULT_EIO_WRITE,
+    FAULT_FAIL_SYNC,
+    FAULT_LOST_WRITE,
+    FAULT_MISDIRECT,
+    FAULT_LOG_FAILS, /* a write or sync of the operation log */
+    FAULT_DISK_FULL, /* of a chunkserver, for a while */
     FAULT_KINDS
 };
 

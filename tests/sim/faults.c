@@ -2,6 +2,8 @@
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
 
+#include <string.h>
+
 enum { FAULT_STREAM = 100000 };
 
 static uint64_t down_time(struct world *w)
@@ -213,7 +215,7 @@ static bool lose_disk(struct world *w)
 {
     struct sim_server *s = some_chunkd(w);
     if (w->server_count - 1 <= WORLD_REPLICAS || w->servers[0].master == NULL ||
-        !master_settled(w->servers[0].master)) {
+        !master_redundant(w->servers[0].master)) {
         return false;
     }
     for (uint32_t i = 1; i < w->server_count; i++) {
@@ -235,6 +237,88 @@ static bool flip_bit(struct world *w)
         return false;
     }
     world_say(w, "a bit of %s flips on %s", path, s->process->name);
+    w->rots = true;
+    return true;
+}
+
+static bool spoil_sector(struct world *w)
+{
+    struct sim_server *s = &w->servers[w->rotten];
+    char path[64];
+    if (!sim_disk_spoil(s->process->disk, "chunks/", &w->rand, path, sizeof(path))) {
+        return false;
+    }
+    world_say(w, "a sector of %s cannot be read on %s", path, s->process->name);
+    w->rots = true;
+    return true;
+}
+
+static void sprung(void *owner, const char *path)
+{
+    struct sim_server *s = owner;
+    world_say(s->world, "on %s, at %s: %s", s->process->name, path, fault_name(s->trap));
+    s->world->faults[s->trap]++;
+    s->world->rots |= s->number != 0;
+    s->may_die = strncmp(path, "chunks/", 7) != 0;
+}
+
+/* Counted when it is sprung. */
+static bool set_trap(struct world *w, struct sim_server *s, enum fault_kind kind,
+                     enum sim_trap_kind trap, const char *prefix)
+{
+    uint32_t most = sim_chance(&w->rand, 1, 2) ? 3 : 60;
+    if (s->process->trap.kind == TRAP_NONE) {
+        s->trap = kind;
+        s->process->trap = (struct sim_trap){.kind = trap,
+                                             .prefix = prefix,
+                                             .after = (uint32_t)sim_below(&w->rand, most),
+                                             .sprung = sprung,
+                                             .owner = s};
+    }
+    return false;
+}
+
+/* Mostly chunks: an error in the meta log ends the process. */
+static const char *some_prefix(struct world *w)
+{
+    return sim_chance(&w->rand, 1, 4) ? "" : "chunks/";
+}
+
+static bool fail_write(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_EIO_WRITE, TRAP_WRITE, some_prefix(w));
+}
+
+static bool fail_sync(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_FAIL_SYNC, TRAP_SYNC, some_prefix(w));
+}
+
+static bool lose_write(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_LOST_WRITE, TRAP_LOST, "chunks/");
+}
+
+static bool misdirect_write(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_MISDIRECT, TRAP_MISDIRECTED, "chunks/");
+}
+
+static bool fail_log(struct world *w)
+{
+    enum sim_trap_kind kind = sim_chance(&w->rand, 1, 2) ? TRAP_WRITE : TRAP_SYNC;
+    return set_trap(w, &w->servers[0], FAULT_LOG_FAILS, kind, "log/");
+}
+
+static bool fill_disk(struct world *w)
+{
+    struct sim_server *s = some_chunkd(w);
+    uint64_t left =
+        sim_chance(&w->rand, 1, 2) ? sim_below(&w->rand, 2 << 20) : sim_below(&w->rand, 24 << 20);
+    uint64_t ns = sim_between(&w->rand, 200, 6000) * NS_PER_MS;
+    server_fill(s, left, ns);
+    world_say(w, "the disk of %s has %llu KiB left for %llu ms", s->process->name,
+              (unsigned long long)(left / 1024), (unsigned long long)(ns / NS_PER_MS));
     return true;
 }
 
@@ -315,6 +399,13 @@ static const struct fault_row {
     [FAULT_SLOW_DISK] = {"slow disks", 4, slow_disk},
     [FAULT_PAUSE] = {"pauses", 4, pause_server},
     [FAULT_POWER_RACK] = {"rack power cuts", 2, power_rack},
+    [FAULT_EIO_READ] = {"unreadable sectors", 3, spoil_sector},
+    [FAULT_EIO_WRITE] = {"failed writes", 3, fail_write},
+    [FAULT_FAIL_SYNC] = {"failed syncs", 2, fail_sync},
+    [FAULT_LOST_WRITE] = {"lost writes", 3, lose_write},
+    [FAULT_MISDIRECT] = {"misdirected writes", 3, misdirect_write},
+    [FAULT_LOG_FAILS] = {"failures of the log", 3, fail_log},
+    [FAULT_DISK_FULL] = {"full disks", 3, fill_disk},
     [FAULT_CLOCK] = {"clock jumps", 2, jump_clock},
 };
 
@@ -383,6 +474,8 @@ void faults_end(struct world *w)
     }
     sim_net_heal(w->sim);
     for (uint32_t i = 0; i < w->server_count; i++) {
+        w->servers[i].process->trap.kind = TRAP_NONE;
+        server_empty(&w->servers[i]);
         server_start(&w->servers[i]);
     }
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {

@@ -33,6 +33,7 @@ struct file_model {
     uint64_t sizes[256];
     uint32_t size_count;
     bool size_open;
+    bool lossy;
     struct unit *units;
     uint64_t unit_count;
     char text[512];
@@ -80,7 +81,8 @@ void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off
 
 static bool is_uncertain(const struct file_model *f, const struct change *c)
 {
-    return c->uncertain || (!c->synced && f->losses(f->owner, c->at_ns) >= 2);
+    return c->uncertain || (f->lossy && !c->flushed) ||
+           (!c->synced && f->losses(f->owner, c->at_ns) >= 2);
 }
 
 static struct unit *unit_at(struct file_model *f, uint64_t index)
@@ -350,6 +352,11 @@ static const char *complain(struct file_model *f, uint64_t index, const struct q
              f->file, (unsigned long long)(index * UNIT_BYTES + at), (unsigned long long)index,
              q->end - at, is, want, u->count, open);
     return f->text;
+}
+
+void file_model_set_lossy(struct file_model *f, bool lossy)
+{
+    f->lossy = lossy;
 }
 
 const char *file_model_check(struct file_model *f, uint64_t off, const uint8_t *data, uint32_t len)

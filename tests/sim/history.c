@@ -679,6 +679,9 @@ static void judge_rest(struct history *h)
         if (!e->ended) {
             continue;
         }
+        if (e->status == -ENOSPC && e->short_of_space) {
+            continue;
+        }
         if (e->status == -EIO) {
             if (!e->excused && !h->lost[e->mount * 256 + e->life % 256]) {
                 op_fails(h, e, "it failed although its session had not ended");

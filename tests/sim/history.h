@@ -37,7 +37,8 @@ struct op_entry {
     bool end;        /* readdir: complete */
     bool check_size; /* attr.size is what the log says, not what this mount has not committed yet */
     bool excused;    /* EIO is right: all replicas lost power before the data was synced */
-    uint64_t index;  /* witness the client gave */
+    bool short_of_space; /* ENOSPC is right: some disk is or was full */
+    uint64_t index;      /* witness the client gave */
     /* of the judgement */
     uint64_t record; /* index of its record */
     bool found;      /* some state fits */

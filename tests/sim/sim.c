@@ -117,7 +117,13 @@ bool sim_step(struct sim *s)
     s->now_ns = e->at_ns;
     sim_cancel(s, e);
     s->events++;
-    e->run(e);
+    if (setjmp(s->out) == 0) {
+        e->run(e);
+    } else {
+        struct sim_process *dying = s->dying;
+        s->dying = NULL;
+        s->on_death(s, dying);
+    }
     sim_net_sweep(s);
     if (s->break_events > 0 && --s->break_events == 0) {
         s->on_break(s);

@@ -8,6 +8,7 @@
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -96,8 +97,12 @@ struct sim {
     bool sweep;         /* some connection ended */
     struct list blocks; /* partitions */
     int log_level;      /* lowest level printed; above LOG_ERROR = nothing */
-    /* A simulated process called env_die; must not return. NULL: print and abort. */
+    /* A simulated process called env_die: it may end the run (NULL: print and abort), or return:
+     * then on_death is called when what the process was doing has been left, and must kill it. */
     void (*on_die)(struct sim *s, struct sim_process *p, const char *reason);
+    void (*on_death)(struct sim *s, struct sim_process *p);
+    struct sim_process *dying;
+    jmp_buf out; /* of the event that runs */
     /* A frame arrives; for traces, may be NULL. */
     void (*on_frame)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
                      const struct message *m);

@@ -214,12 +214,13 @@ void sim_disk_wipe(struct sim_disk *d)
     ops_free(d);
 }
 
-bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
-                   size_t size)
+/* A byte of those in files below the prefix: the file, NULL if there is none, and its offset. */
+static const struct entry *some_byte(struct sim_disk *d, const char *prefix, struct sim_rand *r,
+                                     uint64_t *out_at)
 {
     uint64_t bytes = 0;
+    uint64_t at = 0;
     for (int round = 0; round < 2; round++) {
-        uint64_t at = round == 0 ? 0 : sim_below(r, bytes);
         for (uint32_t i = 0; i < d->now.count; i++) {
             const struct entry *e = &d->now.items[i];
             if (e->inode == NULL || strncmp(e->path, prefix, strlen(prefix)) != 0) {
@@ -229,18 +230,54 @@ bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, c
             if (round == 0) {
                 bytes += has;
             } else if (at < has) {
-                sim_inode_flip(e->inode, at, (unsigned)sim_below(r, 8));
-                snprintf(out_path, size, "%s", e->path);
-                return true;
+                *out_at = at;
+                return e;
             } else {
                 at -= has;
             }
         }
         if (bytes == 0) {
-            return false;
+            return NULL;
         }
+        at = round == 0 ? sim_below(r, bytes) : at;
     }
-    return false;
+    return NULL;
+}
+
+bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
+                   size_t size)
+{
+    uint64_t at;
+    const struct entry *e = some_byte(d, prefix, r, &at);
+    if (e != NULL) {
+        sim_inode_flip(e->inode, at, (unsigned)sim_below(r, 8));
+        snprintf(out_path, size, "%s", e->path);
+    }
+    return e != NULL;
+}
+
+bool sim_disk_spoil(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
+                    size_t size)
+{
+    uint64_t at;
+    const struct entry *e = some_byte(d, prefix, r, &at);
+    if (e != NULL) {
+        e->inode->flags[at / SIM_PAGE_BYTES] |= PAGE_SPOILT;
+        snprintf(out_path, size, "%s", e->path);
+    }
+    return e != NULL;
+}
+
+struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, struct sim_rand *r)
+{
+    uint64_t at;
+    const struct entry *e = some_byte(d, prefix, r, &at);
+    return e != NULL ? e->inode : NULL;
+}
+
+uint64_t sim_disk_used(const struct sim_disk *d)
+{
+    return d->used;
 }
 
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity)

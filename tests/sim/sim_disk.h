@@ -34,6 +34,13 @@ void sim_disk_wipe(struct sim_disk *d);
 /* Flips a bit in a file whose path begins with `prefix`, if one has data: true, and its path. */
 bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
                    size_t size);
+/* A sector of such a file cannot be read any more until it is written; true, and its path. */
+bool sim_disk_spoil(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
+                    size_t size);
+/* A file below the prefix that has data, or NULL; not referenced. */
+struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, struct sim_rand *r);
+/* Bytes taken, and bytes in all. */
+uint64_t sim_disk_used(const struct sim_disk *d);
 /* Room is made or taken away: tests of a full disk. */
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity);
 
@@ -41,6 +48,7 @@ void sim_disk_set_capacity(struct sim_disk *d, uint64_t capacity);
 int sim_disk_open(struct sim_disk *d, const char *path, unsigned flags, struct sim_inode **out);
 void sim_inode_drop(struct sim_inode *i);
 uint64_t sim_inode_size(const struct sim_inode *i);
+/* -EIO if a sector of the range is spoilt. */
 int64_t sim_inode_read(struct sim_inode *i, uint64_t off, void *data, uint32_t len);
 int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uint32_t len);
 int sim_inode_truncate(struct sim_inode *i, uint64_t size);
@@ -50,6 +58,8 @@ void sim_inode_punch(struct sim_inode *i, uint64_t off, uint64_t len);
 /* Offset, or -ENXIO. */
 int64_t sim_inode_seek(struct sim_inode *i, uint64_t off, bool hole);
 void sim_inode_sync(struct sim_inode *i);
+/* What is not synced will never be durable: see TRAP_SYNC. */
+void sim_inode_fail_sync(struct sim_inode *i);
 /* Flips a bit where the disk holds it, behind everybody's back. */
 void sim_inode_flip(struct sim_inode *i, uint64_t off, unsigned bit);
 

@@ -261,6 +261,8 @@ static void __attribute__((noreturn)) die(struct env *e, const char *reason)
     struct sim_process *p = process_of(e);
     if (p->sim->on_die != NULL) {
         p->sim->on_die(p->sim, p, reason);
+        p->sim->dying = p;
+        longjmp(p->sim->out, 1);
     }
     fprintf(stderr, "%s died: %s\n", p->name, reason);
     abort();

@@ -12,6 +12,7 @@
 #include "shared/env/env.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_trap.h"
 
 struct sim_process {
     struct env env; /* what the core gets */
@@ -44,6 +45,7 @@ struct sim_process {
     void (*on_write)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
                      bool completed);
     void *on_write_owner;
+    struct sim_trap trap;
     /* Asked before an asynchronous operation is done: 0, or the error it shall fail with. May be
      * NULL. */
     int (*fault)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op);

@@ -168,7 +168,15 @@ static void finished(struct sim_event *ev)
     int fault = p->fault == NULL
                     ? 0
                     : p->fault(p->fault_owner, p, op->file != NULL ? op->file->path : op->path, op);
-    op->result = fault != 0 ? fault : fails ? -EIO : perform(p, op);
+    struct sim_trap trap;
+    bool sprung = op->file != NULL && sim_trap_springs(&p->trap, op, op->file->path, &trap);
+    op->result = fault != 0 ? fault
+                 : fails    ? -EIO
+                 : sprung   ? sim_trap_perform(&trap, p->disk, op->file->inode, op, &p->sim->disk)
+                            : perform(p, op);
+    if (sprung) {
+        trap.sprung(trap.owner, op->file->path);
+    }
     sim_note(p->sim, 'D' | (uint64_t)p->number << 8 | (uint64_t)op->kind << 32, op->off,
              (uint64_t)op->result);
     tell(p, op, true);

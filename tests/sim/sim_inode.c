@@ -74,6 +74,11 @@ int64_t sim_inode_read(struct sim_inode *i, uint64_t off, void *data, uint32_t l
         return 0;
     }
     uint64_t n = MIN(len, i->now_size - off);
+    for (uint64_t p = off / PAGE; p * PAGE < off + n; p++) {
+        if (i->flags[p] & PAGE_SPOILT) {
+            return -EIO;
+        }
+    }
     memcpy(data, i->now + off, n);
     return (int64_t)n;
 }
@@ -86,6 +91,10 @@ int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uin
     make_room(i, off + len);
     int64_t fresh = 0;
     for (uint64_t p = off / PAGE; p <= (off + len - 1) / PAGE; p++) {
+        bool whole = off <= p * PAGE && (off + len >= (p + 1) * PAGE || off + len >= i->now_size);
+        if ((i->flags[p] & PAGE_SPOILT) && !whole) {
+            return -EIO; /* it would have to be read first */
+        }
         fresh += !(i->flags[p] & (PAGE_ALLOC | PAGE_RESERVED));
     }
     int err = sim_disk_take(i->disk, fresh * (int64_t)PAGE);
@@ -94,7 +103,7 @@ int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uin
     }
     for (uint64_t p = off / PAGE; p <= (off + len - 1) / PAGE; p++) {
         i->flags[p] |= PAGE_DIRTY | PAGE_ALLOC;
-        i->flags[p] &= (uint8_t)~PAGE_RESERVED;
+        i->flags[p] &= (uint8_t) ~(PAGE_RESERVED | PAGE_LOST | PAGE_SPOILT);
     }
     memcpy(i->now + off, data, len);
     i->now_size = MAX(i->now_size, off + len);
@@ -132,7 +141,7 @@ static void clear(struct sim_inode *i, uint64_t off, uint64_t end)
         }
         i->flags[p] |= PAGE_DIRTY;
         if (p * PAGE >= off && (p + 1) * PAGE <= end) {
-            i->flags[p] &= (uint8_t)~PAGE_ALLOC;
+            i->flags[p] &= (uint8_t) ~(PAGE_ALLOC | PAGE_LOST | PAGE_SPOILT);
             freed++;
         }
         uint64_t from = MAX(off, p * PAGE);
@@ -178,10 +187,23 @@ void sim_inode_sync(struct sim_inode *i)
         if ((i->flags[p] & PAGE_DIRTY) || i->ring) {
             memcpy(i->old + p * PAGE, i->now + p * PAGE, PAGE);
         }
-        i->flags[p] =
-            (i->flags[p] & PAGE_ALLOC) ? PAGE_ALLOC | PAGE_OLD_ALLOC : i->flags[p] & PAGE_RESERVED;
+        uint8_t kept = i->flags[p] & (PAGE_LOST | PAGE_SPOILT);
+        if (!(kept & PAGE_LOST)) {
+            i->flags[p] = (i->flags[p] & PAGE_ALLOC) ? PAGE_ALLOC | PAGE_OLD_ALLOC
+                                                     : i->flags[p] & PAGE_RESERVED;
+        }
+        i->flags[p] |= kept;
     }
     i->old_size = i->now_size;
+}
+
+void sim_inode_fail_sync(struct sim_inode *i)
+{
+    for (uint64_t p = 0; p < i->page_cap; p++) {
+        if (i->flags[p] & PAGE_DIRTY) {
+            i->flags[p] = (i->flags[p] & (uint8_t)~PAGE_DIRTY) | PAGE_LOST;
+        }
+    }
 }
 
 void sim_inode_flip(struct sim_inode *i, uint64_t off, unsigned bit)
@@ -206,7 +228,8 @@ static void tear(struct sim_inode *i, uint64_t p, struct sim_rand *r)
 static void drop_page(struct sim_inode *i, uint64_t p)
 {
     memcpy(i->now + p * PAGE, i->old + p * PAGE, PAGE);
-    i->flags[p] = (i->flags[p] & PAGE_OLD_ALLOC) ? PAGE_ALLOC : 0;
+    uint8_t spoilt = i->flags[p] & PAGE_SPOILT;
+    i->flags[p] = ((i->flags[p] & PAGE_OLD_ALLOC) ? PAGE_ALLOC : 0) | spoilt;
 }
 
 static uint64_t size_left(struct sim_inode *i, enum sim_loss loss, struct sim_rand *r)
@@ -246,6 +269,10 @@ void sim_inode_power_cut(struct sim_inode *i, enum sim_loss loss, struct sim_ran
     uint64_t size = size_left(i, loss, r);
     uint64_t before = sim_inode_used(i);
     for (uint64_t p = 0; p < i->page_cap; p++) {
+        if (i->flags[p] & PAGE_LOST) {
+            i->flags[p] &= (uint8_t)~PAGE_LOST;
+            drop_page(i, p);
+        }
         if (!(i->flags[p] & PAGE_DIRTY) || loss == LOSS_NOTHING) {
             continue;
         }

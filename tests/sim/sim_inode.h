@@ -9,6 +9,8 @@ enum sim_page_flags {
     PAGE_ALLOC = 2,     /* takes space, as seen by programs */
     PAGE_OLD_ALLOC = 4, /* in the durable content */
     PAGE_RESERVED = 8,  /* takes space and holds nothing; never with PAGE_ALLOC */
+    PAGE_LOST = 16,     /* a sync of it failed: as seen is not what will be durable */
+    PAGE_SPOILT = 32,   /* cannot be read before it is written */
 };
 
 struct sim_inode {

@@ -290,10 +290,97 @@ static void check_no_orphans(struct world *w)
     }
 }
 
+/* What the log last said of the server with this id. */
+static bool is_leaving(struct world *w, uint32_t id, bool *out_failing)
+{
+    bool leaving = false;
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        struct server_state_rec rec;
+        if (r->type == OP_server_state && server_state_rec_decode(r->body, &rec) == 0 &&
+            rec.id == id) {
+            leaving = rec.draining || rec.failing != 0;
+            *out_failing = rec.failing != 0;
+        }
+    }
+    return leaving;
+}
+
+/* A size commit or a later version vouches for the chunk: what was only reserved is moved by
+ * nobody. */
+static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
+{
+    bool made = c->number == 0;
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        struct chunk_version_rec version;
+        struct chunk_new_rec fresh;
+        struct extend_rec extend;
+        if (r->type == OP_chunk_new && chunk_new_rec_decode(r->body, &fresh) == 0) {
+            made |= fresh.handle == c->handle;
+        }
+        if (r->type == OP_chunk_version && chunk_version_rec_decode(r->body, &version) == 0 &&
+            version.handle == c->handle) {
+            return true;
+        }
+        if (made && r->type == OP_extend && extend_rec_decode(r->body, &extend) == 0 &&
+            extend.ino == c->ino && extend.end > c->number * w->geo.chunk_bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A chunk that it has, or 0. */
+static uint64_t chunk_on(struct sim_server *s)
+{
+    struct chunkd_replica_info r;
+    for (uint64_t h = 1; chunkd_replica_next(s->chunkd, h, &r) == 0; h = r.handle + 1) {
+        if (is_bound(s->world, &r)) {
+            return r.handle;
+        }
+    }
+    return 0;
+}
+
+static bool is_empty(void *server)
+{
+    return chunk_on(server) == 0;
+}
+
+/* A disk that fails is emptied, if the others can hold everything; then somebody replaces it. */
+static void replace_failing(struct world *w)
+{
+    bool replaced = false;
+    for (uint32_t id = 1; id < 64; id++) {
+        bool failing = false;
+        uint32_t number = process_of(w, id);
+        if (number == 0 || !is_leaving(w, id, &failing) || !failing) {
+            continue;
+        }
+        struct sim_server *s = &w->servers[number];
+        if (w->server_count - 2 >= WORLD_REPLICAS &&
+            !sim_run_until(w->sim, is_empty, s, 120 * NS_PER_S)) {
+            world_fail(w, "the disk of %s fails, and it keeps chunk %llu", s->process->name,
+                       (unsigned long long)chunk_on(s));
+        }
+        world_say(w, "the disk of %s is replaced", s->process->name);
+        server_kill(s, true, 0);
+        sim_disk_wipe(s->process->disk);
+        server_start(s);
+        replaced = true;
+    }
+    if (replaced) {
+        sim_run_for(w->sim, 2 * NS_PER_S);
+        settle(w);
+    }
+}
+
 void verify_all(struct world *w)
 {
     struct why why = {{0}};
     settle(w);
+    replace_failing(w);
     scan(w);
     settle(w);
     history_judge(w->history);

@@ -43,9 +43,31 @@ void world_say(struct world *w, const char *format, ...)
     va_end(ap);
 }
 
+static struct sim_server *server_of(struct world *w, const struct sim_process *p)
+{
+    for (uint32_t i = 0; i < w->server_count; i++) {
+        if (w->servers[i].process == p) {
+            return &w->servers[i];
+        }
+    }
+    return NULL;
+}
+
 static void on_die(struct sim *s, struct sim_process *p, const char *reason)
 {
-    world_fail(s->owner, "%s died: %s", p->name, reason);
+    struct sim_server *server = server_of(s->owner, p);
+    if (server == NULL || !server->may_die) {
+        world_fail(s->owner, "%s died: %s", p->name, reason);
+    }
+    world_say(s->owner, "%s ends: %s", p->name, reason);
+}
+
+static void on_death(struct sim *s, struct sim_process *p)
+{
+    struct world *w = s->owner;
+    struct sim_server *server = server_of(w, p);
+    server->may_die = false;
+    server_kill(server, false, 10 * NS_PER_MS + sim_below(&w->rand, 2 * NS_PER_S));
 }
 
 static void master_up(struct sim_server *s)
@@ -139,6 +161,29 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
     }
 }
 
+static void make_room(struct sim_event *e)
+{
+    struct sim_server *s = container_of(e, struct sim_server, room);
+    sim_disk_set_capacity(s->process->disk, s->world->sim->knobs.disk_bytes);
+    world_say(s->world, "the disk of %s has room again", s->process->name);
+}
+
+void server_fill(struct sim_server *s, uint64_t left, uint64_t ns)
+{
+    struct world *w = s->world;
+    sim_disk_set_capacity(s->process->disk, sim_disk_used(s->process->disk) + left);
+    sim_at(w->sim, &s->room, w->sim->now_ns + ns);
+    w->full_ns = MAX(w->full_ns, w->sim->now_ns + ns);
+}
+
+void server_empty(struct sim_server *s)
+{
+    if (sim_scheduled(&s->room)) {
+        sim_cancel(s->world->sim, &s->room);
+        make_room(&s->room);
+    }
+}
+
 static void restart_server(struct sim_event *e)
 {
     server_start(container_of(e, struct sim_server, restart));
@@ -216,13 +261,38 @@ bool world_is_cut(struct world *w, uint64_t ino)
     return writer_model_is_cut(w->writers, ino);
 }
 
+bool world_session_ended(struct world *w, const struct mount *m)
+{
+    uint64_t sessions[16];
+    uint32_t count = 0;
+    char host[32];
+    snprintf(host, sizeof(host), "mount-%u-%u", m->number, m->life);
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        struct session_open_rec opened;
+        struct session_expire_rec ended;
+        if (r->type == OP_session_open && session_open_rec_decode(r->body, &opened) == 0 &&
+            bytes_equal(opened.host, bytes_str(host)) && count < COUNT_OF(sessions)) {
+            sessions[count++] = opened.session;
+        }
+        if (r->type == OP_session_expire && session_expire_rec_decode(r->body, &ended) == 0) {
+            for (uint32_t k = 0; k < count; k++) {
+                if (sessions[k] == ended.session) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
 uint32_t world_power_losses(void *world, uint64_t since_ns)
 {
     struct world *w = world;
     uint32_t n = 0;
     for (uint32_t i = 1; i < w->server_count; i++) {
-        bool flips = i == w->rotten && w->faults[FAULT_FLIP_BIT] > 0;
-        n += flips || w->servers[i].power_cut_ns >= since_ns;
+        bool rots = i == w->rotten && w->rots;
+        n += rots || w->servers[i].power_cut_ns >= since_ns;
     }
     return n;
 }
@@ -318,6 +388,7 @@ struct world *world_new(const struct plan *plan, bool trace)
     w->sim = sim_create(w->seed);
     w->sim->owner = w;
     w->sim->on_die = on_die;
+    w->sim->on_death = on_death;
     w->sim->log_level = trace ? LOG_DEBUG : LOG_ERROR + 1;
     w->rand = sim_rand_of(w->seed, 11);
     list_init(&w->actors);
@@ -339,6 +410,7 @@ struct world *world_new(const struct plan *plan, bool trace)
         s->number = i;
         s->process = sim_process_create(w->sim, name);
         s->restart.run = restart_server;
+        s->room.run = make_room;
     }
     w->servers[0].process->on_write = log_tap_write;
     w->servers[0].process->on_write_owner = w->tap;
@@ -366,6 +438,7 @@ void world_free(struct world *w)
     for (uint32_t i = 0; i < w->server_count; i++) {
         server_kill(&w->servers[i], false, 0);
         sim_cancel(w->sim, &w->servers[i].restart);
+        sim_cancel(w->sim, &w->servers[i].room);
     }
     sim_destroy(w->sim);
     history_free(w->history);

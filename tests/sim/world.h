@@ -36,6 +36,9 @@ struct sim_server {
     struct master *master;
     struct chunkd *chunkd;
     struct sim_event restart;
+    struct sim_event room; /* its disk has room again */
+    bool may_die;          /* its disk failed: it may end by itself */
+    enum fault_kind trap;  /* what its next trap is counted as */
     uint64_t power_cut_ns; /* the last one, or the last damage done to it */
 };
 
@@ -60,7 +63,8 @@ struct world {
     uint64_t preallocate_bytes; /* the master's */
     struct sim_server servers[WORLD_SERVERS_MAX];
     uint32_t server_count; /* with the master; of this seed */
-    uint32_t rotten;       /* the chunkserver whose bits flip, so that the other copies are good */
+    uint32_t rotten; /* the chunkserver whose disk goes bad, so that the other copies are good */
+    bool rots;       /* it has begun to */
     struct mount mounts[WORLD_MOUNTS + 1];
     struct log_tap *tap;
     struct history *history;
@@ -72,7 +76,8 @@ struct world {
     uint64_t meta_dir;   /* inode of the directory all metadata programs share */
     uint32_t ops_wanted; /* actors go on until so many operations were started */
     uint32_t ops;
-    bool healing; /* no more faults, no more new work */
+    uint64_t full_ns; /* until then calls may fail for want of space */
+    bool healing;     /* no more faults, no more new work */
     uint64_t faults[FAULT_KINDS];
     uint32_t fault_number;      /* of the newest */
     uint64_t fault_mean_ns;     /* between two */
@@ -92,6 +97,9 @@ _Noreturn void world_fail(struct world *w, const char *format, ...) PRINTF_LIKE(
 void server_start(struct sim_server *s);
 /* Down now; it comes up again after `ns`, or stays down if ns is 0. */
 void server_kill(struct sim_server *s, bool power_cut, uint64_t ns);
+/* Its disk has only so much room left for `ns`; has it again. */
+void server_fill(struct sim_server *s, uint64_t left, uint64_t ns);
+void server_empty(struct sim_server *s);
 bool server_up(const struct sim_server *s);
 void mount_start(struct mount *m);
 void mount_kill(struct mount *m, uint64_t ns);
@@ -99,6 +107,8 @@ void mount_kill(struct mount *m, uint64_t ns);
 void mount_kill_later(struct mount *m, uint64_t ns);
 /* By the log as far as it is certain, everybody who wrote to the file has left, and it was cut. */
 bool world_is_cut(struct world *w, uint64_t ino);
+/* The master ended a session of this life of the mount: what it had open without a name is gone. */
+bool world_session_ended(struct world *w, const struct mount *m);
 uint32_t world_rack(uint32_t chunkd);
 /* Chunkservers that lost power or their disk since then, or whose bits flip: what was not synced may be lost with two. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
