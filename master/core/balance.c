@@ -41,8 +41,8 @@ static void look_at_servers(struct master *m)
     if (b->all == NULL) {
         b->all = mem_alloc(SERVERS_MAX * sizeof(b->all[0]));
     }
-    b->count =
-        servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, false, b->all, SERVERS_MAX);
+    b->count = servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, false, b->all,
+                                  SERVERS_MAX);
     b->low_fill = 1000;
     b->high_fill = 0;
     for (uint32_t id = 1; id <= m->servers.highest; id++) { /* full ones too */

@@ -119,8 +119,8 @@ static uint32_t find_addition(struct grant *g)
 {
     struct master *m = g->m;
     struct placement_server all[SERVERS_MAX], have[REPLICAS_MAX];
-    uint32_t count =
-        servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, false, all, SERVERS_MAX);
+    uint32_t count = servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, false,
+                                        all, SERVERS_MAX);
     uint32_t have_count = 0;
     for (uint32_t i = 0; i < g->row.member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, g->row.members[i]);

@@ -42,7 +42,7 @@ void master_destroy(struct master *m);
 
 /* For tests and the simulator. */
 int master_audit(struct master *m, struct why *why); /* ns_audit and volatile invariants */
-bool master_settled(struct master *m); /* no grant, repair or removal is running or due */
+bool master_settled(struct master *m);   /* no grant, repair or removal is running or due */
 bool master_redundant(struct master *m); /* settled, and no chunk lacks a copy */
 uint64_t master_state_hash(struct master *m);
 /* Pokes the periodic work (repair scan, session expiry) to run now. */

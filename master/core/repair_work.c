@@ -250,7 +250,8 @@ void repair_pump(struct master *m)
     struct pump *w = mem_new(struct pump);
     w->m = m;
     w->now = env_mono_ns(m->env);
-    w->count = servers_candidates(&m->servers, w->now, &m->cfg.geometry, false, w->all, SERVERS_MAX);
+    w->count =
+        servers_candidates(&m->servers, w->now, &m->cfg.geometry, false, w->all, SERVERS_MAX);
     struct repair_item *next, *item = repair_queue_first(q);
     for (uint32_t n = 0; item != NULL && n < PUMP_LOOKS; item = next, n++) {
         next = repair_queue_next(q, item);
