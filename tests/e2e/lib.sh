@@ -72,11 +72,11 @@ wait_for() {
         sleep 0.1
     done
 }
-remount() { # so that nothing cached by the kernel or the mount answers
+remount() { # remount [COMMAND]: so that nothing cached by the kernel or the mount answers
     p=$(pid_of fuse)
     umount "$MNT"
     wait_for "gfs-fuse to end" 15 gone "$p"
-    cluster_up
+    "${1:-cluster_up}"
 }
 status_field() { "$BIN/gfsctl" status --json | tr -d ' \n' | sed -E "s/.*\"$1\":([0-9]+).*/\1/"; }
 fully_replicated() { [ "$(status_field under_replicated)" = 0 ]; }
