@@ -19,14 +19,26 @@ void commit_settle(struct inode *i)
     }
 }
 
-void commit_need(struct inode *i, uint64_t end, bool bind)
+static void need_extend(struct inode *i)
 {
     i->need_extend = true;
-    i->need_bind = i->need_bind || bind;
-    i->written_end = MAX(i->written_end, end);
     if (list_empty(&i->dirty)) {
         list_push_back(&i->client->dirty, &i->dirty);
     }
+}
+
+void commit_need(struct inode *i, uint64_t end, bool bind)
+{
+    i->need_bind = i->need_bind || bind;
+    i->written_end = MAX(i->written_end, end);
+    need_extend(i);
+}
+
+void commit_first_sync(struct inode *i, uint64_t number, uint64_t handle)
+{
+    enc_u64(&i->synced, &number);
+    enc_u64(&i->synced, &handle);
+    need_extend(i);
 }
 
 /* ---------------------------------------------------------------- extend */
@@ -86,7 +98,10 @@ static void extend_done(struct master_call *m)
 
 static void send_extend(struct inode *i)
 {
-    struct extend_req req = {.ino = i->ino, .end = i->sent_end, .clear_suid = i->sent_clear_suid};
+    struct extend_req req = {.ino = i->ino,
+                             .end = i->sent_end,
+                             .clear_suid = i->sent_clear_suid,
+                             .synced = writer_bytes(&i->sent_synced)};
     i->extend.done = extend_done;
     i->extend.owner = i;
     i->extend.twice_ok = true;
@@ -116,6 +131,9 @@ static void start_extend(struct inode *i)
     inode_pin(i);
     i->sent_end = i->written_end;
     i->sent_clear_suid = i->clear_suid;
+    writer_free(&i->sent_synced);
+    i->sent_synced = i->synced;
+    writer_init(&i->synced);
     i->need_extend = i->need_bind = i->clear_suid = false;
     i->written_end = 0;
     i->changes++;

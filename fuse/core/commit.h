@@ -24,6 +24,8 @@ bool commit_start(struct inode *i, struct commit *k);
 void commit_cancel(struct commit *k); /* fine if it is not running */
 /* Data reached the replicas: [.., end) must be committed. */
 void commit_need(struct inode *i, uint64_t end, bool bind);
+/* A chunk was synced on all members, and the master does not know of any sync of it. */
+void commit_first_sync(struct inode *i, uint64_t number, uint64_t handle);
 /* Puts the inode among those to be committed by age. */
 void commit_age(struct inode *i);
 /* The inode has uncommitted bytes or size. */

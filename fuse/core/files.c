@@ -65,6 +65,8 @@ static void inode_free(struct inode *i)
     list_remove(&i->aging);
     fsync_drop(i);
     locations_free(i);
+    writer_free(&i->synced);
+    writer_free(&i->sent_synced);
     hmap_close(&i->windows);
     hmap_remove(&c->inodes, &i->node);
     mem_free(i);

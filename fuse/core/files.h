@@ -65,7 +65,9 @@ struct inode {
     bool clear_suid;      /* by somebody without privilege */
     bool first_written;   /* chunk 0 was written from here */
     uint64_t written_end; /* end of that data */
+    struct writer synced; /* chunks whose first sync is to be told, as extend has them */
     uint64_t sent_end;    /* of the extend on its way */
+    struct writer sent_synced;
     bool sent_clear_suid;
     struct master_call extend;
     struct first_chunk *first; /* before that extend */

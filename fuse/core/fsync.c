@@ -50,14 +50,18 @@ static void committed(struct commit *k)
     finish(container_of(k, struct file_sync, commit));
 }
 
+/* The end of what was written may lie within the committed size, in chunks that are bound and known
+ * to be synced: then only the time is new, and fdatasync does not need it. */
+static bool must_commit(const struct inode *i)
+{
+    return i->need_bind || i->synced.len > 0 || i->written_end > i->attr.size;
+}
+
 /* The data is durable; what of the size and time must be in the log? */
 static void commit_after(struct file_sync *s)
 {
     struct inode *i = s->inode;
-    /* The end of what was written may lie within the committed size, in chunks that are bound: then
-     * only the time is new, and fdatasync does not need it. */
-    bool can_wait = s->data_only && !i->extending && !i->need_bind &&
-                    i->written_end <= i->attr.size && !write_back_busy(i);
+    bool can_wait = s->data_only && !i->extending && !must_commit(i) && !write_back_busy(i);
     s->commit.done = committed;
     if (can_wait || !commit_start(i, &s->commit)) {
         finish(s);
@@ -89,6 +93,9 @@ static void chunk_synced(struct chunk_write *w)
     if (w->status == 0 && w->sent_handle == t->handle && w->sent_doubt > t->version) {
         /* All its replicas lost power since: nobody can tell whether they still have the bytes. */
         w->status = -EIO;
+    }
+    if (w->status == 0 && w->first_sync) {
+        commit_first_sync(i, w->number, w->sent_handle);
     }
     if (w->status != 0) {
         env_log(i->client->env, LOG_ERROR, "inode %llu: chunk %llu could not be synced: %s",
@@ -171,7 +178,7 @@ bool file_sync_start(struct inode *i, struct file_sync *s, bool data_only)
     s->flush = (struct flush){.done = flushed};
     if (idle && !write_back_busy(i)) {
         s->commit.done = committed;
-        if (data_only && !i->extending && !i->need_bind && i->written_end <= i->attr.size) {
+        if (data_only && !i->extending && !must_commit(i)) {
             s->inode = NULL;
             inode_unpin(i);
             return false;

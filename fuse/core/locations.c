@@ -107,7 +107,7 @@ static void set_hole(struct location *l)
 {
     l->handle = l->version = l->doubt = 0;
     l->trim = NO_TRIM;
-    l->fresh = l->gone = false;
+    l->fresh = l->unsynced = l->gone = false;
     l->primary = 0;
     l->member_count = 0;
     set_known(l);
@@ -128,6 +128,7 @@ void location_learn(struct location *l, const struct chunk *chunk)
         }
     }
     l->fresh = chunk->fresh && (!same || l->fresh);
+    l->unsynced = chunk->unsynced && (!same || l->unsynced);
     l->handle = chunk->handle;
     l->version = chunk->version;
     l->doubt = chunk->doubt;

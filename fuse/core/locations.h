@@ -31,6 +31,7 @@ struct location {
     uint32_t trim;  /* NO_TRIM = none */
     uint64_t doubt; /* writes under lower versions that were not synced may be gone; 0 = none */
     bool fresh;
+    bool unsynced;    /* as the master says, until a sync asked from here */
     bool gone;        /* no replica can be read, the master says; believed for a second */
     uint32_t primary; /* 0 = none: ask for a grant */
     struct chunk_peer *members[REPLICAS_MAX];

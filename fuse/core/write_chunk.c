@@ -266,6 +266,8 @@ static void answered(struct chunk_call *k)
         if (l->version == w->sent_version && w->kind != CHUNK_RESERVE) {
             l->fresh = false; /* the replicas exist: a missing one from now on is a failure */
         }
+        w->first_sync = w->kind == CHUNK_SYNC && w->sent_unsynced;
+        l->unsynced = l->unsynced && !(w->first_sync && l->handle == w->sent_handle);
         finish(w, 0);
     } else if (k->status == -ENOSPC && w->kind == CHUNK_RESERVE) {
         finish(w, -ENOSPC);
@@ -293,6 +295,7 @@ static void send(struct chunk_write *w)
     w->sent_version = l->version;
     w->sent_doubt = l->doubt;
     w->sent_fresh = l->fresh && w->kind != CHUNK_SYNC;
+    w->sent_unsynced = l->unsynced;
     if (primary == NULL) { /* the grant makes no sense: ask for another */
         w->failed_version = l->version;
         w->failed_server = 0;

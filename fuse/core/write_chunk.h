@@ -35,6 +35,7 @@ struct chunk_write {
     uint64_t sent_version; /* done, status 0: the version it was carried out under */
     uint64_t sent_doubt;   /* struct chunk's, at that version */
     bool bind;             /* done: no size commit vouched for the chunk when it was written */
+    bool first_sync;       /* done: the master knows of no other */
     /* private */
     struct location *loc; /* pinned; NULL = not running */
     struct location_wait wait;
@@ -44,7 +45,7 @@ struct chunk_write {
     bool is_trim;       /* carries out the trim: does not wait for it */
     bool asked_grant;
     uint32_t backoff_ms;
-    bool sent_fresh;
+    bool sent_fresh, sent_unsynced;
     uint64_t failed_version;
     uint32_t failed_server;
     int64_t failed_status;

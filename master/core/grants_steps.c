@@ -22,13 +22,6 @@ static struct chunkserver *server_of(const struct part *p)
     return servers_get(&p->grant->m->servers, p->server);
 }
 
-/* Nothing but its first version ever was: a member without a replica holds the chunk as it was
- * made, empty. If others have more, it copies from them. */
-static bool may_be_empty(const struct grant *g)
-{
-    return g->row.fresh;
-}
-
 /* An answer that says: what was to be prepared is not here, or not to be believed. It serves
  * nothing. */
 bool grant_replica_is_lost(int status)
@@ -507,6 +500,8 @@ static void prepared(struct rpc_call *c)
         p->state = PART_OUT;
         if (!p->added && p->status == -EIO) {
             grant_set_note(g, p->server, g->row.version, NOTE_FAILED);
+        } else if (!p->added && p->status == ERR_NO_REPLICA) {
+            grant_set_note(g, p->server, g->row.version, NOTE_MISSING);
         }
     } else {
         p->state = PART_LOST;
@@ -517,6 +512,14 @@ static void prepared(struct rpc_call *c)
     if (--g->asked == 0) {
         all_prepared(g);
     }
+}
+
+/* Nothing but its first version ever was, and nobody was told that its data is durable: a member
+ * without a replica holds the chunk as it was made, empty. If others have more, it copies from them.
+ */
+static bool may_be_empty(const struct grant *g)
+{
+    return g->row.fresh;
 }
 
 static void prepare(struct grant *g)

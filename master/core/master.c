@@ -167,6 +167,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         .primary = !reading || (live && whole) ? row->members[0] : 0,
         .doubt = row->doubt,
         .gone = reading && usable == 0 && repair_gone(m, row),
+        .unsynced = row->fresh,
         .members = writer_bytes(w)};
 }
 

@@ -19,7 +19,7 @@ enum { NOTES_MAX = 1 << 20 };
 enum note_kind {
     NOTE_NONE,
     NOTE_MISSING, /* its server does not have it */
-    NOTE_UNSEEN,  /* the same, of a chunk not committed: perhaps it was not made yet */
+    NOTE_UNSEEN,  /* the same, of a chunk not known to be synced: perhaps it was not made yet */
     NOTE_STALE,   /* it holds an older version */
     NOTE_SUSPECT, /* it must be compared with a peer */
     NOTE_BAD,     /* a block failed its checksum */

@@ -131,6 +131,12 @@ int prepare_extend(struct look *l, struct extend_rec *rec)
     if (err == 0 && rec->end > NS_SIZE_MAX) {
         err = -EFBIG;
     }
+    struct reader r = reader_of(rec->synced);
+    while (err == 0 && !reader_done(&r)) {
+        uint64_t word;
+        dec_u64(&r, &word);
+        err = r.err;
+    }
     return err;
 }
 
@@ -144,10 +150,13 @@ void apply_extend(struct change *c, const struct extend_rec *rec, struct extend_
         chunks_grow(c, &in, rec->end);
     }
     chunks_bind(c, &in, rec->end);
+    chunks_synced(c, &in, rec->synced);
     if (rec->clear_suid) {
         inode_clear_suid(&in);
     }
-    inode_touch(c, &in);
+    if (rec->end > 0) {
+        inode_touch(c, &in);
+    }
     inode_save(c, &in);
     rep->attr = attr_of(c->ns, &in);
 }

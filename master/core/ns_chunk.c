@@ -239,6 +239,23 @@ void chunks_bind(struct change *c, struct inode *in, uint64_t end_size)
     }
 }
 
+void chunks_synced(struct change *c, struct inode *in, struct bytes synced)
+{
+    struct reader r = reader_of(synced);
+    while (!reader_done(&r)) {
+        uint64_t number, handle;
+        struct ns_chunk old;
+        dec_u64(&r, &number);
+        dec_u64(&r, &handle);
+        if (r.err == 0 && chunk_load(c->ns, in, number, &old) == 0 && old.handle == handle &&
+            old.fresh && old.bound) {
+            struct ns_chunk k = old;
+            k.fresh = false;
+            chunk_replace(c, in, &old, &k);
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- records */
 
 void apply_chunk_new(struct change *c, const struct chunk_new_rec *rec)

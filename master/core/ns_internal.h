@@ -158,6 +158,8 @@ void chunk_replace(struct change *c, struct inode *in, const struct ns_chunk *ol
 void chunks_cut(struct change *c, struct inode *in, uint64_t size);
 /* Every chunk that begins below `end` is bound. */
 void chunks_bind(struct change *c, struct inode *in, uint64_t end);
+/* Of those, the ones that were synced; the list is extend's. */
+void chunks_synced(struct change *c, struct inode *in, struct bytes synced);
 /* Sets in->size to a larger one. */
 void chunks_grow(struct change *c, struct inode *in, uint64_t size);
 void chunks_remove_all(struct change *c, struct inode *in);

@@ -16,11 +16,7 @@ static enum standing standing(const struct plan_chunk *c, const struct plan_memb
     if (!m->alive) {
         return STANDS_AWAY;
     }
-    enum note_kind note = m->note;
-    if (note == NOTE_MISSING && c->fresh) {
-        note = NOTE_UNSEEN; /* a size commit binds chunks that were never written, too */
-    }
-    switch (note) {
+    switch (m->note) {
     case NOTE_NONE:
     case NOTE_EXTRA:
         return STANDS_GOOD;

@@ -42,7 +42,7 @@ struct plan_chunk {
     struct plan_member *members; /* the primary first */
     uint32_t count;
     uint32_t wanted; /* >= 1 */
-    bool fresh;      /* its version is its first */
+    bool fresh;      /* as its row has it */
     bool bound;      /* something of it is committed */
     bool unsettled;  /* the picture of the cluster is not complete yet: nobody new is brought in */
 };

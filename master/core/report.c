@@ -230,7 +230,8 @@ static void missing(struct master *m, struct chunkserver *s, const struct ns_chu
     }
     if (ns_is_member(row, s->id) && row->handle < s->report->handle_limit &&
         !machine_knows_better(m, s, row)) {
-        set_note(m, row, s->id, empty ? NOTE_UNSEEN : NOTE_MISSING);
+        /* A size commit binds chunks that were never written, too. */
+        set_note(m, row, s->id, row->fresh ? NOTE_UNSEEN : NOTE_MISSING);
     }
 }
 

@@ -105,6 +105,7 @@ static struct chunk chunk_of(struct script_cluster *f, const struct script_file 
                           .version = c->version,
                           .trim = c->trim,
                           .fresh = c->fresh,
+                          .unsynced = !c->synced,
                           .gone = c->gone,
                           .primary = f->primary,
                           .members = writer_bytes(w)};
@@ -518,6 +519,17 @@ static void answer_chunkserver(struct script_link *l, struct message *m, const u
 
 /* ---------------------------------------------------------------- requests and connections */
 
+static uint64_t numbers_in(struct bytes list)
+{
+    struct reader r = reader_of(list);
+    uint64_t n = 0, one;
+    for (; !reader_done(&r); n++) {
+        dec_u64(&r, &one);
+    }
+    ck_assert_int_eq(r.err, 0);
+    return n;
+}
+
 static void note(struct script_link *l, const struct message *m, const union op_any *q)
 {
     struct script_cluster *f = l->server->f;
@@ -538,6 +550,7 @@ static void note(struct script_link *l, const struct message *m, const union op_
     case OP_extend:
         r->ino = q->extend_req.ino;
         r->offset = q->extend_req.end;
+        r->length = numbers_in(q->extend_req.synced);
         break;
     case OP_read:
         r->offset = q->read_req.offset;
@@ -691,6 +704,7 @@ uint64_t script_make(struct script_cluster *f, const char *name, uint32_t size, 
     for (uint32_t n = 0; n * SCRIPT_CHUNK < size; n++) {
         chunk_new(f, file, n);
         file->chunks[n].fresh = false;
+        file->chunks[n].synced = true;
         for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
             struct script_server *s = &f->servers[id];
             uint32_t len = MIN((uint32_t)SCRIPT_CHUNK, size - n * SCRIPT_CHUNK);

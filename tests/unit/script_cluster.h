@@ -29,6 +29,7 @@ struct script_chunk {
     uint64_t version;
     uint32_t trim;
     bool fresh;
+    bool synced; /* as the master knows: files made whole */
     bool gone;
 };
 
@@ -45,7 +46,8 @@ struct script_request {
     uint16_t op;
     uint32_t server; /* 0 = the master */
     uint64_t session, sequence, acked;
-    uint64_t ino, offset, length; /* where they make sense; grant: failed_version, failed_server */
+    /* Where they make sense; grant: failed_version, failed_server; extend: end, numbers of its list. */
+    uint64_t ino, offset, length;
     uint64_t at_ns;
 };
 

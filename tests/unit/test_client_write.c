@@ -31,6 +31,30 @@ START_TEST(contiguous_writes_leave_as_one)
 }
 END_TEST
 
+/* The first sync of each chunk is told to the master, once, and is no news of the file's time. */
+START_TEST(first_sync_is_told_once)
+{
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 5), 0);
+    ck_assert_int_eq(script_write(f, file, 2 * SCRIPT_CHUNK, 1000, 5), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_uint_eq(script_request(f, OP_extend, 0)->length, 0);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_uint_eq(script_request(f, OP_extend, 1)->length, 2 * 2);
+    ck_assert_uint_eq(script_request(f, OP_extend, 1)->offset, 0);
+    ck_assert_int_eq(script_write(f, file, 2 * SCRIPT_CHUNK, 500, 5), 0);
+    ck_assert_int_eq(script_write(f, file, SCRIPT_CHUNK, 1000, 5), 0);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_extend), 3);
+    ck_assert_uint_eq(script_request(f, OP_extend, 2)->length, 2);
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 5), 0);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_uint_eq(script_request(f, OP_extend, 3)->length, 0);
+    script_end(f);
+}
+END_TEST
+
 /* A write over chunk and piece boundaries is cut there; full pieces leave at once. */
 START_TEST(pieces_end_at_boundaries)
 {
@@ -493,6 +517,7 @@ Suite *suite_client_write(void)
     suite_add_tcase(s, t);
     tcase_set_timeout(t, 30);
     tcase_add_test(t, contiguous_writes_leave_as_one);
+    tcase_add_test(t, first_sync_is_told_once);
     tcase_add_test(t, pieces_end_at_boundaries);
     tcase_add_loop_test(t, random_overlaps_arrive, 0, 8);
     tcase_add_test(t, written_bytes_leave_by_age);

@@ -280,6 +280,72 @@ START_TEST(never_written_chunk_is_not_lost)
 }
 END_TEST
 
+static void tell_sync_of(uint64_t handle)
+{
+    struct writer w;
+    uint64_t number = 0;
+    writer_init(&w);
+    enc_u64(&w, &number);
+    enc_u64(&w, &handle);
+    struct extend_req req = {.ino = c.ino, .end = 100, .synced = writer_bytes(&w)};
+    struct extend_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &req, &rep, ++sequence), 0);
+    writer_free(&w);
+}
+
+/* Every member was written, and says after its return that it has nothing. The last one's replica
+ * as it was. */
+static struct fake_replica written_and_gone(void)
+{
+    struct ns_chunk k = row();
+    struct fake_replica kept = {0};
+    for (uint32_t i = 0; i < k.member_count; i++) {
+        struct fake *one = fake_of(k.members[i]);
+        fake_put(one, &c, 1, 101);
+        kept = *fake_find(one, c.handle);
+        fake_stop(one);
+        one->count = 0;
+        fake_start(one);
+    }
+    return kept;
+}
+
+/* All replicas are gone of a chunk that was synced: nobody makes it anew and empty, it counts as
+ * lost. When one comes back it is served again. */
+START_TEST(synced_chunk_is_never_made_empty)
+{
+    tell_sync_of(c.handle);
+    struct fake_replica kept = written_and_gone();
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NO_REPLICA), -EIO);
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 1);
+    ck_assert_uint_eq(row().version, first_version);
+    struct fake *back = fake_of(row().members[2]);
+    fake_stop(back);
+    back->replicas[back->count++] = kept;
+    fake_start(back);
+    fixture_run_ms(f, 20000);
+    ck_assert_uint_eq(f->m->repair.chunks_lost, 0);
+    ck_assert_uint_eq(row().doubt, 0);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(back, c.handle)->r.length, kept.r.length);
+}
+END_TEST
+
+/* What is told of another chunk says nothing of this one, though it lies below the size: what was
+ * not synced may be gone. */
+START_TEST(a_sync_is_told_of_its_chunk)
+{
+    tell_sync_of(c.handle + 7);
+    ck_assert(row().bound && row().fresh);
+    written_and_gone();
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NO_REPLICA), 0);
+    ck_assert_uint_gt(row().doubt, 0);
+    all_equal_and_active();
+}
+END_TEST
+
 /* A member that fails is left out although it answers the master; it is filled and taken in again
  * later. */
 START_TEST(failed_member_leaves_and_returns)
@@ -669,6 +735,8 @@ Suite *suite_grants(void)
                                   unwritten_chunk_does_not_wait,
                                   never_written_chunk_is_made_empty,
                                   never_written_chunk_is_not_lost,
+                                  synced_chunk_is_never_made_empty,
+                                  a_sync_is_told_of_its_chunk,
                                   failed_member_leaves_and_returns,
                                   away_member_is_waited_for,
                                   mute_member_is_cut_off,

@@ -60,8 +60,8 @@ static const struct row table[] = {
     {"GGG", 3, "f", NEED_NOTHING, 0, 0},
     {"UUU", 3, "f", NEED_NOTHING, 0, 0},
     {"UUA", 3, "f", NEED_NOTHING, 0, 0},
-    {"MMM", 3, "fb", NEED_HEAL, RISK_LAST_COPY, 0},
-    {"GGM", 3, "fb", NEED_HEAL, RISK_FEW, 0},
+    {"UUU", 3, "fb", NEED_HEAL, RISK_LAST_COPY, 0},
+    {"GGU", 3, "fb", NEED_HEAL, RISK_FEW, 0},
     /* Too many. */
     {"GGGG", 3, "b", NEED_REMOVE, RISK_MOVE, 4},
     {"GWGG", 3, "b", NEED_REMOVE, RISK_MOVE, 2},
@@ -170,7 +170,7 @@ START_TEST(lost_is_what_nobody_waits_for)
         {"MTL", "b", "Lg"}, {"MMM", "b", "Lg"},  {"LLX", "b", "L"},   {"XXX", "b", "L"},
         {"XAM", "b", ""},   {"LLG", "b", ""},    {"LLg", "b", ""},    {"LLS", "b", ""},
         {"LLB", "b", ""},   {"FFF", "fb", "Lg"}, {"FLM", "b", "Lg"},  {"FFX", "b", "L"},
-        {"FFS", "b", ""},   {"LLL", "bu", ""},   {"LLL", "fb", "Lg"}, {"MMM", "fb", ""},
+        {"FFS", "b", ""},   {"LLL", "bu", ""},   {"LLL", "fb", "Lg"}, {"UUU", "fb", ""},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct row r = {.members = cases[i].members, .wanted = 3, .flags = cases[i].flags};
