@@ -29,13 +29,13 @@ as_root() {
 }
 SANITIZED_TESTS="smoke corrupt kill_chunkd"
 stage "packages" sh deploy/packages.sh test
-stage "build" make -s -j2 WERROR=1 all build/debug/check_unit build/debug/sim build/debug/posix_check build/debug/hostile
+stage "build" make -s -j2 WERROR=1 all build/debug/check_unit build/debug/sim e2e-tools
 stage "lint" make -s check-lint
 stage "unit tests" make -s check-unit
 stage "fuzz targets" make -s check-fuzz
 stage "simulator" make -s check-sim
 stage "end-to-end tests" as_root make -s check-e2e
-stage "sanitizer build" make -s -j2 BUILD=asan all build/asan/check_unit build/asan/sim build/asan/posix_check build/asan/hostile
+stage "sanitizer build" make -s -j2 BUILD=asan all build/asan/check_unit build/asan/sim e2e-tools
 stage "sanitizer: unit tests" make -s BUILD=asan check-unit
 stage "sanitizer: fuzz targets" make -s BUILD=asan check-fuzz RUNS=4000
 stage "sanitizer: simulator" make -s BUILD=asan check-sim SEEDS=50

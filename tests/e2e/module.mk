@@ -1,6 +1,8 @@
-.PHONY: check-e2e
+.PHONY: check-e2e e2e-tools
 TESTS ?=
-check-e2e: all $(B)/posix_check $(B)/hostile $(B)/bad_disk.so ## real daemons and a real mount; TESTS="names" picks some
+# What the tests use beside the programs; other folders add theirs.
+e2e-tools: $(B)/posix_check $(B)/hostile $(B)/bad_disk.so
+check-e2e: all e2e-tools ## real daemons and a real mount; TESTS="names" picks some
 	@sh tests/e2e/run.sh $(TESTS)
 
 $(B)/posix_check: $(B)/tests/e2e/posix_check.o
