@@ -16,7 +16,7 @@ OPT := -O1 -g -fno-omit-frame-pointer
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 endif
 ifeq ($(BUILD),cov)
-OPT := -O0 -g
+OPT := -O0 -g -w
 SAN := --coverage
 endif
 ifneq ($(WERROR),)

@@ -31,6 +31,7 @@ enum fault_kind {
     FAULT_MISDIRECT,
     FAULT_LOG_FAILS, /* a write or sync of the operation log */
     FAULT_DISK_FULL, /* of a chunkserver, for a while */
+    FAULT_DIE_EARLY, /* a server, a moment after its start */
     FAULT_KINDS
 };
 

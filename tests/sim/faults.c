@@ -194,6 +194,7 @@ static bool stop_cleanly(struct world *w)
         world_fail(w, "%s does not stop cleanly: %s (%s)", s->process->name, why.text,
                    err_name(err));
     }
+    sim_disk_real_synced(s->process->disk, true);
     /* What a clean stop leaves must stand a power cut too. */
     server_kill(s, sim_chance(&w->rand, 1, 2), down_time(w));
     return true;
@@ -371,6 +372,19 @@ static bool cut_at_byte(struct world *w)
     return sim_net_cut_at(w->sim, &w->rand, sim_between(&w->rand, 1, max));
 }
 
+/* It dies again as soon as it is up: what a start makes durable, and in which order, shows only
+ * then. */
+static bool die_early(struct world *w)
+{
+    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : some_chunkd(w);
+    uint64_t ns = down_time(w);
+    s->early_deaths = (uint32_t)sim_between(&w->rand, 1, 2);
+    s->early_ns = sim_below(&w->rand, 30 * NS_PER_MS);
+    s->early_power_cut = sim_chance(&w->rand, 2, 3);
+    server_kill(s, sim_chance(&w->rand, 1, 4), ns);
+    return true;
+}
+
 /* ---------------------------------------------------------------- which, and when */
 
 /* One row per kind. strike: false if it could not happen now. */
@@ -390,6 +404,7 @@ static const struct fault_row {
     [FAULT_STOP_SERVER] = {"clean stops", 2, stop_cleanly},
     [FAULT_KILL_BOTH] = {"master and mount kills", 3, kill_both},
     [FAULT_LOSE_DISK] = {"disks lost", 4, lose_disk},
+    [FAULT_DIE_EARLY] = {"early deaths", 4, die_early},
     [FAULT_FLIP_BIT] = {"bits flipped", 3, flip_bit},
     [FAULT_KILL_AT_EVENT] = {"kills at an event", 6, kill_at_event},
     [FAULT_CUT_AT_BYTE] = {"frames cut", 6, cut_at_byte},
@@ -436,8 +451,7 @@ static void fault(struct sim_event *e)
         draw -= w->fault_on[kind] ? rows[kind].weight : 0;
         kind++;
     }
-    if (plan_has_kind(&w->plan, (enum fault_kind)kind) &&
-        !plan_set_has(&w->plan.skip, w->fault_number)) {
+    if (plan_strikes(&w->plan, (enum fault_kind)kind, w->fault_number)) {
         world_say(w, "fault %u, of: %s", w->fault_number, rows[kind].name);
         w->faults[kind] += rows[kind].strike(w);
     }
@@ -476,6 +490,8 @@ void faults_end(struct world *w)
     for (uint32_t i = 0; i < w->server_count; i++) {
         w->servers[i].process->trap.kind = TRAP_NONE;
         server_empty(&w->servers[i]);
+        w->servers[i].early_deaths = 0;
+        sim_cancel(w->sim, &w->servers[i].death);
         server_start(&w->servers[i]);
     }
     for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {

@@ -1,6 +1,7 @@
 /* history.c - what was asked and answered, judged by the log and the reference filesystem. */
 #include "tests/sim/history.h"
 #include "shared/base/mem.h"
+#include "tests/sim/drops.h"
 #include "tests/sim/world.h"
 #include "tests/sim/writer_model.h"
 
@@ -28,6 +29,7 @@ struct history {
     uint64_t ino_cap;
     struct chunk_truth *chunks; /* by handle - 1; handle 0 = gone */
     uint64_t chunk_count;
+    uint32_t servers[WORLD_SERVERS_MAX]; /* id of each one's disk, by the log so far */
 };
 
 struct history *history_new(struct world *w)
@@ -721,6 +723,39 @@ static void judge_sequences(struct history *h, uint64_t last)
     }
 }
 
+/* ---------------------------------------------------------------- removals */
+
+/* The disk that the chunkserver with this number in the world has now. */
+static void server_added(struct history *h, const struct server_add_rec *rec)
+{
+    uint32_t number = 0;
+    char addr[ADDR_LEN_MAX + 1];
+    text_of(rec->server.addr, addr, sizeof(addr));
+    if (sscanf(addr, "10.0.1.%u:", &number) == 1 && number < WORLD_SERVERS_MAX) {
+        h->servers[number] = rec->server.id;
+    }
+}
+
+static uint32_t server_of(void *owner, uint32_t chunkd)
+{
+    const struct history *h = owner;
+    return h->servers[chunkd];
+}
+
+static bool is_member(void *owner, uint64_t handle, uint32_t id)
+{
+    const struct history *h = owner;
+    if (handle == 0 || handle > h->chunk_count) {
+        return false;
+    }
+    const struct chunk_truth *c = &h->chunks[handle - 1];
+    bool found = false;
+    for (uint32_t i = 0; i < c->member_count; i++) {
+        found = found || c->members[i] == id;
+    }
+    return c->handle != 0 && found;
+}
+
 void history_judge(struct history *h)
 {
     struct world *w = h->world;
@@ -756,6 +791,10 @@ void history_judge(struct history *h)
             judge_change(h, e);
         }
         judge_state(h, i);
+        if (r->type == OP_server_add) {
+            server_added(h, &rec.server_add_rec);
+        }
+        drops_judge(w->drops, i, server_of, is_member, h);
     }
     judge_rest(h);
 }

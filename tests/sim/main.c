@@ -8,7 +8,7 @@
  *   --seconds N                  a seed may take so long
  *
  * and what takes away from what a seed draws (plan.h):
- *   --ops N  --chunkds N  --without KIND,KIND  --skip FAULTS  --idle PROGRAMS
+ *   --ops N  --chunkds N  --without KIND,KIND  --faults NUMBERS  --idle PROGRAMS
  */
 #include "tests/sim/many.h"
 
@@ -19,7 +19,7 @@
 static int usage(void)
 {
     fprintf(stderr, "usage: sim --seeds N [--start S] [--first] | sim --seed S [--trace|--shrink]\n"
-                    "  [--seconds N] [--ops N] [--chunkds N] [--without KINDS] [--skip FAULTS] "
+                    "  [--seconds N] [--ops N] [--chunkds N] [--without KINDS] [--faults NUMBERS] "
                     "[--idle PROGRAMS]\n");
     return 2;
 }
@@ -46,7 +46,7 @@ int main(int argc, char **argv)
                                             {"ops", required_argument, NULL, 'o'},
                                             {"chunkds", required_argument, NULL, 'c'},
                                             {"without", required_argument, NULL, 'w'},
-                                            {"skip", required_argument, NULL, 'k'},
+                                            {"faults", required_argument, NULL, 'k'},
                                             {"idle", required_argument, NULL, 'i'},
                                             {0}};
     struct many m = {.program = argv[0], .plan = {.seed = 1}, .seconds = SEED_SECONDS_MAX};

@@ -20,6 +20,15 @@ void plan_set_add(struct plan_set *s, uint32_t number)
     }
 }
 
+bool plan_strikes(const struct plan *p, enum fault_kind kind, uint32_t number)
+{
+    bool yes = plan_has_kind(p, kind) && (!p->some_faults || plan_set_has(&p->faults, number));
+    if (yes && p->struck != NULL) {
+        plan_set_add(p->struck, number);
+    }
+    return yes;
+}
+
 /* A kind's name as a word. */
 static void kind_option(enum fault_kind kind, char *out, size_t size)
 {
@@ -94,7 +103,8 @@ bool plan_option(struct plan *p, int letter, const char *value)
     case 'w':
         return parse_kinds(&p->absent, value);
     case 'k':
-        return parse_set(&p->skip, value);
+        p->some_faults = true;
+        return parse_set(&p->faults, value);
     case 'i':
         return parse_set(&p->idle, value);
     default:
@@ -161,6 +171,8 @@ void plan_print(const struct plan *p, char *out, size_t size)
         put(&t, " --chunkds %u", p->chunkds);
     }
     put_kinds(&t, &p->absent);
-    put_set(&t, " --skip ", &p->skip);
+    if (p->some_faults) {
+        put_set(&t, " --faults ", &p->faults);
+    }
     put_set(&t, " --idle ", &p->idle);
 }

@@ -25,12 +25,17 @@ struct plan {
     uint32_t ops;           /* at most so many operations; 0 = as many as the seed draws */
     uint32_t chunkds;       /* at most so many chunkservers; 0 = as many as the seed draws */
     struct plan_set absent; /* kinds of faults that do not happen */
-    struct plan_set skip;   /* faults that do not happen */
-    struct plan_set idle;   /* programs that do nothing */
+    bool some_faults;       /* only these happen, by number: */
+    struct plan_set faults;
+    struct plan_set idle;    /* programs that do nothing */
+    struct plan_set *struck; /* NULL, or where the numbers of those that happen are noted */
 };
 
 bool plan_set_has(const struct plan_set *s, uint32_t number);
 void plan_set_add(struct plan_set *s, uint32_t number);
+
+/* Does fault `number`, of this kind, happen? */
+bool plan_strikes(const struct plan *p, enum fault_kind kind, uint32_t number);
 
 static inline bool plan_has_kind(const struct plan *p, enum fault_kind kind)
 {
@@ -38,7 +43,7 @@ static inline bool plan_has_kind(const struct plan *p, enum fault_kind kind)
 }
 
 /* Takes the value of an option of getopt_long (`letter` is 'o' ops, 'c' chunkds, 'w' without,
- * 'k' skip, 'i' idle). False if it makes no sense. */
+ * 'k' faults, 'i' idle). False if it makes no sense. */
 bool plan_option(struct plan *p, int letter, const char *value);
 
 /* The options of this plan, with --seed. */

@@ -4,6 +4,7 @@
 #include "tests/sim/meta_work.h"
 #include "tests/sim/operator.h"
 #include "tests/sim/verify.h"
+#include "tests/sim/verify_log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +99,7 @@ struct run_result run_seed(const struct plan *plan, bool trace)
                            .records = log_tap_last(w->tap),
                            .sim_ns = w->sim->now_ns};
     memcpy(r.faults, w->faults, sizeof(r.faults));
+    verify_log_damage(w);
     world_free(w);
     if (buf_total_bytes() != 0) {
         fprintf(stderr, "seed %llu failed: %zu bytes of buffers were not freed\n",

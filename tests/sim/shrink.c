@@ -1,7 +1,7 @@
 /* shrink.c - takes away from a failing seed what its failure does not need.
  *
- * A smaller plan is kept if it fails with the same words, numbers aside. First operations, then
- * kinds of faults, single faults (halves, quarters, ... one by one), programs, chunkservers; again
+ * A smaller plan is kept if it fails with the same words, numbers aside. First kinds of faults, then
+ * single faults (all, halves, quarters, ... one by one), operations, programs, chunkservers; again
  * until nothing more goes, or TRIES_MAX runs were made.
  */
 #include "tests/sim/many.h"
@@ -12,15 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TRIES_MAX = 600, SAID_MAX = 8192 };
+enum { TRIES_MAX = 400, SAID_MAX = 8192 };
 
 struct failure {
     char text[512]; /* as said; empty = it passed */
     char key[512];  /* the same without numbers */
-    uint32_t ops, faults;
+    uint32_t ops;   /* when it failed */
 };
 
 struct shrink {
@@ -28,6 +29,8 @@ struct shrink {
     uint32_t seconds; /* for one run */
     struct plan plan; /* smallest so far */
     struct failure failure;
+    uint32_t struck[PLAN_SET_MAX]; /* numbers of the faults that happen in it */
+    uint32_t struck_count;
     uint32_t tries;
 };
 
@@ -61,8 +64,7 @@ static void understand(const char *said, int status, struct failure *out)
     const char *colon = line != NULL ? strstr(line, ": ") : NULL;
     *out = (struct failure){0};
     if (colon != NULL) {
-        (void)sscanf(line, " failed at %*f s, after %u operations and %u faults", &out->ops,
-                     &out->faults);
+        (void)sscanf(line, " failed at %*f s, after %u operations", &out->ops);
         snprintf(out->text, sizeof(out->text), "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
     } else if (WIFSIGNALED(status)) {
         snprintf(out->text, sizeof(out->text), "%.*s (signal %s)", (int)strcspn(said, "\n"), said,
@@ -73,6 +75,9 @@ static void understand(const char *said, int status, struct failure *out)
     without_numbers(out->text, out->key, sizeof(out->key));
 }
 
+/* Where the child notes the faults that strike. */
+static struct plan_set *struck;
+
 static struct failure run_plan(const struct plan *plan, uint32_t seconds)
 {
     static char said[SAID_MAX];
@@ -81,6 +86,7 @@ static struct failure run_plan(const struct plan *plan, uint32_t seconds)
     int fds[2];
     int status;
     fflush(NULL);
+    memset(struck, 0, sizeof(*struck));
     if (pipe(fds) != 0) {
         perror("pipe");
         exit(2);
@@ -91,7 +97,9 @@ static struct failure run_plan(const struct plan *plan, uint32_t seconds)
         close(fds[0]);
         close(fds[1]);
         limit_this_process(seconds);
-        (void)run_seed(plan, false);
+        struct plan p = *plan;
+        p.struck = struck;
+        (void)run_seed(&p, false);
         _exit(0);
     }
     close(fds[1]);
@@ -115,6 +123,17 @@ static struct failure run_plan(const struct plan *plan, uint32_t seconds)
 
 /* ---------------------------------------------------------------- smaller and smaller */
 
+static void take_failure(struct shrink *s, const struct failure *f)
+{
+    s->failure = *f;
+    s->struck_count = 0;
+    for (uint32_t n = 0; n < PLAN_SET_MAX; n++) {
+        if (plan_set_has(struck, n)) {
+            s->struck[s->struck_count++] = n;
+        }
+    }
+}
+
 /* Takes the plan if it fails in the same way. */
 static bool try(struct shrink *s, const struct plan *plan)
 {
@@ -127,7 +146,7 @@ static bool try(struct shrink *s, const struct plan *plan)
         return false;
     }
     s->plan = *plan;
-    s->failure = f;
+    take_failure(s, &f);
     return true;
 }
 
@@ -159,17 +178,25 @@ static bool fewer_kinds(struct shrink *s)
     return any;
 }
 
+/* Leaves out ever smaller parts of those that still happen. */
 static bool fewer_faults(struct shrink *s)
 {
     bool any = false;
-    uint32_t last = MIN(s->failure.faults, PLAN_SET_MAX - 1u);
-    for (uint32_t size = MAX(last, 1u); size > 0; size /= 2) {
-        for (uint32_t from = 1; from <= last; from += size) {
+    for (uint32_t size = MAX(s->struck_count, 1u); size > 0; size /= 2) {
+        for (uint32_t from = 0; from < s->struck_count;) {
             struct plan p = s->plan;
-            for (uint32_t n = from; n < from + size; n++) {
-                plan_set_add(&p.skip, n);
+            p.some_faults = true;
+            memset(&p.faults, 0, sizeof(p.faults));
+            for (uint32_t i = 0; i < s->struck_count; i++) {
+                if (i < from || i >= from + size) {
+                    plan_set_add(&p.faults, s->struck[i]);
+                }
             }
-            any |= memcmp(&p.skip, &s->plan.skip, sizeof(p.skip)) != 0 && try(s, &p);
+            if (try(s, &p)) { /* those behind moved up */
+                any = true;
+            } else {
+                from += size;
+            }
         }
     }
     return any;
@@ -199,22 +226,32 @@ int shrink_run(const char *program, const struct plan *plan, uint32_t seconds)
 {
     struct shrink s = {.program = program, .seconds = seconds, .plan = *plan};
     char options[4096];
-    s.failure = run_plan(plan, seconds);
+    struck = mmap(NULL, sizeof(*struck), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (struck == MAP_FAILED) {
+        perror("mmap");
+        return 2;
+    }
+    struct failure whole = run_plan(plan, seconds);
+    take_failure(&s, &whole);
     if (s.failure.text[0] == '\0') {
         printf("seed %llu passes\n", (unsigned long long)plan->seed);
         return 1;
     }
-    printf("it fails after %u operations and %u faults: %s\n", s.failure.ops, s.failure.faults,
+    printf("it fails after %u operations and %u faults: %s\n", s.failure.ops, s.struck_count,
            s.failure.text);
     for (bool more = true; more && s.tries < TRIES_MAX;) {
-        more = fewer_ops(&s);
-        more |= fewer_kinds(&s);
+        more = fewer_kinds(&s);
         more |= fewer_faults(&s);
+        more |= fewer_ops(&s);
         more |= fewer_programs(&s);
         more |= fewer_chunkds(&s);
     }
+    struct plan shorter = s.plan; /* the faults that are left say it, mostly */
+    memset(&shorter.absent, 0, sizeof(shorter.absent));
+    s.tries = MIN(s.tries, TRIES_MAX - 1u);
+    (void)try(&s, &shorter);
     plan_print(&s.plan, options, sizeof(options));
-    printf("reduced in %u runs; it fails after %u operations: %s\n%s %s --trace\n", s.tries,
-           s.failure.ops, s.failure.text, program, options);
+    printf("reduced in %u runs; it fails after %u operations and %u faults: %s\n%s %s --trace\n",
+           s.tries, s.failure.ops, s.struck_count, s.failure.text, program, options);
     return 0;
 }

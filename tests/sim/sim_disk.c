@@ -46,6 +46,7 @@ struct sim_disk {
     struct names old; /* durable */
     struct list ops;  /* in order: old + ops = now */
     bool real_made;   /* the real directory exists */
+    bool real_synced; /* what a library wrote in it is durable */
 };
 
 static const char *base_name(const char *path)
@@ -330,6 +331,47 @@ static void remove_real_dir(struct sim_disk *d)
         char name[512];
         sim_remove_tree(real_name(d, "", name, sizeof(name)));
         d->real_made = false;
+    }
+}
+
+/* The one file a library keeps open and writes without syncs. A power cut leaves it with pages
+ * missing: nobody may believe it. */
+#define UNSYNCED_FILE "live/data.mdb"
+
+static void tear_real(const char *name, struct sim_rand *r)
+{
+    static const uint8_t zeros[SIM_PAGE_BYTES];
+    struct stat st;
+    int fd = open(name, O_WRONLY | O_CLOEXEC);
+    ASSERT(fd >= 0 && fstat(fd, &st) == 0);
+    for (int64_t at = 0; at < st.st_size; at += SIM_PAGE_BYTES) {
+        if (sim_chance(r, 1, 3)) {
+            ASSERT(pwrite(fd, zeros, sizeof(zeros), at) == SIM_PAGE_BYTES);
+        }
+    }
+    close(fd);
+}
+
+void sim_disk_real_synced(struct sim_disk *d, bool synced)
+{
+    d->real_synced = synced;
+}
+
+static void power_cut_real_dir(struct sim_disk *d, struct sim_rand *r)
+{
+    char name[512];
+    char kept[512];
+    snprintf(kept, sizeof(kept), "%s/%s.kept", d->sim->real_base, d->name);
+    bool any = d->real_made && rename(real_name(d, UNSYNCED_FILE, name, sizeof(name)), kept) == 0;
+    remove_real_dir(d);
+    if (any) {
+        if (!d->real_synced) {
+            tear_real(kept, r);
+        }
+        make_real_dir(d);
+        if (rename(kept, real_name(d, UNSYNCED_FILE, name, sizeof(name))) != 0) {
+            (void)unlink(kept); /* its directory was not durable */
+        }
     }
 }
 
@@ -678,5 +720,5 @@ void sim_disk_power_cut(struct sim_disk *d)
             sim_inode_power_cut(d->now.items[i].inode, loss, r);
         }
     }
-    remove_real_dir(d);
+    power_cut_real_dir(d, r);
 }

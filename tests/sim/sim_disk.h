@@ -11,7 +11,8 @@
  * the older or zero bytes.
  *
  * Libraries that open files themselves get a real directory (real_path). What they make there
- * exists for the disk only after import; a power cut empties it.
+ * exists for the disk only after import; a power cut empties it, but for the file it wrote to without
+ * syncs, which has lost pages.
  */
 #ifndef TESTS_SIM_SIM_DISK_H
 #define TESTS_SIM_SIM_DISK_H
@@ -74,6 +75,8 @@ int sim_disk_allocate(struct sim_disk *d, const char *path, uint64_t off, uint64
 void *sim_disk_ring(struct sim_disk *d, const char *path, uint32_t size);
 
 const char *sim_disk_real_path(struct sim_disk *d, const char *path, char *out, uint32_t size);
+/* Whether the library has synced what it wrote. */
+void sim_disk_real_synced(struct sim_disk *d, bool synced);
 int sim_disk_import(struct sim_disk *d, const char *path);
 
 #endif

@@ -343,6 +343,7 @@ void sim_process_start(struct sim_process *p)
 {
     ASSERT(!p->alive);
     sim_files_forget(p);
+    sim_disk_real_synced(p->disk, false);
     p->starts++;
     p->alive = true;
     p->sim->sweep = true;

@@ -4,7 +4,9 @@
 #include "tests/sim/acks.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/data_work.h"
+#include "tests/sim/drops.h"
 #include "tests/sim/history.h"
+#include "tests/sim/reads.h"
 #include "tests/sim/writer_model.h"
 
 #include <stdarg.h>
@@ -13,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define EARLY_DOWN_NS (100 * NS_PER_MS)
+
 void world_fail(struct world *w, const char *format, ...)
 {
     char text[1024];
@@ -20,9 +24,8 @@ void world_fail(struct world *w, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    fprintf(stderr, "seed %llu failed at %.3f s, after %u operations and %u faults: %s\n",
-            (unsigned long long)w->seed, (double)w->sim->now_ns / 1e9, w->ops, w->fault_number,
-            text);
+    fprintf(stderr, "seed %llu failed at %.3f s, after %u operations: %s\n",
+            (unsigned long long)w->seed, (double)w->sim->now_ns / 1e9, w->ops, text);
     if (w->sim->real_base[0] != 0) {
         sim_remove_tree(w->sim->real_base);
     }
@@ -70,7 +73,7 @@ static void on_death(struct sim *s, struct sim_process *p)
     server_kill(server, false, 10 * NS_PER_MS + sim_below(&w->rand, 2 * NS_PER_S));
 }
 
-static void master_up(struct sim_server *s)
+static int master_up(struct sim_server *s, struct why *why)
 {
     struct master_config cfg = {.cluster = "sim",
                                 .listen = MASTER_ADDR,
@@ -86,12 +89,8 @@ static void master_up(struct sim_server *s)
                                 .balance_kib_s = 16 << 20,
                                 .slow_floor_ms = 20,
                                 .slow_window_ms = 2000};
-    struct why why = {{0}};
     s->master = master_create(&s->process->env, &cfg);
-    int err = master_start(s->master, &why);
-    if (err != 0) {
-        world_fail(s->world, "the master does not start: %s (%s)", why.text, err_name(err));
-    }
+    return master_start(s->master, why);
 }
 
 uint32_t world_rack(uint32_t chunkd)
@@ -99,7 +98,7 @@ uint32_t world_rack(uint32_t chunkd)
     return 1 + (chunkd - 1) % WORLD_RACKS;
 }
 
-static void chunkd_up(struct sim_server *s)
+static int chunkd_up(struct sim_server *s, struct why *why)
 {
     struct chunkd_config cfg = {.cluster = "sim",
                                 .masters = MASTER_ADDR,
@@ -109,13 +108,8 @@ static void chunkd_up(struct sim_server *s)
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", world_rack(s->number));
-    struct why why = {{0}};
     s->chunkd = chunkd_create(&s->process->env, &cfg);
-    int err = chunkd_start(s->chunkd, &why);
-    if (err != 0) {
-        world_fail(s->world, "%s does not start: %s (%s)", s->process->name, why.text,
-                   err_name(err));
-    }
+    return chunkd_start(s->chunkd, why);
 }
 
 bool server_up(const struct sim_server *s)
@@ -123,18 +117,25 @@ bool server_up(const struct sim_server *s)
     return s->process->alive;
 }
 
-void server_start(struct sim_server *s)
+int server_try(struct sim_server *s, struct why *why)
 {
-    if (server_up(s)) {
-        return;
-    }
     sim_cancel(s->world->sim, &s->restart);
     sim_process_start(s->process);
     world_say(s->world, "start of %s", s->process->name);
-    if (s->number == 0) {
-        master_up(s);
-    } else {
-        chunkd_up(s);
+    return s->number == 0 ? master_up(s, why) : chunkd_up(s, why);
+}
+
+void server_start(struct sim_server *s)
+{
+    struct why why = {{0}};
+    int err = server_up(s) ? 0 : server_try(s, &why);
+    if (err != 0) {
+        world_fail(s->world, "%s does not start: %s (%s)", s->process->name, why.text,
+                   err_name(err));
+    }
+    if (s->early_deaths > 0) {
+        s->early_deaths--;
+        sim_at(s->world->sim, &s->death, s->world->sim->now_ns + s->early_ns);
     }
 }
 
@@ -181,6 +182,14 @@ void server_empty(struct sim_server *s)
     if (sim_scheduled(&s->room)) {
         sim_cancel(s->world->sim, &s->room);
         make_room(&s->room);
+    }
+}
+
+static void kill_early(struct sim_event *e)
+{
+    struct sim_server *s = container_of(e, struct sim_server, death);
+    if (server_up(s)) {
+        server_kill(s, s->early_power_cut, EARLY_DOWN_NS);
     }
 }
 
@@ -343,6 +352,15 @@ static void on_frame(struct sim *s, const struct sim_process *from, const struct
         say_frame(s, from, to, m);
     }
     acks_frame(w->acks, from, to, m);
+    reads_frame(w->reads, from, to, m);
+    drops_frame(w->drops, to, m);
+}
+
+static void on_send(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                    const struct message *m)
+{
+    struct world *w = s->owner;
+    reads_sent(w->reads, from, to, m);
 }
 
 /* Each seed has a world of its own: slow or quick network and disks, small or large log segments.
@@ -398,6 +416,9 @@ struct world *world_new(const struct plan *plan, bool trace)
         log_tap_tell(w->tap, say_record, w);
     }
     w->acks = acks_new(w);
+    w->reads = reads_new(w);
+    w->drops = drops_new(w);
+    w->sim->on_send = on_send;
     w->sim->on_frame = on_frame;
     w->history = history_new(w);
     w->writers = writer_model_new();
@@ -411,6 +432,7 @@ struct world *world_new(const struct plan *plan, bool trace)
         s->process = sim_process_create(w->sim, name);
         s->restart.run = restart_server;
         s->room.run = make_room;
+        s->death.run = kill_early;
     }
     w->servers[0].process->on_write = log_tap_write;
     w->servers[0].process->on_write_owner = w->tap;
@@ -439,10 +461,13 @@ void world_free(struct world *w)
         server_kill(&w->servers[i], false, 0);
         sim_cancel(w->sim, &w->servers[i].restart);
         sim_cancel(w->sim, &w->servers[i].room);
+        sim_cancel(w->sim, &w->servers[i].death);
     }
     sim_destroy(w->sim);
     history_free(w->history);
     acks_free(w->acks);
+    reads_free(w->reads);
+    drops_free(w->drops);
     data_files_free(w->data);
     writer_model_free(w->writers);
     log_tap_free(w->tap);

@@ -25,6 +25,8 @@ enum {
 struct world;
 struct history;
 struct acks;
+struct reads;
+struct drops;
 struct actor;
 struct data_files;
 struct writer_model;
@@ -40,6 +42,10 @@ struct sim_server {
     bool may_die;          /* its disk failed: it may end by itself */
     enum fault_kind trap;  /* what its next trap is counted as */
     uint64_t power_cut_ns; /* the last one, or the last damage done to it */
+    uint32_t early_deaths; /* to come: it dies early_ns after its start */
+    uint64_t early_ns;
+    bool early_power_cut;
+    struct sim_event death;
 };
 
 struct mount {
@@ -69,6 +75,8 @@ struct world {
     struct log_tap *tap;
     struct history *history;
     struct acks *acks;
+    struct reads *reads;
+    struct drops *drops;
     struct writer_model *writers; /* up to the record writers_index */
     uint64_t writers_index;
     struct data_files *data;
@@ -95,6 +103,8 @@ void world_free(struct world *w);
 _Noreturn void world_fail(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 
 void server_start(struct sim_server *s);
+/* Starts one that is down: 0, or why it refuses to. */
+int server_try(struct sim_server *s, struct why *why);
 /* Down now; it comes up again after `ns`, or stays down if ns is 0. */
 void server_kill(struct sim_server *s, bool power_cut, uint64_t ns);
 /* Its disk has only so much room left for `ns`; has it again. */
