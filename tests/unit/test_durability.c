@@ -141,6 +141,7 @@ static void end(void)
     if (clean) {
         commit_if_quiet();
         ck_assert_int_eq(store_sync(w.store), 0);
+        sim_disk_real_synced(w.process->disk, true);
         ck_assert_int_eq(oplog_clean_stop(w.log, store_committed(w.store).index, &why), 0);
     }
     if (sim_chance(&w.rand, 1, 2)) {
