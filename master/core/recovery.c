@@ -123,6 +123,9 @@ static const char *try_live(struct recovery *r, struct why *why)
     if (!on_log(r, &at)) {
         return "its position is not on the log";
     }
+    if (store_verify(r->store, why) < 0) {
+        return why->text;
+    }
     r->result->live_kept = true;
     return NULL;
 }

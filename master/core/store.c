@@ -343,6 +343,7 @@ void store_commit(struct store *s, struct store_position at)
     at.hash = s->hash;
     position_encode(&at, position);
     store_put(s, TABLE_META, bytes_str(POSITION_KEY), bytes_of(position, sizeof(position)));
+    store_put_sum(s);
     store_space_before_commit(s);
     store_check(s, "commit", mdb_txn_commit(s->txn));
     s->committed = at;

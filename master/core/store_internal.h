@@ -59,6 +59,9 @@ int store_position_read(MDB_txn *txn, MDB_dbi meta, struct store_position *out);
 /* Puts the row into the buffer and returns its hash. */
 uint64_t store_row_set(struct row_buffer *row, enum store_table t, MDB_val key, MDB_val value);
 
+/* store_verify.c: before every commit, when everything else of it is put. */
+void store_put_sum(struct store *s);
+
 /* store_space.c: after open and after every commit; before every commit; for every put and del. */
 void store_space_refresh(struct store *s);
 void store_space_before_commit(struct store *s);

@@ -604,6 +604,46 @@ START_TEST(an_environment_that_cannot_be_opened_is_dropped)
 }
 END_TEST
 
+/* Flips a bit wherever the text stands in the live environment. */
+static void flip_live(const char *text)
+{
+    static uint8_t image[1 << 20];
+    size_t len = strlen(text);
+    unsigned found = 0;
+    struct env_file *f;
+    ck_assert_int_eq(env_file_open(&d->env, "live/data.mdb", 0, &f), 0);
+    int64_t n = env_file_read(&d->env, f, 0, image, sizeof(image));
+    env_file_close(&d->env, f);
+    for (int64_t i = 0; i + (int64_t)len <= n; i++) {
+        if (memcmp(image + i, text, len) == 0) {
+            flip("live/data.mdb", (uint64_t)i + len - 1);
+            found++;
+        }
+    }
+    ck_assert_uint_gt(found, 0);
+}
+
+/* A row that the disk changed is not built on, nor a counter. */
+START_TEST(rows_that_were_not_committed_are_not_kept)
+{
+    static const char *const texts[] = {"body of record 7", "a counter"};
+    for (unsigned i = 0; i < 2; i++) {
+        append(30);
+        store_put(store, TABLE_META, bytes_str("test.counter"), bytes_str("a counter"));
+        commit();
+        uint64_t hash = store_hash(store);
+        kill_master();
+        start();
+        ck_assert(result.live_kept);
+        kill_master();
+        flip_live(texts[i]);
+        start();
+        ck_assert(!result.live_kept);
+        ck_assert_uint_eq(store_hash(store), hash);
+    }
+}
+END_TEST
+
 /* A position the log does not have is another history. */
 START_TEST(an_environment_off_the_log_is_dropped)
 {
@@ -701,6 +741,7 @@ Suite *suite_checkpoint(void)
     tcase_add_test(r, the_medium_is_left_alone_while_a_checkpoint_is_copied);
     tcase_add_test(r, a_failed_last_sync_drops_the_environment);
     tcase_add_test(r, an_environment_that_cannot_be_opened_is_dropped);
+    tcase_add_test(r, rows_that_were_not_committed_are_not_kept);
     tcase_add_test(r, an_environment_off_the_log_is_dropped);
     tcase_add_test(r, a_log_shorter_than_a_checkpoint_is_refused);
     tcase_add_test(r, checkpoints_of_another_cluster_are_refused);
