@@ -507,7 +507,10 @@ static bool run_inline(struct uv_env *e, struct disk_op *op)
     if (op->kind == DISK_READ) {
         return read_cached(e, op);
     }
-    if (op->kind == DISK_WRITE && !op->sync && (uint64_t)op->len + op->len2 <= INLINE_WRITE_MAX) {
+    bool small = (uint64_t)op->len + op->len2 <= INLINE_WRITE_MAX;
+    bool waits = op->kind == DISK_SYNC || op->kind == DISK_SYNC_DIR || op->sync;
+    if ((op->kind == DISK_WRITE && small && !waits) ||
+        (e->memory_files && (op->kind == DISK_WRITE || waits))) {
         disk_run(e, op);
         return true;
     }
