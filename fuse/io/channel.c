@@ -183,6 +183,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         }
         ssize_t n = read(c->fd, c->current->request, REQUEST_BYTES);
         if (n >= (ssize_t)sizeof(struct fuse_in_header)) {
+            c->on_request(c->owner);
             serve(c, (size_t)n);
         } else if (n >= 0) {
             end(c, -EPROTO);

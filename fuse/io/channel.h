@@ -36,6 +36,7 @@ struct channel {
     bool is_open;
     bool is_ready; /* INIT was answered */
     void (*on_ready)(void *owner);
+    void (*on_request)(void *owner);      /* before each */
     void (*on_end)(void *owner, int err); /* unmounted (0), or the queue is broken */
     void *owner;
 };

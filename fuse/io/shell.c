@@ -13,6 +13,7 @@
 #include "fuse/io/session.h"
 
 #define READ_AHEAD_KIB   1024u
+#define AWAKE_US         50u
 #define DEFAULT_LOG_FILE "/var/log/gfs-fuse.log"
 
 /* ---------------------------------------------------------------- the end */
@@ -119,6 +120,11 @@ static void report_ready(struct shell *s)
     uv_env_log(s->uv, LOG_INFO, "%s is mounted on %s", s->options->spec, s->options->dir);
 }
 
+static void on_channel_request(void *owner)
+{
+    uv_env_stirred(((struct shell *)owner)->uv);
+}
+
 static void on_channel_ready(void *owner)
 {
     struct shell *s = owner;
@@ -139,6 +145,7 @@ static void mount_now(struct shell *s)
     }
     s->channel.owner = s;
     s->channel.on_ready = on_channel_ready;
+    s->channel.on_request = on_channel_request;
     s->channel.on_end = on_channel_end;
     int err = channel_open(&s->channel, s->loop, s->session);
     if (err != 0) {
@@ -293,6 +300,7 @@ int shell_run(const struct options *options, struct background *background)
         .log_path = log_path(options),
         .log_level = options->verbose ? LOG_DEBUG : LOG_INFO,
         .threads_max = 4,
+        .awake_us = AWAKE_US,
     };
     struct why why;
     s.uv = uv_env_create(&cfg, &why);

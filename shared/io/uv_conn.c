@@ -80,6 +80,8 @@ void conn_close(struct env_conn *c)
     }
     e->tx_bytes -= c->tx_bytes;
     c->tx_bytes = 0;
+    e->spin.awaited -= c->awaited;
+    c->awaited = 0;
     rx_reset(c);
     if (c->accepted) {
         e->accepted--;
@@ -142,6 +144,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
     if (c == NULL) {
         return;
     }
+    c->env->spin.stirred = true;
     if (c->state == CONN_DIALLING) {
         dial_ready(c);
         return;
@@ -217,6 +220,10 @@ static void deliver(struct env_conn *c)
     c->rx_buf = NULL;
     c->greeted = true;
     rx_reset(c);
+    if ((m.head.flags & FRAME_REPLY) && c->awaited > 0) {
+        c->awaited--;
+        c->env->spin.awaited--;
+    }
     if (m.head.body_len > 0) {
         m.body = (struct slice){buf_ref(b), 0, m.head.body_len};
     }
@@ -386,6 +393,10 @@ void uv_op_send(struct env *env, struct env_conn *c, struct message *m)
     uint64_t bytes = FRAME_HEADER_BYTES + (uint64_t)f->body.len + f->payload.len;
     c->tx_bytes += bytes;
     c->env->tx_bytes += bytes;
+    if (!(m->head.flags & FRAME_REPLY)) {
+        c->awaited++;
+        c->env->spin.awaited++;
+    }
     if (c->state == CONN_OPEN && !(c->tx_full && c->paused)) {
         list_remove(&c->flush_link);
         list_push_back(&c->env->flushing, &c->flush_link);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,7 +134,9 @@ static void free_dead(struct uv_env *u)
 
 static void on_idle(uv_idle_t *h)
 {
-    (void)h;
+    if (container_of(h, struct uv_env, idle)->spin.awake) {
+        sched_yield(); /* whoever waits for this processor goes first */
+    }
 }
 
 static void on_sleep_end(uv_timer_t *h)
@@ -147,8 +150,10 @@ static void plan_sleep(struct uv_env *u)
     struct env_timer *t = u->settling ? NULL : timer_heap_first(&u->timers);
     uint64_t now = t != NULL ? uv_mono_ns() : 0;
     bool due = t != NULL && t->at_ns <= now;
+    bool spins = u->spin.limit_ns > 0 && (u->spin.stirred || u->spin.awake) &&
+                 spin_wanted(&u->spin, uv_mono_ns());
     bool dials = !u->settling && !list_empty(&u->outcomes);
-    if (due || dials || u->ready.count > 0 || !list_empty(&u->flushing)) {
+    if (due || dials || u->ready.count > 0 || !list_empty(&u->flushing) || spins) {
         uv_idle_start(&u->idle, on_idle);
     } else {
         uv_idle_stop(&u->idle);
@@ -353,6 +358,7 @@ struct uv_env *uv_env_create(const struct uv_env_config *cfg, struct why *why)
     }
     ASSERT(pool_init(u, cfg->threads_max) == 0);
     u->scratch = mem_alloc(RX_SCRATCH_BYTES);
+    u->spin.limit_ns = cfg->awake_us * 1000ull;
     return u;
 }
 
@@ -364,6 +370,11 @@ struct env *uv_env_base(struct uv_env *u)
 uv_loop_t *uv_env_loop(struct uv_env *u)
 {
     return &u->loop;
+}
+
+void uv_env_stirred(struct uv_env *u)
+{
+    u->spin.stirred = true;
 }
 
 void uv_env_run(struct uv_env *u)

@@ -28,6 +28,8 @@ struct uv_env_config {
     const char *log_path;     /* lines are appended there; NULL = standard error */
     enum log_level log_level; /* lines below it are not written; LOG_DEBUG writes all */
     unsigned threads_max;     /* worker threads; 0 = 16 */
+    unsigned awake_us;        /* after something happened the loop looks again for so long before it
+                          sleeps, as long as that pays (uv_spin.h); 0 = it sleeps at once */
     const char
         *boot_override; /* tests: stands for the kernel's boot id; NULL or empty = the kernel's */
 };
@@ -48,6 +50,9 @@ bool uv_env_settle(struct uv_env *e, uint32_t wait_ms);
 void uv_env_halt(struct uv_env *e);
 /* Closes everything and frees. The core must be destroyed before. */
 void uv_env_destroy(struct uv_env *e);
+
+/* For handles on uv_env_loop that are not the env's: something happened in this turn. */
+void uv_env_stirred(struct uv_env *e);
 
 /* One line for the log outside a core. */
 #define uv_env_log(e, ...) env_log(uv_env_base(e), __VA_ARGS__)

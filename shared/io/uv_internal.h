@@ -6,6 +6,7 @@
 
 #include "shared/base/list.h"
 #include "shared/io/uv_env.h"
+#include "shared/io/uv_spin.h"
 
 enum {
     CONNECTIONS_MAX = 1024,       /* accepted ones */
@@ -86,6 +87,7 @@ struct uv_env {
     bool halted;   /* no callbacks at all */
 
     struct timer_heap timers;
+    struct spin spin;
     struct pool pool;
     struct job_queue ready; /* done without a thread */
     uint64_t jobs;          /* submitted, callback not yet run */
@@ -165,6 +167,7 @@ struct env_conn {
     uint32_t tx_cap;     /* 0 or a power of two */
     uint32_t tx_written; /* bytes of the first frame the kernel has */
     uint64_t tx_bytes;   /* not yet handed to the kernel */
+    uint32_t awaited;    /* requests sent, answers not yet received */
 
     struct dial *dial; /* addresses to try; NULL once open, and for accepted ones */
 };

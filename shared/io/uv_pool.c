@@ -120,6 +120,7 @@ static void on_async(uv_async_t *a)
 {
     struct uv_env *e = container_of(a, struct uv_env, pool.async);
     struct pool *p = &e->pool;
+    e->spin.stirred = true;
     pthread_mutex_lock(&p->lock);
     struct job_queue batch = p->done;
     p->done = (struct job_queue){0};

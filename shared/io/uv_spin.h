@@ -1,0 +1,40 @@
+/* uv_spin.h - whether the loop stays awake for the next event.
+ *
+ * Waking a sleeping process on another processor takes 35 to 80 us on a virtual machine, more than
+ * the work of a metadata operation. When one stream of requests is served, the next event comes
+ * within a few dozen microseconds: looking for it costs less than sleeping, in time and in processor
+ * time. With many streams, or when others want the processor, it is the other way round. So the
+ * loop looks again only while few answers are awaited, gives way to who wants to run, stops when
+ * somebody did, and keeps a score: an event that came in time counts for it, a wait in vain
+ * twice against. When the score is used up it is tried now and then.
+ */
+#ifndef SHARED_IO_UV_SPIN_H
+#define SHARED_IO_UV_SPIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SPIN_AWAITED_MAX = 2, /* with more there are several streams */
+    SPIN_SCORE_MAX = 16,
+    SPIN_SCORE_MISS = 2,
+    SPIN_TRY_EVERY = 64,    /* events, when it did not pay */
+    SPIN_OTHERS_NS = 15000, /* between two looks: somebody else ran on this processor */
+};
+
+/* All zero but limit_ns at first. */
+struct spin {
+    uint64_t limit_ns; /* awake so long after an event; 0 = never */
+    uint64_t from_ns;  /* when something happened last */
+    uint64_t last_ns;  /* previous look */
+    uint32_t awaited;  /* requests of ours without an answer, on all connections */
+    uint32_t score;    /* whether it paid lately */
+    uint32_t refused;  /* events since it was tried last */
+    bool stirred;      /* something happened in this turn */
+    bool awake;
+};
+
+/* At the end of a turn that leaves nothing to do: true if the loop should look again at once. */
+bool spin_wanted(struct spin *s, uint64_t now_ns);
+
+#endif
