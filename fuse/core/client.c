@@ -101,6 +101,7 @@ void call_begin(struct client *c, struct client_call *k)
     k->client = c;
     k->status = 0;
     k->file = NULL;
+    k->dirs[0].ino = k->dirs[1].ino = 0;
     k->head = k->data = (struct slice){0};
     k->bytes = (struct bytes){0};
     k->end = false;

@@ -49,6 +49,9 @@ struct client_call {
 
     struct attr
         attr; /* lookup, getattr, setattr, mknod, mkdir, symlink, link, open, create, write */
+    struct attr
+        dirs[2]; /* of what makes, moves or removes a name: the directories it changed, as it
+                          * left them; ino 0 = none */
     struct client_file *file; /* open, create: to be given to release */
     struct slice head, data;  /* read: the bytes, first those of head; short only at end of file.
                               * Dropped by the core after done:  slice_ref to keep */

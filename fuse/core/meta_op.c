@@ -145,6 +145,13 @@ static void give_attr(struct meta_op *m, struct client_call *k, const struct att
     }
 }
 
+static void give_dir(struct client_call *k, const struct attr *dir)
+{
+    if (k != NULL) {
+        k->dirs[0] = *dir;
+    }
+}
+
 static int take_lookup(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct lookup_rep rep;
@@ -180,6 +187,7 @@ static int take_getattr(struct meta_op *m, struct client_call *k, struct master_
         int err = MASTER_REPLY(name, call, &rep);                                                  \
         if (err == 0) {                                                                            \
             give_attr(m, k, &rep.attr);                                                            \
+            give_dir(k, &rep.dir);                                                                 \
         }                                                                                          \
         return err;                                                                                \
     }
@@ -196,6 +204,7 @@ static int take_link(struct meta_op *m, struct client_call *k, struct master_cal
     }
     if (err == 0) {
         give_attr(m, k, &rep.attr);
+        give_dir(k, &rep.dir);
     }
     return err;
 }
@@ -273,6 +282,7 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
     }
     k->file = f;
     k->attr = rep.attr;
+    give_dir(k, &rep.dir);
     return 0;
 }
 
@@ -365,6 +375,33 @@ static int take_readdir(struct meta_op *m, struct client_call *k, struct master_
     return 0;
 }
 
+/* Operations that take a name away. */
+#define TAKE_DIR(name)                                                                             \
+    static int take_##name(struct meta_op *m, struct client_call *k, struct master_call *call)     \
+    {                                                                                              \
+        struct name##_rep rep;                                                                     \
+        int err = MASTER_REPLY(name, call, &rep);                                                  \
+        (void)m;                                                                                   \
+        if (err == 0) {                                                                            \
+            give_dir(k, &rep.dir);                                                                 \
+        }                                                                                          \
+        return err;                                                                                \
+    }
+TAKE_DIR(unlink)
+TAKE_DIR(rmdir)
+
+static int take_rename(struct meta_op *m, struct client_call *k, struct master_call *call)
+{
+    struct rename_rep rep;
+    int err = MASTER_REPLY(rename, call, &rep);
+    (void)m;
+    if (err == 0 && k != NULL) {
+        k->dirs[0] = rep.dir;
+        k->dirs[1] = rep.new_dir;
+    }
+    return err;
+}
+
 static int take_nothing(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     (void)m;
@@ -380,7 +417,7 @@ static const struct {
     {OP_readdir, take_readdir},     {OP_open, take_open},        {OP_getxattr, take_getxattr},
     {OP_listxattr, take_listxattr}, {OP_mkdir, take_mkdir},      {OP_mknod, take_mknod},
     {OP_create, take_create},       {OP_symlink, take_symlink},  {OP_link, take_link},
-    {OP_unlink, take_nothing},      {OP_rmdir, take_nothing},    {OP_rename, take_nothing},
+    {OP_unlink, take_unlink},       {OP_rmdir, take_rmdir},      {OP_rename, take_rename},
     {OP_setattr, take_setattr},     {OP_setxattr, take_nothing}, {OP_removexattr, take_nothing},
 };
 

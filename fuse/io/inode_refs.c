@@ -3,6 +3,7 @@
 
 #include "shared/base/invariant.h"
 #include "shared/base/mem.h"
+#include "shared/env/env.h"
 
 static struct inode_ref *add(struct inode_refs *t, uint64_t ino)
 {
@@ -60,6 +61,20 @@ struct inode_ref *inode_refs_learn(struct inode_refs *t, const struct attr *a, u
     r->lookups += lookups;
     r->last = *a;
     return r;
+}
+
+void inode_refs_learn_changed(struct inode_refs *t, const struct attr *dir, uint64_t now_ns)
+{
+    struct inode_ref *r = inode_refs_learn(t, dir, 0);
+    if (r != NULL) {
+        r->fresh_until_ns = now_ns + DIRECTORY_FRESH_MS * NS_PER_MS;
+    }
+}
+
+const struct attr *inode_refs_fresh(const struct inode_refs *t, uint64_t ino, uint64_t now_ns)
+{
+    const struct inode_ref *r = inode_refs_find(t, ino);
+    return r != NULL && now_ns < r->fresh_until_ns ? &r->last : NULL;
 }
 
 void inode_refs_forget(struct inode_refs *t, uint64_t ino, uint64_t lookups)

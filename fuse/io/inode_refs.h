@@ -14,6 +14,8 @@
 #include "shared/base/hmap.h"
 #include "shared/proto/schema.h"
 
+enum { DIRECTORY_FRESH_MS = 100 };
+
 struct inode_ref {
     struct hmap_node link;
     uint64_t ino;
@@ -23,6 +25,7 @@ struct inode_ref {
     pid_t reopener;   /* thread that was told to look an unlinked file's path up again; 0 = none */
     bool told;        /* `last` was given to the kernel with a lifetime above zero */
     struct attr last; /* newest attributes seen */
+    uint64_t fresh_until_ns; /* a directory: until then `last` may answer for the master */
 };
 
 struct inode_refs {
@@ -35,6 +38,10 @@ struct inode_ref *inode_refs_find(const struct inode_refs *t, uint64_t ino); /* 
 /* Takes in attributes of an inode and `lookups` new references of the kernel. The result is valid
  * until the inode is forgotten; it is NULL if lookups == 0 and the inode is unknown. */
 struct inode_ref *inode_refs_learn(struct inode_refs *t, const struct attr *a, uint64_t lookups);
+/* The same of a directory that an operation of ours just changed. */
+void inode_refs_learn_changed(struct inode_refs *t, const struct attr *dir, uint64_t now_ns);
+/* Attributes of a directory that may be given without asking; NULL if there are none. */
+const struct attr *inode_refs_fresh(const struct inode_refs *t, uint64_t ino, uint64_t now_ns);
 void inode_refs_forget(struct inode_refs *t, uint64_t ino, uint64_t lookups);
 void inode_refs_open(struct inode_refs *t, uint64_t ino, bool writer);
 void inode_refs_release(struct inode_refs *t, uint64_t ino, bool writer);

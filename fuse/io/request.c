@@ -10,6 +10,9 @@
 static void on_done(struct client_call *call)
 {
     struct request *r = call->owner;
+    for (size_t n = 0; n < COUNT_OF(call->dirs) && call->dirs[n].ino != 0; n++) {
+        inode_refs_learn_changed(&r->shell->inodes, &call->dirs[n], env_mono_ns(r->shell->env));
+    }
     r->answer(r);
 }
 

@@ -155,6 +155,14 @@ void serve_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         reply_remembered_root(s, req);
         return;
     }
+    const struct attr *fresh = inode_refs_fresh(&s->inodes, ino, env_mono_ns(s->env));
+    if (fresh != NULL) {
+        struct stat st;
+        serve_fill_stat(&st, fresh);
+        inode_refs_find(&s->inodes, ino)->told = true;
+        fuse_reply_attr(req, &st, s->options->attr_timeout_s);
+        return;
+    }
     struct request *r = request_begin(req, ino, is_root ? answer_root : serve_answer_attr);
     r->has_fallback = is_root;
     client_getattr(s->client, &r->call, ino);

@@ -39,6 +39,7 @@ void apply_mkdir(struct change *c, const struct mkdir_rec *rec, struct mkdir_rep
     inode_save(c, &parent);
     inode_save(c, &dir);
     rep->attr = attr_of(c->ns, &dir);
+    rep->dir = attr_of(c->ns, &parent);
 }
 
 int prepare_rmdir(struct look *l, struct rmdir_rec *rec)
@@ -74,6 +75,7 @@ void apply_rmdir(struct change *c, const struct rmdir_rec *rec, struct rmdir_rep
     inode_save(c, &parent);
     dir_unlink(c, &dir, &(struct lost_name){rec->parent, rec->name, rec->trash});
     rep->ino = dir.ino;
+    rep->dir = attr_of(c->ns, &parent);
 }
 
 void apply_epoch_start(struct change *c, const struct epoch_start_rec *rec)

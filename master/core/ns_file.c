@@ -66,6 +66,7 @@ void apply_mknod(struct change *c, const struct mknod_rec *rec, struct mknod_rep
     inode_save(c, &parent);
     inode_save(c, &in);
     rep->attr = attr_of(c->ns, &in);
+    rep->dir = attr_of(c->ns, &parent);
 }
 
 int prepare_create(struct look *l, struct create_rec *rec)
@@ -123,6 +124,7 @@ void apply_create(struct change *c, const struct create_rec *rec, struct create_
     inode_save(c, &parent);
     inode_save(c, &in);
     rep->attr = attr_of(c->ns, &in);
+    rep->dir = attr_of(c->ns, &parent);
 }
 
 int prepare_symlink(struct look *l, struct symlink_rec *rec)
@@ -154,6 +156,7 @@ void apply_symlink(struct change *c, const struct symlink_rec *rec, struct symli
     struct row_key key = row_key_u64(in.ino);
     store_put(c->ns->store, TABLE_SYMLINK, row_key_bytes(&key), rec->target);
     rep->attr = attr_of(c->ns, &in);
+    rep->dir = attr_of(c->ns, &parent);
 }
 
 int prepare_link(struct look *l, struct link_rec *rec)
@@ -187,6 +190,7 @@ void apply_link(struct change *c, const struct link_rec *rec, struct link_rep *r
     inode_save(c, &parent);
     inode_save(c, &in);
     rep->attr = attr_of(c->ns, &in);
+    rep->dir = attr_of(c->ns, &parent);
 }
 
 int prepare_unlink(struct look *l, struct unlink_rec *rec)
@@ -225,4 +229,5 @@ void apply_unlink(struct change *c, const struct unlink_rec *rec, struct unlink_
     inode_unlink(c, &in, rec->holders, &(struct lost_name){rec->parent, rec->name, rec->trash});
     rep->ino = in.ino;
     rep->nlink = in.nlink;
+    rep->dir = attr_of(c->ns, &parent);
 }

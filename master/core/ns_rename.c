@@ -200,6 +200,8 @@ void apply_rename(struct change *c, const struct rename_rec *rec, struct rename_
         inode_save(c, to_dir);
     }
     save_moved(c, &e.moved, rec->new_parent, rec->new_name);
+    rep->dir = attr_of(c->ns, from_dir);
+    rep->new_dir = attr_of(c->ns, to_dir);
     if (e.has_to) {
         rep->replaced = e.replaced.ino;
         rep->replaced_nlink = e.replaced.nlink;

@@ -328,6 +328,11 @@ static void answer_master(struct script_link *l, struct message *m, const union 
         answer_body(l, m, 0, RPC_BODY(mkdir_rep, &rep), NULL);
         break;
     }
+    case OP_rename: {
+        struct rename_rep rep = {.ino = 2};
+        answer_body(l, m, 0, RPC_BODY(rename_rep, &rep), NULL);
+        break;
+    }
     case OP_statfs: {
         struct statfs_rep rep = {.total = 1000 << 20, .avail = 500 << 20};
         answer_body(l, m, 0, RPC_BODY(statfs_rep, &rep), NULL);
@@ -355,7 +360,7 @@ static void answer_master(struct script_link *l, struct message *m, const union 
     case OP_close_files:
         do_closes(l, m, q);
         break;
-    default: /* renew, report_bad, rename, unlink, session_end: nothing to do */
+    default: /* renew, report_bad, session_end: nothing to do */
         script_answer(l, m, 0);
     }
 }

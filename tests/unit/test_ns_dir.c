@@ -46,6 +46,45 @@ START_TEST(mkdir_makes)
 }
 END_TEST
 
+static void is_answered(struct fixture *f, const struct attr *told, uint64_t dir)
+{
+    struct attr a = attr(f, dir);
+    ck_assert_uint_eq(told->ino, dir);
+    ck_assert_uint_eq(told->nlink, a.nlink);
+    ck_assert_uint_eq(told->size, a.size);
+    ck_assert(same_time(told->mtime, a.mtime) && same_time(told->ctime, a.ctime));
+    ck_assert(same_time(told->ctime, last_time(f)));
+}
+
+/* What changes a directory answers with its attributes after. */
+START_TEST(changes_tell_of_the_directory)
+{
+    struct fixture *f = fixture_open();
+    f->session = open_session(f, 1);
+    uint64_t d = make_dir(f, ROOT_INO, "d");
+    is_answered(f, &f->rep.mkdir_rep.dir, ROOT_INO);
+    uint64_t file = make_file(f, d, "file");
+    is_answered(f, &f->rep.mknod_rep.dir, d);
+    create_file(f, d, "created");
+    is_answered(f, &f->rep.create_rep.dir, d);
+    ck_assert_int_eq(DO(f, symlink, .parent = d, .name = N("symlink"), .target = N("x")), 0);
+    is_answered(f, &f->rep.symlink_rep.dir, d);
+    ck_assert_int_eq(DO(f, link, .ino = file, .parent = d, .name = N("link")), 0);
+    is_answered(f, &f->rep.link_rep.dir, d);
+    ck_assert_int_eq(DO(f, rename, .parent = d, .name = N("link"), .new_parent = ROOT_INO,
+                        .new_name = N("moved")),
+                     0);
+    is_answered(f, &f->rep.rename_rep.dir, d);
+    is_answered(f, &f->rep.rename_rep.new_dir, ROOT_INO);
+    ck_assert_int_eq(DO(f, unlink, .parent = ROOT_INO, .name = N("moved")), 0);
+    is_answered(f, &f->rep.unlink_rep.dir, ROOT_INO);
+    make_dir(f, d, "empty");
+    ck_assert_int_eq(DO(f, rmdir, .parent = d, .name = N("empty")), 0);
+    is_answered(f, &f->rep.rmdir_rep.dir, d);
+    fixture_close(f);
+}
+END_TEST
+
 START_TEST(mkdir_refuses)
 {
     struct fixture *f = fixture_open();
@@ -241,6 +280,7 @@ Suite *suite_ns_dir(void)
     tcase_add_test(t, root_is_there);
     tcase_add_test(t, mkdir_makes);
     tcase_add_test(t, mkdir_refuses);
+    tcase_add_test(t, changes_tell_of_the_directory);
     tcase_add_test(t, set_gid_is_inherited);
     tcase_add_test(t, rmdir_removes);
     tcase_add_test(t, readdir_gives_all_once);
