@@ -112,10 +112,13 @@ static void answer_create(struct request *r)
         request_fail(r, r->call.status);
         return;
     }
-    struct open_file *f = add_file(r);
+    /* Before it counts as open for writing: its attributes are trusted for a while, as nothing was
+     * written yet. Else the kernel asks for them at once, to check what it has just made. When it
+     * writes it drops them itself. */
     struct fuse_entry_param e;
-    struct fuse_file_info fi;
     serve_fill_entry(s, &e, &r->call.attr);
+    struct open_file *f = add_file(r);
+    struct fuse_file_info fi;
     fill_info(&fi, r, f);
     if (fuse_reply_create(r->fuse, &e, &fi) != 0) {
         inode_refs_forget(&s->inodes, f->ino, 1);
