@@ -1,7 +1,9 @@
-/* acks.c - under one version of a chunk only one chunkserver acknowledges writes. */
+/* acks.c - under one version of a chunk, which is in the durable log, only one chunkserver
+ * acknowledges writes. */
 #include "tests/sim/acks.h"
 #include "shared/base/hash.h"
 #include "shared/base/mem.h"
+#include "tests/sim/versions.h"
 
 #include <string.h>
 
@@ -73,6 +75,12 @@ static struct asked *asked_find(struct acks *a, uint32_t mount, uint32_t server,
 
 static void acknowledged(struct acks *a, const struct asked *w, const struct sim_process *server)
 {
+    if (versions_durable(a->world->versions, w->handle) < w->version) {
+        world_fail(
+            a->world,
+            "a write of chunk %llu is acknowledged under version %llx, which is not in the log",
+            (unsigned long long)w->handle, (unsigned long long)w->version);
+    }
     uint64_t key[2] = {w->handle, w->version};
     uint64_t hash = hash64(key, sizeof(key));
     for (struct hmap_node *n = hmap_first(&a->acked, hash); n; n = hmap_next(n)) {

@@ -151,7 +151,7 @@ static void call_done(struct client_call *c)
     e->attr = c->attr;
     e->index = c->index;
     e->end = c->end;
-    e->high = log_tap_last(a->world->tap);
+    e->high = log_tap_certain(a->world->tap);
     e->short_of_space = a->world->full_ns > 0 && e->start_ns <= a->world->full_ns + FULL_GRACE_NS;
     e->excused = world_power_losses(a->world, e->start_ns - MIN(e->start_ns, EXCUSE_NS)) >= 2;
     e->end_ns = a->world->sim->now_ns;

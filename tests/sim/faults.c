@@ -1,4 +1,5 @@
 /* faults.c - what goes wrong, when, and the end of it. */
+#include "tests/sim/promises.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
 
@@ -227,6 +228,7 @@ static bool lose_disk(struct world *w)
     world_say(w, "loss of the disk of %s", s->process->name);
     server_kill(s, true, down_time(w));
     sim_disk_wipe(s->process->disk);
+    promises_forget(w->promises, s->number);
     return true;
 }
 
@@ -379,7 +381,7 @@ static bool die_early(struct world *w)
     struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : some_chunkd(w);
     uint64_t ns = down_time(w);
     s->early_deaths = (uint32_t)sim_between(&w->rand, 1, 2);
-    s->early_ns = sim_below(&w->rand, 30 * NS_PER_MS);
+    s->early_ns = sim_below(&w->rand, (sim_chance(&w->rand, 1, 2) ? 30 : 4) * NS_PER_MS);
     s->early_power_cut = sim_chance(&w->rand, 2, 3);
     server_kill(s, sim_chance(&w->rand, 1, 4), ns);
     return true;

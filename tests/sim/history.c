@@ -662,7 +662,7 @@ static void judge_change(struct history *h, const struct op_entry *e)
         return;
     }
     if (e->record > e->high) {
-        op_fails(h, e, "it was answered before its record was written");
+        op_fails(h, e, "it was answered before its record was durable");
     }
     if (e->index != 0 && e->index < e->record) {
         op_fails(h, e, "its answer names an index before its record");

@@ -109,9 +109,6 @@ struct sim {
     /* Called once between two events when so many more have run; 0 = never. */
     uint64_t break_events;
     void (*on_break)(struct sim *s);
-    /* A frame is sent and may still be lost; may be NULL. */
-    void (*on_send)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
-                    const struct message *m);
     void *owner;        /* the creator's */
     char real_base[64]; /* directory for files of libraries; empty until it is needed */
 };

@@ -416,9 +416,6 @@ void sim_net_send(struct env_conn *c, struct message *m)
         cut(c->sim, &c->sim->net, c);
     } else if (!c->dead && c->peer != NULL && !c->peer->dead) {
         struct item *i = mem_new(struct item);
-        if (c->sim->on_send != NULL && c->process != NULL && c->peer->process != NULL) {
-            c->sim->on_send(c->sim, c->process, c->peer->process, m);
-        }
         i->kind = ITEM_FRAME;
         ASSERT(m->body.len <= FRAME_BODY_MAX && m->payload.len <= FRAME_PAYLOAD_MAX);
         m->head.body_len = m->body.len;

@@ -6,7 +6,9 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/drops.h"
 #include "tests/sim/history.h"
+#include "tests/sim/promises.h"
 #include "tests/sim/reads.h"
+#include "tests/sim/versions.h"
 #include "tests/sim/writer_model.h"
 
 #include <stdarg.h>
@@ -354,13 +356,7 @@ static void on_frame(struct sim *s, const struct sim_process *from, const struct
     acks_frame(w->acks, from, to, m);
     reads_frame(w->reads, from, to, m);
     drops_frame(w->drops, to, m);
-}
-
-static void on_send(struct sim *s, const struct sim_process *from, const struct sim_process *to,
-                    const struct message *m)
-{
-    struct world *w = s->owner;
-    reads_sent(w->reads, from, to, m);
+    promises_frame(w->promises, from, to, m);
 }
 
 /* Each seed has a world of its own: slow or quick network and disks, small or large log segments.
@@ -416,9 +412,10 @@ struct world *world_new(const struct plan *plan, bool trace)
         log_tap_tell(w->tap, say_record, w);
     }
     w->acks = acks_new(w);
+    w->versions = versions_new(w);
+    w->promises = promises_new(w);
     w->reads = reads_new(w);
     w->drops = drops_new(w);
-    w->sim->on_send = on_send;
     w->sim->on_frame = on_frame;
     w->history = history_new(w);
     w->writers = writer_model_new();
@@ -467,6 +464,8 @@ void world_free(struct world *w)
     history_free(w->history);
     acks_free(w->acks);
     reads_free(w->reads);
+    versions_free(w->versions);
+    promises_free(w->promises);
     drops_free(w->drops);
     data_files_free(w->data);
     writer_model_free(w->writers);

@@ -26,6 +26,8 @@ struct world;
 struct history;
 struct acks;
 struct reads;
+struct versions;
+struct promises;
 struct drops;
 struct actor;
 struct data_files;
@@ -76,6 +78,8 @@ struct world {
     struct history *history;
     struct acks *acks;
     struct reads *reads;
+    struct versions *versions;
+    struct promises *promises;
     struct drops *drops;
     struct writer_model *writers; /* up to the record writers_index */
     uint64_t writers_index;
