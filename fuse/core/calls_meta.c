@@ -213,6 +213,8 @@ static void rename_committed(struct commit *k)
     struct meta_op *m = container_of(k, struct meta_op, commit);
     if (m->op.call == NULL) {
         meta_end(m, 0);
+    } else if (m->inode != NULL && m->inode->error_number != m->errors) {
+        meta_end(m, m->inode->error); /* the whole old file is worth more than a part of the new */
     } else if (m->exchange) {
         m->exchange = false;
         rename_look(m, true);
@@ -232,6 +234,7 @@ static void rename_looked(struct master_call *call)
         return;
     }
     meta_find_inode(m, rep.attr.ino);
+    m->errors = m->inode != NULL ? m->inode->error_number : 0;
     m->commit.done = rename_committed;
     bool same = m->inode != NULL && m->inode->ino == rep.attr.ino;
     if (!same || !commit_start(m->inode, &m->commit)) {

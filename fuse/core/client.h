@@ -96,7 +96,8 @@ void client_link(struct client *c, struct client_call *k, uint64_t ino, uint64_t
 void client_unlink(struct client *c, struct client_call *k, uint64_t parent, struct bytes name);
 void client_rmdir(struct client *c, struct client_call *k, uint64_t parent, struct bytes name);
 /* Data of the moved inode written before is on the replicas and its size committed before the
- * rename is sent, so that rename over an old file never leaves an empty or short one. */
+ * rename is sent, so that rename over an old file never leaves an empty or short one: if that
+ * fails, so does the rename. */
 void client_rename(struct client *c, struct client_call *k, uint64_t parent, struct bytes name,
                    uint64_t new_parent, struct bytes new_name, uint32_t flags);
 void client_readlink(struct client *c, struct client_call *k, uint64_t ino);
