@@ -19,6 +19,8 @@
  *    48   4  new_length
  *    52   4  flags       INTENT_BEGIN: no block; a primary sends the mutation to its secondaries.
  *                         INTENT_END: no block; all members have it. Without it they may differ
+ *                         INTENT_DONE: no block; this server has written it. If its bytes are not
+ *                         there, the disk lost them
  *    56   8  sum         XXH3-64 of the 56 bytes before, seeded with the disk's id
  */
 #ifndef CHUNKD_CORE_INTENT_RING_H
@@ -29,7 +31,7 @@
 
 enum { INTENT_ENTRIES = 4096, INTENT_ENTRY_BYTES = 64, INTENT_NO_BLOCK = UINT32_MAX };
 
-enum { INTENT_BEGIN = 1, INTENT_END = 2 };
+enum { INTENT_BEGIN = 1, INTENT_END = 2, INTENT_DONE = 4 };
 
 struct intent {
     uint64_t sequence, handle, version, mutation;

@@ -111,7 +111,7 @@ static bool sum_on_disk(struct local_replica *r, uint32_t b, uint32_t n, uint8_t
     return true;
 }
 
-/* A mutation that ended before the process died: the next one had begun. */
+/* A mutation that ended before the process died: its mark says so, or the next one had begun. */
 static void take_whole(struct local_replica *r, const struct intent *e, uint32_t count)
 {
     replica_set_length(r, e->new_length);
@@ -181,9 +181,24 @@ static bool take_parts(struct local_replica *r, const struct intent *e, uint32_t
     return whole;
 }
 
+/* The disk said that it was written: bytes that are not there are damage. */
+static bool was_done(const struct intent *e, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (e[i].flags == INTENT_DONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void settle_last(struct local_replica *r, const struct intent *e, uint32_t count,
                         uint8_t *scratch)
 {
+    if (was_done(e, count)) {
+        take_whole(r, e, count);
+        return;
+    }
     replica_use(r);
     int err = replica_open(r, r->length == 0);
     if (err != 0) {
@@ -206,8 +221,8 @@ static uint32_t newer_than_log(const struct table *t, struct intent *e, uint32_t
     for (uint32_t i = 0; i < count; i++) {
         const struct local_replica *r = table_get(t, e[i].handle);
         if (r != NULL && r->version == e[i].version && e[i].mutation > r->mutation &&
-            e[i].flags == 0 && !r->failed && e[i].old_length <= t->chunk_bytes &&
-            e[i].new_length <= t->chunk_bytes) {
+            (e[i].flags == 0 || e[i].flags == INTENT_DONE) && !r->failed &&
+            e[i].old_length <= t->chunk_bytes && e[i].new_length <= t->chunk_bytes) {
             e[n++] = e[i];
         }
     }

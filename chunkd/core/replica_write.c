@@ -67,11 +67,28 @@ void write_op_release(struct write_op *w)
     w->old = NULL;
 }
 
+static void put_done(const struct write_op *w)
+{
+    const struct local_replica *r = w->op.replica;
+    struct intent e = {.handle = r->handle,
+                       .version = r->version,
+                       .mutation = w->mutation,
+                       .block = INTENT_NO_BLOCK,
+                       .new_length = w->new_length,
+                       .flags = INTENT_DONE};
+    if (intent_ring_has_room(r->table->ring, 1)) {
+        intent_ring_put(r->table->ring, &e);
+    }
+}
+
 static void finish(struct write_op *w, int status)
 {
     w->status = status;
     if (w->holding) {
         w->holding = false;
+        if (status == 0) {
+            put_done(w);
+        }
         intent_ring_unhold(&w->hold);
     }
     struct local_replica *r = w->op.replica;
