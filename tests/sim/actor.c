@@ -113,7 +113,8 @@ void actor_wait_mount(struct actor *a)
 
 /* ---------------------------------------------------------------- one call */
 
-/* How long after a loss of power on several replicas EIO may still be the right answer. */
+/* How long after a loss of power on several replicas EIO may still be the right answer; for good if
+ * one of the disks also lies. */
 #define EXCUSE_NS (30 * NS_PER_S)
 /* How long after a disk has room again calls may still fail for want of it. */
 #define FULL_GRACE_NS (10 * NS_PER_S)
@@ -153,7 +154,8 @@ static void call_done(struct client_call *c)
     e->end = c->end;
     e->high = log_tap_certain(a->world->tap);
     e->short_of_space = a->world->full_ns > 0 && e->start_ns <= a->world->full_ns + FULL_GRACE_NS;
-    e->excused = world_power_losses(a->world, e->start_ns - MIN(e->start_ns, EXCUSE_NS)) >= 2;
+    uint64_t since = a->world->rots ? 1 : e->start_ns - MIN(e->start_ns, EXCUSE_NS);
+    e->excused = world_power_losses(a->world, since) >= 2;
     e->end_ns = a->world->sim->now_ns;
     if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink)) {
         keep_bytes(e, c->bytes.data, c->bytes.len);

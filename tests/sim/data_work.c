@@ -354,9 +354,12 @@ static int step_rename(struct job *j)
     }
     int status = do_rename(j->a, j->all->dir, j->slot->name, j->all->dir, to->name, 0);
     if (status == 0) {
-        file_model_flushed(j->file->model, false); /* its data went first */
         unlock_slot(j, j->slot, false);
         j->slot = to;
+        if (j->a->entry->short_of_space) {
+            return step_fsync(j); /* some of it may have been lost before */
+        }
+        file_model_flushed(j->file->model, false); /* its data went first */
     } else {
         unlock_slot(j, to, status == GONE);
     }

@@ -232,28 +232,58 @@ static bool lose_disk(struct world *w)
     return true;
 }
 
+/* Corruption is rationed: of what goes bad somebody else, who is there, has as much. */
+static bool has_another(struct world *w, const struct sim_server *s, const char *path)
+{
+    int64_t size = sim_disk_size(s->process->disk, path);
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        const struct sim_server *other = &w->servers[i];
+        if (other != s && server_up(other) && sim_disk_size(other->process->disk, path) >= size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool choose_byte(struct world *w, struct sim_place *out)
+{
+    struct sim_server *s = &w->servers[w->rotten];
+    if (!sim_disk_choose(s->process->disk, "chunks/", &w->rand, out) ||
+        !has_another(w, s, out->path)) {
+        return false;
+    }
+    w->rots = true;
+    return true;
+}
+
 static bool flip_bit(struct world *w)
 {
     struct sim_server *s = &w->servers[w->rotten];
-    char path[64];
-    if (!sim_disk_flip(s->process->disk, "chunks/", &w->rand, path, sizeof(path))) {
+    struct sim_place p;
+    if (!choose_byte(w, &p)) {
         return false;
     }
-    world_say(w, "a bit of %s flips on %s", path, s->process->name);
-    w->rots = true;
+    sim_disk_flip(s->process->disk, &p, (unsigned)sim_below(&w->rand, 8));
+    world_say(w, "a bit of %s flips on %s", p.path, s->process->name);
     return true;
 }
 
 static bool spoil_sector(struct world *w)
 {
     struct sim_server *s = &w->servers[w->rotten];
-    char path[64];
-    if (!sim_disk_spoil(s->process->disk, "chunks/", &w->rand, path, sizeof(path))) {
+    struct sim_place p;
+    if (!choose_byte(w, &p)) {
         return false;
     }
-    world_say(w, "a sector of %s cannot be read on %s", path, s->process->name);
-    w->rots = true;
+    sim_disk_spoil(s->process->disk, &p);
+    world_say(w, "a sector of %s cannot be read on %s", p.path, s->process->name);
     return true;
+}
+
+static bool may_spring(void *owner, const char *path)
+{
+    struct sim_server *s = owner;
+    return strncmp(path, "chunks/", 7) != 0 || has_another(s->world, s, path);
 }
 
 static void sprung(void *owner, const char *path)
@@ -263,6 +293,7 @@ static void sprung(void *owner, const char *path)
     s->world->faults[s->trap]++;
     s->world->rots |= s->number != 0;
     s->may_die = strncmp(path, "chunks/", 7) != 0;
+    s->meta_failed |= s->may_die;
 }
 
 /* Counted when it is sprung. */
@@ -275,6 +306,7 @@ static bool set_trap(struct world *w, struct sim_server *s, enum fault_kind kind
         s->process->trap = (struct sim_trap){.kind = trap,
                                              .prefix = prefix,
                                              .after = (uint32_t)sim_below(&w->rand, most),
+                                             .may = may_spring,
                                              .sprung = sprung,
                                              .owner = s};
     }

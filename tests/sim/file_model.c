@@ -354,6 +354,19 @@ static const char *complain(struct file_model *f, uint64_t index, const struct q
     return f->text;
 }
 
+bool file_model_is_doubtful(const struct file_model *f, uint64_t off, uint64_t len)
+{
+    for (uint64_t i = off / UNIT_BYTES; i < f->unit_count && i * UNIT_BYTES < off + len; i++) {
+        const struct unit *u = &f->units[i];
+        for (uint32_t k = 0; k < u->count; k++) {
+            if (is_uncertain(f, &u->changes[k])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void file_model_set_lossy(struct file_model *f, bool lossy)
 {
     f->lossy = lossy;

@@ -47,6 +47,8 @@ bool file_model_in_doubt(const struct file_model *f);
  * it is certainly gone; else it may show when the file grows. */
 bool file_model_settle_size(struct file_model *f, uint64_t size, bool cut, uint64_t now_ns);
 
+/* Something written to this range may be lost. */
+bool file_model_is_doubtful(const struct file_model *f, uint64_t off, uint64_t len);
 /* While lossy, what was not flushed may be gone: writing it back may have failed. */
 void file_model_set_lossy(struct file_model *f, bool lossy);
 /* NULL if these bytes may be read at off, else a sentence. */

@@ -245,28 +245,24 @@ static const struct entry *some_byte(struct sim_disk *d, const char *prefix, str
     return NULL;
 }
 
-bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
-                   size_t size)
+bool sim_disk_choose(struct sim_disk *d, const char *prefix, struct sim_rand *r,
+                     struct sim_place *out)
 {
-    uint64_t at;
-    const struct entry *e = some_byte(d, prefix, r, &at);
+    const struct entry *e = some_byte(d, prefix, r, &out->at);
     if (e != NULL) {
-        sim_inode_flip(e->inode, at, (unsigned)sim_below(r, 8));
-        snprintf(out_path, size, "%s", e->path);
+        snprintf(out->path, sizeof(out->path), "%s", e->path);
     }
     return e != NULL;
 }
 
-bool sim_disk_spoil(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
-                    size_t size)
+void sim_disk_flip(struct sim_disk *d, const struct sim_place *p, unsigned bit)
 {
-    uint64_t at;
-    const struct entry *e = some_byte(d, prefix, r, &at);
-    if (e != NULL) {
-        e->inode->flags[at / SIM_PAGE_BYTES] |= PAGE_SPOILT;
-        snprintf(out_path, size, "%s", e->path);
-    }
-    return e != NULL;
+    sim_inode_flip(names_find(&d->now, p->path)->inode, p->at, bit);
+}
+
+void sim_disk_spoil(struct sim_disk *d, const struct sim_place *p)
+{
+    names_find(&d->now, p->path)->inode->flags[p->at / SIM_PAGE_BYTES] |= PAGE_SPOILT;
 }
 
 struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, struct sim_rand *r)
@@ -274,6 +270,12 @@ struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, str
     uint64_t at;
     const struct entry *e = some_byte(d, prefix, r, &at);
     return e != NULL ? e->inode : NULL;
+}
+
+int64_t sim_disk_size(const struct sim_disk *d, const char *path)
+{
+    const struct entry *e = names_find(&d->now, path);
+    return e != NULL && e->inode != NULL ? (int64_t)sim_inode_size(e->inode) : -ENOENT;
 }
 
 uint64_t sim_disk_used(const struct sim_disk *d)

@@ -32,12 +32,21 @@ void sim_disk_free(struct sim_disk *d);
 void sim_disk_power_cut(struct sim_disk *d);
 /* A new disk in its place: empty. */
 void sim_disk_wipe(struct sim_disk *d);
-/* Flips a bit in a file whose path begins with `prefix`, if one has data: true, and its path. */
-bool sim_disk_flip(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
-                   size_t size);
-/* A sector of such a file cannot be read any more until it is written; true, and its path. */
-bool sim_disk_spoil(struct sim_disk *d, const char *prefix, struct sim_rand *r, char *out_path,
-                    size_t size);
+/* A byte of a file. */
+struct sim_place {
+    char path[64];
+    uint64_t at;
+};
+
+/* One of the bytes of all files whose path begins with `prefix`; false if there is none. */
+bool sim_disk_choose(struct sim_disk *d, const char *prefix, struct sim_rand *r,
+                     struct sim_place *out);
+/* A bit of it flips. */
+void sim_disk_flip(struct sim_disk *d, const struct sim_place *p, unsigned bit);
+/* Its sector cannot be read any more until it is written. */
+void sim_disk_spoil(struct sim_disk *d, const struct sim_place *p);
+/* Size of a file, -ENOENT. */
+int64_t sim_disk_size(const struct sim_disk *d, const char *path);
 /* A file below the prefix that has data, or NULL; not referenced. */
 struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, struct sim_rand *r);
 /* Bytes taken, and bytes in all. */

@@ -12,7 +12,7 @@ bool sim_trap_springs(struct sim_trap *t, const struct disk_op *op, const char *
     bool syncs = op->kind == DISK_SYNC || (op->kind == DISK_WRITE && op->sync);
     bool matches = t->kind == TRAP_SYNC ? syncs : op->kind == DISK_WRITE;
     if (t->kind == TRAP_NONE || !matches || path == NULL ||
-        strncmp(path, t->prefix, strlen(t->prefix)) != 0) {
+        strncmp(path, t->prefix, strlen(t->prefix)) != 0 || !t->may(t->owner, path)) {
         return false;
     }
     if (t->after > 0) {

@@ -127,10 +127,23 @@ int server_try(struct sim_server *s, struct why *why)
     return s->number == 0 ? master_up(s, why) : chunkd_up(s, why);
 }
 
+/* Its disk failed, and what was in its meta log is damaged: somebody puts in another disk. */
+static int start_with_new_disk(struct sim_server *s, struct why *why)
+{
+    world_say(s->world, "%s gets a new disk: %s", s->process->name, why->text);
+    s->meta_failed = false;
+    server_kill(s, true, 0);
+    sim_disk_wipe(s->process->disk);
+    return server_try(s, why);
+}
+
 void server_start(struct sim_server *s)
 {
     struct why why = {{0}};
     int err = server_up(s) ? 0 : server_try(s, &why);
+    if (err == ERR_CORRUPT && s->meta_failed && s->number != 0) {
+        err = start_with_new_disk(s, &why);
+    }
     if (err != 0) {
         world_fail(s->world, "%s does not start: %s (%s)", s->process->name, why.text,
                    err_name(err));

@@ -17,6 +17,7 @@ enum {
     WORLD_SERVERS_MAX = 1 + WORLD_CHUNKDS_MAX, /* the master is server 0 */
     WORLD_RACKS = 3,                           /* chunkservers are dealt to them in turn */
     WORLD_REPLICAS = 3,
+    WORLD_UNREADABLE_MAX = 64,
     WORLD_MOUNTS = 2, /* that work; one more reads everything at the end */
 };
 
@@ -41,7 +42,8 @@ struct sim_server {
     struct chunkd *chunkd;
     struct sim_event restart;
     struct sim_event room; /* its disk has room again */
-    bool may_die;          /* its disk failed: it may end by itself */
+    bool may_die;          /* its disk failed: it may end by itself ... */
+    bool meta_failed;      /* ... and what it had in its meta log may be lost */
     enum fault_kind trap;  /* what its next trap is counted as */
     uint64_t power_cut_ns; /* the last one, or the last damage done to it */
     uint32_t early_deaths; /* to come: it dies early_ns after its start */
@@ -88,6 +90,8 @@ struct world {
     uint64_t meta_dir;   /* inode of the directory all metadata programs share */
     uint32_t ops_wanted; /* actors go on until so many operations were started */
     uint32_t ops;
+    uint64_t unreadable[WORLD_UNREADABLE_MAX]; /* chunks some of whose blocks are lost for good */
+    uint32_t unreadable_count;
     uint64_t full_ns; /* until then calls may fail for want of space */
     bool healing;     /* no more faults, no more new work */
     uint64_t faults[FAULT_KINDS];
