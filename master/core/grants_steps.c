@@ -253,13 +253,24 @@ static void activated(struct rpc_call *c)
     grant_end(g, 0);
 }
 
+/* The record that removed the chunk named its members. Others may have been prepared, or been filled,
+ * and are told, too. */
+static void end_gone(struct grant *g)
+{
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        grant_set_note(g, g->parts[i].server, g->version, NOTE_EXTRA);
+    }
+    repair_touch(g->m);
+    grant_end(g, 0);
+}
+
 static void version_committed(struct commit_wait *w)
 {
     struct grant *g = container_of(w, struct grant, wait);
     struct ns_chunk row;
     if (ns_chunk_get(g->m->ns, g->ino, g->number, &row) != 0 || row.handle != g->handle ||
         row.version != g->version) {
-        grant_end(g, 0); /* the chunk is gone */
+        end_gone(g);
         return;
     }
     g->row = row;
@@ -378,9 +389,12 @@ void grant_log_version(struct grant *g)
         return;
     }
     struct ns_chunk row;
-    if (ns_chunk_get(m->ns, g->ino, g->number, &row) != 0 || row.handle != g->handle ||
-        row.version != g->row.version) {
-        grant_end(g, 0); /* truncated away meanwhile */
+    if (ns_chunk_get(m->ns, g->ino, g->number, &row) != 0 || row.handle != g->handle) {
+        end_gone(g);
+        return;
+    }
+    if (row.version != g->row.version) {
+        grant_end(g, 0);
         return;
     }
     uint32_t primary = choose_primary(g);
@@ -574,7 +588,7 @@ void grant_attempt(struct grant *g)
 {
     struct master *m = g->m;
     if (ns_chunk_get(m->ns, g->ino, g->number, &g->row) != 0 || g->row.handle != g->handle) {
-        grant_end(g, 0); /* the chunk is gone; who waits is told why, or gets the new one */
+        end_gone(g); /* who waits is told why, or gets the new one */
         return;
     }
     uint64_t changed = ns_changed_at(m->ns, g->ino);
