@@ -157,7 +157,8 @@ static void call_done(struct client_call *c)
     uint64_t since = a->world->rots ? 1 : e->start_ns - MIN(e->start_ns, EXCUSE_NS);
     e->excused = world_power_losses(a->world, since) >= 2;
     e->end_ns = a->world->sim->now_ns;
-    if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink)) {
+    if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink || e->op == OP_getxattr ||
+                           e->op == OP_listxattr)) {
         keep_bytes(e, c->bytes.data, c->bytes.len);
     }
     if (c->status == 0 && e->op == OP_read) {
@@ -345,6 +346,59 @@ int do_readdir(struct actor *a, uint64_t ino, uint64_t cookie)
     e->offset = cookie;
     e->flags = (uint32_t)sim_below(&a->rand, 2);
     client_readdir(a->mount->client, call_of(a), ino, cookie, 32 * 1024, e->flags != 0);
+    return finish(a);
+}
+
+int do_getxattr(struct actor *a, uint64_t ino, const char *name)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_getxattr);
+    e->ino = ino;
+    copy_name(e->name, sizeof(e->name), name);
+    client_getxattr(a->mount->client, call_of(a), ino, bytes_str(e->name));
+    return finish(a);
+}
+
+int do_listxattr(struct actor *a, uint64_t ino)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_listxattr);
+    e->ino = ino;
+    client_listxattr(a->mount->client, call_of(a), ino);
+    return finish(a);
+}
+
+int do_setxattr(struct actor *a, uint64_t ino, const char *name, const char *value, uint32_t flags)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_setxattr);
+    e->ino = ino;
+    e->flags = flags;
+    copy_name(e->name, sizeof(e->name), name);
+    copy_name(e->target, sizeof(e->target), value);
+    client_setxattr(a->mount->client, call_of(a), ino, bytes_str(e->name), bytes_str(e->target),
+                    flags);
+    return finish(a);
+}
+
+int do_removexattr(struct actor *a, uint64_t ino, const char *name)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_removexattr);
+    e->ino = ino;
+    copy_name(e->name, sizeof(e->name), name);
+    client_removexattr(a->mount->client, call_of(a), ino, bytes_str(e->name));
+    return finish(a);
+}
+
+int do_lseek(struct actor *a, struct client_file *f, uint64_t off, bool hole)
+{
+    MOUNT_OR_GONE(a);
+    struct op_entry *e = begin(a, OP_seek);
+    e->ino = client_file_ino(f);
+    e->offset = off;
+    e->flags = hole;
+    client_lseek(a->mount->client, call_of(a), f, off, hole);
     return finish(a);
 }
 

@@ -59,6 +59,10 @@ int do_rename(struct actor *a, uint64_t parent, const char *name, uint64_t new_p
               const char *new_name, uint32_t flags);
 /* One page of a directory; a->entry->bytes has the entries. */
 int do_readdir(struct actor *a, uint64_t ino, uint64_t cookie);
+int do_getxattr(struct actor *a, uint64_t ino, const char *name);
+int do_listxattr(struct actor *a, uint64_t ino);
+int do_setxattr(struct actor *a, uint64_t ino, const char *name, const char *value, uint32_t flags);
+int do_removexattr(struct actor *a, uint64_t ino, const char *name);
 int do_open(struct actor *a, uint64_t ino, int flags, struct attr *out);
 int do_create(struct actor *a, uint64_t parent, const char *name, uint32_t mode, struct attr *out);
 void do_release(struct actor *a, struct client_file *f);
@@ -68,6 +72,8 @@ int do_write(struct actor *a, struct client_file *f, uint64_t off, const void *d
              bool append);
 int do_flush(struct actor *a, struct client_file *f);
 int do_fsync(struct actor *a, struct client_file *f);
+/* Where data or a hole is: a->call.offset. */
+int do_lseek(struct actor *a, struct client_file *f, uint64_t off, bool hole);
 int do_fallocate(struct actor *a, struct client_file *f, int mode, uint64_t off, uint64_t len);
 
 #endif

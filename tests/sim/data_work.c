@@ -314,6 +314,31 @@ static int step_reserve(struct job *j)
     return do_fallocate(j->a, j->open, keep ? FALLOC_FL_KEEP_SIZE : 0, off, len);
 }
 
+/* What is passed over as holes must be zeros. */
+static int step_seek(struct job *j)
+{
+    static const uint8_t zeros[WRITE_MAX];
+    uint64_t size = file_model_size(j->file->model);
+    uint64_t off = draw_offset(j);
+    bool hole = sim_chance(&j->a->rand, 1, 3);
+    int status = do_lseek(j->a, j->open, off, hole);
+    if (status != 0 && status != -ENXIO) {
+        return status;
+    }
+    uint64_t end = status == 0 ? j->a->call.offset : size;
+    bool sane = status == 0 ? off < size && end >= off && end <= size : off >= size || !hole;
+    const char *why = sane ? NULL : "it is not in the file";
+    for (uint64_t at = off; !hole && at < end && why == NULL; at += WRITE_MAX) {
+        why = file_model_check(j->file->model, at, zeros, (uint32_t)MIN(WRITE_MAX, end - at));
+    }
+    if (why != NULL && !j->a->entry->short_of_space) {
+        char text[256];
+        op_describe(j->a->entry, text, sizeof(text));
+        world_fail(j->a->world, "seek to %llu: %s (%s)", (unsigned long long)end, why, text);
+    }
+    return 0;
+}
+
 static int step_unlink(struct job *j)
 {
     if (j->unlinked) {
@@ -400,8 +425,11 @@ static int one_step(struct job *j)
     if (draw < 86) {
         return step_truncate(j);
     }
-    if (draw < 90) {
+    if (draw < 88) {
         return step_size(j);
+    }
+    if (draw < 90) {
+        return step_seek(j);
     }
     if (draw < 93) {
         return step_punch(j);

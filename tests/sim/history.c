@@ -205,6 +205,11 @@ static bool is_record_of(const struct op_entry *e, enum op_code type, const unio
                (!(e->mask & SETATTR_SIZE) || rec->setattr_rec.size == e->size) &&
                (!(e->mask & SETATTR_MODE) || rec->setattr_rec.mode == e->mode) &&
                (!(e->mask & SETATTR_UID) || rec->setattr_rec.uid == e->uid);
+    case OP_setxattr:
+        return rec->setxattr_rec.ino == e->ino && same_name(rec->setxattr_rec.name, e->name) &&
+               same_name(rec->setxattr_rec.value, e->target) && rec->setxattr_rec.flags == e->flags;
+    case OP_removexattr:
+        return rec->removexattr_rec.ino == e->ino && same_name(rec->removexattr_rec.name, e->name);
     default:
         return false;
     }
@@ -222,6 +227,8 @@ static bool is_change(enum op_code op)
     case OP_rmdir:
     case OP_rename:
     case OP_setattr:
+    case OP_setxattr:
+    case OP_removexattr:
         return true;
     default:
         return false;
@@ -441,10 +448,23 @@ static void cut_at_size(void *owner, uint64_t ino)
     }
 }
 
+static void replay_replicas(struct history *h, const struct replicas_put_rec *rec)
+{
+    uint64_t list[64];
+    size_t count = list_of_u64(rec->inodes, list, COUNT_OF(list));
+    for (size_t i = 0; i < count; i++) {
+        struct model_inode *n = model_kept(h->model, list[i]);
+        if (n != NULL && (S_ISREG(n->mode) || S_ISDIR(n->mode))) {
+            model_set_replicas(n, rec->replicas);
+        }
+    }
+}
+
 /* Carries the record out in the reference. */
 static int replay(struct history *h, const struct record *r, const union op_any *rec)
 {
     char name[NAME_LEN_MAX + 1];
+    char value[32];
     switch ((enum op_code)r->type) {
     case OP_session_open:
         session_opened(h, &rec->session_open_rec);
@@ -491,6 +511,17 @@ static int replay(struct history *h, const struct record *r, const union op_any 
                                   name);
     case OP_setattr:
         return replay_setattr(h, &rec->setattr_rec);
+    case OP_setxattr:
+        text_of(rec->setxattr_rec.name, name, sizeof(name));
+        text_of(rec->setxattr_rec.value, value, sizeof(value));
+        return model_setxattr(h->model, true, rec->setxattr_rec.ino, name, value,
+                              rec->setxattr_rec.flags);
+    case OP_removexattr:
+        text_of(rec->removexattr_rec.name, name, sizeof(name));
+        return model_removexattr(h->model, true, rec->removexattr_rec.ino, name);
+    case OP_replicas_put:
+        replay_replicas(h, &rec->replicas_put_rec);
+        return 0;
     case OP_extend:
         chunks_bind(h, rec->extend_rec.ino, rec->extend_rec.end);
         return model_extend(h->model, true, rec->extend_rec.ino, rec->extend_rec.end,
@@ -572,6 +603,16 @@ static int open_expected(const struct model_inode *n)
     return S_ISREG(n->mode) ? 0 : -EINVAL;
 }
 
+static bool xattr_fits(const struct model_inode *n, const struct op_entry *e)
+{
+    char names[256];
+    struct bytes got = bytes_of(e->bytes, e->byte_count);
+    if (e->op == OP_getxattr) {
+        return bytes_equal(got, bytes_str(model_getxattr(n, e->name)));
+    }
+    return bytes_equal(got, bytes_of(names, (uint32_t)model_listxattr(n, names, sizeof(names))));
+}
+
 /* What the reference would answer now; 0 also compares the values, with 1 if they differ. */
 static int expected_query(struct history *h, const struct op_entry *e)
 {
@@ -590,12 +631,17 @@ static int expected_query(struct history *h, const struct op_entry *e)
         err = -ENOTDIR;
     } else if (e->op == OP_readlink && !S_ISLNK(n->mode)) {
         err = -EINVAL;
+    } else if (e->op == OP_getxattr && model_getxattr(n, e->name) == NULL) {
+        err = -ENODATA;
     }
     if (err != 0 || e->status != 0) {
         return err;
     }
     if (e->op == OP_readdir) {
         return !e->end || e->offset != 0 || dir_fits(h, e) ? 0 : 1;
+    }
+    if (e->op == OP_getxattr || e->op == OP_listxattr) {
+        return xattr_fits(n, e) ? 0 : 1;
     }
     if (e->op == OP_readlink) {
         return bytes_equal(bytes_of(e->bytes, e->byte_count), bytes_str(n->target)) ? 0 : 1;
@@ -624,6 +670,10 @@ static int expected_change(struct history *h, const struct op_entry *e)
         return model_rename(m, false, &move);
     case OP_setattr:
         return model_setattr(m, false, &set);
+    case OP_setxattr:
+        return model_setxattr(m, false, e->ino, e->name, e->target, e->flags);
+    case OP_removexattr:
+        return model_removexattr(m, false, e->ino, e->name);
     default:
         return model_make(m, false, &make);
     }
@@ -632,7 +682,7 @@ static int expected_change(struct history *h, const struct op_entry *e)
 static bool is_query(enum op_code op)
 {
     return op == OP_lookup || op == OP_getattr || op == OP_readdir || op == OP_readlink ||
-           op == OP_open;
+           op == OP_open || op == OP_getxattr || op == OP_listxattr;
 }
 
 /* Answers that must fit some state between call and answer: look at the one after record `index`.
@@ -667,7 +717,8 @@ static void judge_change(struct history *h, const struct op_entry *e)
     if (e->index != 0 && e->index < e->record) {
         op_fails(h, e, "its answer names an index before its record");
     }
-    bool has_attr = e->op != OP_unlink && e->op != OP_rmdir && e->op != OP_rename;
+    bool has_attr = e->op != OP_unlink && e->op != OP_rmdir && e->op != OP_rename &&
+                    e->op != OP_setxattr && e->op != OP_removexattr;
     const char *why = has_attr ? attr_differs(h, &e->attr) : NULL;
     if (why != NULL) {
         op_fails(h, e, why);

@@ -23,7 +23,7 @@ struct op_entry {
     uint32_t life; /* of the mount */
     enum op_code op;
     uint64_t ino, parent, new_parent;
-    char name[16], new_name[16], target[32];
+    char name[24], new_name[16], target[32]; /* target: also the value of an attribute */
     uint32_t mode, uid, gid, flags, mask;
     uint64_t size; /* setattr; read and write: length */
     uint64_t offset;
@@ -32,7 +32,7 @@ struct op_entry {
     bool ended;         /* false = in doubt: the mount died */
     int status;
     struct attr attr;
-    uint8_t *bytes; /* readdir, readlink */
+    uint8_t *bytes; /* readdir, readlink, getxattr, listxattr */
     uint32_t byte_count;
     bool end;        /* readdir: complete */
     bool check_size; /* attr.size is what the log says, not what this mount has not committed yet */

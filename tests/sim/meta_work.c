@@ -115,6 +115,34 @@ static int query_step(struct actor *a, struct seen *s, uint64_t draw)
     return draw < 97 ? list_dir(a, s) : do_readlink(a, any_of(a, s));
 }
 
+/* Few attributes, so that they are there or not by chance; values of their own, so that records are
+ * told apart. */
+static int xattr_step(struct actor *a, struct seen *s)
+{
+    char name[24];
+    char value[16];
+    uint64_t ino = any_of(a, s);
+    bool replicas = sim_chance(&a->rand, 1, 4);
+    if (replicas) {
+        snprintf(name, sizeof(name), "user.gfs.replicas");
+        snprintf(value, sizeof(value), "%u", (unsigned)world_draw_replicas(a->world, &a->rand));
+    } else {
+        snprintf(name, sizeof(name), "user.a%u", (unsigned)sim_below(&a->rand, 3));
+        snprintf(value, sizeof(value), "%u", a->world->ops);
+    }
+    switch (sim_below(&a->rand, 6)) {
+    case 0:
+        return do_getxattr(a, ino, name);
+    case 1:
+        return do_listxattr(a, ino);
+    case 2:
+        return do_removexattr(a, ino, name);
+    default:
+        return do_setxattr(a, ino, name, value,
+                           sim_chance(&a->rand, 1, 3) ? (uint32_t)sim_between(&a->rand, 1, 2) : 0);
+    }
+}
+
 static int must(struct actor *a, int status)
 {
     if (status != 0) {
@@ -140,8 +168,10 @@ void meta_work(struct actor *a)
     struct seen seen = {.dirs = {a->world->meta_dir}};
     while (a->world->ops < a->world->ops_wanted && !a->world->healing) {
         actor_wait_mount(a);
-        uint64_t draw = sim_below(&a->rand, 100);
-        int status = draw < 75 ? change_step(a, &seen, draw) : query_step(a, &seen, draw);
+        uint64_t draw = sim_below(&a->rand, 110);
+        int status = draw < 75    ? change_step(a, &seen, draw)
+                     : draw < 100 ? query_step(a, &seen, draw)
+                                  : xattr_step(a, &seen);
         if (status == GONE) {
             actor_sleep(a, 10 * NS_PER_MS);
         }

@@ -41,6 +41,11 @@ static struct model_inode *find_any(struct model *m, uint64_t ino)
     return i < m->count && m->inodes[i]->ino == ino ? m->inodes[i] : NULL;
 }
 
+struct model_inode *model_kept(struct model *m, uint64_t ino)
+{
+    return find_any(m, ino);
+}
+
 bool model_keeps(struct model *m, uint64_t ino)
 {
     return find_any(m, ino) != NULL;
@@ -82,6 +87,7 @@ static void inode_free(struct model_inode *n)
     }
     mem_free(n->entries);
     mem_free(n->target);
+    mem_free(n->xattrs);
     mem_free(n);
 }
 
@@ -200,6 +206,9 @@ int model_make(struct model *m, bool do_it, const struct model_make *a)
     n->uid = a->uid;
     n->gid = group ? dir->gid : a->gid;
     n->rdev = a->rdev;
+    if (S_ISREG(a->mode) || S_ISDIR(a->mode)) {
+        model_set_replicas(n, model_replicas(dir));
+    }
     if (a->target != NULL) {
         n->target = mem_dup(a->target, strlen(a->target));
         n->size = strlen(a->target);

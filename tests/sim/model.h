@@ -17,6 +17,10 @@ struct model_entry {
     uint64_t ino;
 };
 
+struct model_xattr {
+    char name[24], value[16];
+};
+
 struct model_inode {
     uint64_t ino;
     uint32_t mode; /* type and permissions */
@@ -29,6 +33,8 @@ struct model_inode {
     size_t entry_count;
     uint64_t holders[MODEL_HOLDERS_MAX]; /* sessions that keep it although it has no name */
     size_t holder_count;
+    struct model_xattr *xattrs; /* sorted by name */
+    size_t xattr_count;
     bool trashed; /* without a name, and can get one back */
 };
 
@@ -41,6 +47,7 @@ void model_free(struct model *m);
 struct model_inode *model_find(struct model *m, uint64_t ino);
 /* Also what only the trash has. */
 bool model_keeps(struct model *m, uint64_t ino);
+struct model_inode *model_kept(struct model *m, uint64_t ino);
 /* Inodes in order of number that model_find finds: the first with number >= ino, or NULL. */
 struct model_inode *model_next(struct model *m, uint64_t ino);
 /* 0 and the inode, -ENOENT, -ENOTDIR. */
@@ -84,6 +91,16 @@ struct model_setattr {
 };
 int model_setattr(struct model *m, bool do_it, const struct model_setattr *a);
 int model_extend(struct model *m, bool do_it, uint64_t ino, uint64_t end, bool clear_suid);
+/* flags of setxattr(2). The number of replicas is an attribute of files and directories, which what
+ * is made in a directory inherits; "0" removes it. */
+int model_setxattr(struct model *m, bool do_it, uint64_t ino, const char *name, const char *value,
+                   uint32_t flags);
+int model_removexattr(struct model *m, bool do_it, uint64_t ino, const char *name);
+const char *model_getxattr(const struct model_inode *n, const char *name); /* NULL = none */
+/* Names as listxattr(2) gives them; their bytes. */
+size_t model_listxattr(const struct model_inode *n, char *out, size_t size);
+uint32_t model_replicas(const struct model_inode *n); /* 0 = the default */
+void model_set_replicas(struct model_inode *n, uint32_t replicas);
 /* A session lets go of an inode, or of all. */
 void model_release(struct model *m, uint64_t ino, uint64_t session);
 void model_session_end(struct model *m, uint64_t session);

@@ -218,7 +218,9 @@ static void check_replicas(struct world *w)
         if (is_unreadable(w, c->handle)) {
             continue;
         }
-        if (c->member_count != WORLD_REPLICAS && c->written) {
+        const struct model_inode *n = model_kept(history_model(w->history), c->ino);
+        uint32_t wanted = n != NULL ? model_replicas(n) : 0;
+        if (c->member_count != (wanted != 0 ? wanted : WORLD_REPLICAS) && c->written) {
             world_fail(w, "chunk %llu of inode %llu has %u members", (unsigned long long)c->handle,
                        (unsigned long long)c->ino, c->member_count);
         }

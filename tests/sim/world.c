@@ -95,6 +95,12 @@ static int master_up(struct sim_server *s, struct why *why)
     return master_start(s->master, why);
 }
 
+uint32_t world_draw_replicas(struct world *w, struct sim_rand *r)
+{
+    uint64_t draw = sim_between(r, 1, w->server_count - 1);
+    return draw == 1 ? 0 : (uint32_t)draw;
+}
+
 uint32_t world_rack(uint32_t chunkd)
 {
     return 1 + (chunkd - 1) % WORLD_RACKS;

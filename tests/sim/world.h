@@ -127,6 +127,9 @@ void mount_kill_later(struct mount *m, uint64_t ns);
 bool world_is_cut(struct world *w, uint64_t ino);
 /* The master ended a session of this life of the mount: what it had open without a name is gone. */
 bool world_session_ended(struct world *w, const struct mount *m);
+/* A number of replicas that the seed's servers can hold; 0 = the default. Never one: what is lost
+ * with a disk then is nobody's fault. */
+uint32_t world_draw_replicas(struct world *w, struct sim_rand *r);
 uint32_t world_rack(uint32_t chunkd);
 /* Chunkservers that lost power or their disk since then, or whose bits flip: what was not synced may be lost with two. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
