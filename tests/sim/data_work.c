@@ -7,27 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SLOTS = 6, WRITE_MAX = 40 * 1024 };
-
-struct slot {
-    char name[8];
-    bool locked;
-    uint64_t free_ns; /* not before then: a dead mount's last words may be under way */
-};
-
-struct data_files {
-    struct world *world;
-    uint64_t dir;
-    struct list files;
-    struct slot slots[SLOTS];
-    uint32_t next_write;
-};
+enum { WRITE_MAX = 40 * 1024 };
 
 /* One program at one file. */
 struct job {
     struct actor *a;
     struct data_files *all;
-    struct slot *slot;
+    struct data_slot *slot;
     struct data_file *file;
     struct client_file *open;
     bool unlinked;
@@ -39,7 +25,7 @@ struct data_files *data_files_new(struct world *w)
     struct data_files *d = mem_new(struct data_files);
     d->world = w;
     list_init(&d->files);
-    for (uint32_t i = 0; i < SLOTS; i++) {
+    for (uint32_t i = 0; i < DATA_SLOTS; i++) {
         snprintf(d->slots[i].name, sizeof(d->slots[i].name), "d%u", i);
     }
     return d;
@@ -349,11 +335,11 @@ static int step_unlink(struct job *j)
     return status;
 }
 
-static struct slot *lock_slot(struct data_files *all, struct sim_rand *r)
+static struct data_slot *lock_slot(struct data_files *all, struct sim_rand *r)
 {
-    uint64_t start = sim_below(r, SLOTS);
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        struct slot *s = &all->slots[(start + i) % SLOTS];
+    uint64_t start = sim_below(r, DATA_SLOTS);
+    for (uint32_t i = 0; i < DATA_SLOTS; i++) {
+        struct data_slot *s = &all->slots[(start + i) % DATA_SLOTS];
         if (!s->locked && s->free_ns <= all->world->sim->now_ns) {
             s->locked = true;
             return s;
@@ -362,7 +348,7 @@ static struct slot *lock_slot(struct data_files *all, struct sim_rand *r)
     return NULL;
 }
 
-static void unlock_slot(struct job *j, struct slot *s, bool died)
+static void unlock_slot(struct job *j, struct data_slot *s, bool died)
 {
     s->locked = false;
     if (died) {
@@ -373,7 +359,7 @@ static void unlock_slot(struct job *j, struct slot *s, bool died)
 /* Moves the open file over another name, whose file is gone then. */
 static int step_rename(struct job *j)
 {
-    struct slot *to = j->unlinked ? NULL : lock_slot(j->all, &j->a->rand);
+    struct data_slot *to = j->unlinked ? NULL : lock_slot(j->all, &j->a->rand);
     if (to == NULL) {
         return 0;
     }

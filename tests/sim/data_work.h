@@ -17,6 +17,22 @@ struct data_file {
     struct file_model *model;
 };
 
+enum { DATA_SLOTS = 6 };
+
+struct data_slot {
+    char name[8];
+    bool locked;
+    uint64_t free_ns; /* not before then: a dead mount's last words may be under way */
+};
+
+struct data_files {
+    struct world *world;
+    uint64_t dir;
+    struct list files; /* struct data_file.link */
+    struct data_slot slots[DATA_SLOTS];
+    uint32_t next_write;
+};
+
 struct data_files *data_files_new(struct world *w);
 void data_files_free(struct data_files *d);
 /* The file of that inode, or NULL. */

@@ -215,7 +215,8 @@ static bool kill_both(struct world *w)
  * that was promised may be missing afterwards. */
 static bool lose_disk(struct world *w)
 {
-    struct sim_server *s = some_chunkd(w);
+    struct sim_server *s =
+        w->rots ? &w->servers[w->rotten] : some_chunkd(w); /* the good copies stay */
     if (w->server_count - 1 <= WORLD_REPLICAS || w->servers[0].master == NULL ||
         !master_redundant(w->servers[0].master)) {
         return false;

@@ -64,13 +64,10 @@ static void work(struct world *w)
 {
     come_up(w);
     start_programs(w);
-    struct operator* operator= w->trash_seconds> 0 ? operator_start(w) : NULL;
+    struct operator* operator= operator_start(w);
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
     w->healing = true;
-    if (operator!= NULL) {
-        operator_stop(operator);
-    }
     faults_end(w);
     if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
         const struct op_entry *e = actors_stuck(w);
@@ -80,6 +77,10 @@ static void work(struct world *w)
         }
         world_fail(w, "not done 120 s after everything was healed: %s", text);
     }
+    if (!sim_run_until(w->sim, operator_done, operator, 120 * NS_PER_S)) {
+        world_fail(w, "the operator gets no answers");
+    }
+    operator_stop(operator);
 }
 
 struct run_result run_seed(const struct plan *plan, bool trace)
