@@ -34,6 +34,7 @@ static void finish(struct pull_request *p, int status)
     r->copying = false;
     if (status == 0) {
         r->pulled_version = p->req.mend ? r->pulled_version : r->version;
+        r->mended_version = p->req.mend ? r->version : r->mended_version;
         struct pull_rep rep = {
             .copied = p->copied, .digest = replica_digest(r), .refused = p->refused, .bad = p->bad};
         body = RPC_BODY(pull_rep, &rep);

@@ -48,6 +48,8 @@ static void nobody_has(struct pull_request *p, uint32_t b)
         replica_set_bad(r, b);
         replica_note_unlogged(r, b, b + 1);
         replica_note_write(r);
+    } else if (r->state == REPLICA_SUSPECT) {
+        replica_mark_bad(r, b);
     }
 }
 

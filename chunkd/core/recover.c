@@ -64,7 +64,7 @@ int recover_record(void *owner, const struct meta_record *rec)
         return load_sums(t, r, rec);
     case META_BAD:
         if (r == NULL) {
-            return ERR_CORRUPT;
+            return 0; /* found in a replica that was being dropped */
         }
         if (rec->block < replica_blocks(r)) {
             replica_set_bad(r, rec->block);

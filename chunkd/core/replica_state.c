@@ -103,7 +103,7 @@ void replica_set_bad(struct local_replica *r, uint32_t b)
 
 void replica_mark_bad(struct local_replica *r, uint32_t b)
 {
-    if (replica_block_is_bad(r, b)) {
+    if (replica_block_is_bad(r, b) || r->dropped) {
         return;
     }
     replica_log_sums(r); /* the mark is about bytes of this length */
@@ -263,6 +263,9 @@ void replica_log_sums(struct local_replica *r)
         return;
     }
     list_remove(&r->unlogged_link);
+    if (r->dropped) {
+        return; /* nothing follows the record of the drop */
+    }
     struct meta_record rec = sums_record(r, r->unlogged_first, r->unlogged_end);
     meta_log_append(r->table->meta, &rec, in_next_log(r));
     log_bad_blocks(r, rec.first, rec.first + rec.count);
@@ -271,6 +274,9 @@ void replica_log_sums(struct local_replica *r)
 void replica_log_head(struct local_replica *r)
 {
     replica_log_sums(r);
+    if (r->dropped) {
+        return;
+    }
     struct meta_record rec = head_record(r);
     meta_log_append(r->table->meta, &rec, in_next_log(r));
 }

@@ -201,12 +201,13 @@ static void activate_now(struct activate_request *a)
 }
 
 /* No copy has better bytes than the ones the power cut left: they are the block's content from now
- * on. */
+ * on. A block that was good when the others were asked has been damaged since, and they have it. */
 static void accept_block(struct replica_scan *s, uint32_t block, uint32_t sum, bool readable)
 {
     struct activate_request *a = container_of(s, struct activate_request, scan);
     struct local_replica *r = a->replica;
-    if (!readable) {
+    bool damaged = r->mended_version == r->version && !replica_block_is_bad(r, block);
+    if (!readable || damaged) {
         replica_mark_bad(r, block);
         return;
     }
