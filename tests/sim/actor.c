@@ -155,7 +155,7 @@ static void call_done(struct client_call *c)
     e->high = log_tap_certain(a->world->tap);
     e->short_of_space = a->world->full_ns > 0 && e->start_ns <= a->world->full_ns + FULL_GRACE_NS;
     uint64_t since = a->world->rots ? 1 : e->start_ns - MIN(e->start_ns, EXCUSE_NS);
-    e->excused = world_power_losses(a->world, since) >= 2;
+    e->excused = world_may_doubt(a->world, since);
     e->end_ns = a->world->sim->now_ns;
     if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink || e->op == OP_getxattr ||
                            e->op == OP_listxattr)) {

@@ -77,8 +77,15 @@ static uint64_t now(const struct job *j)
 
 /* ---------------------------------------------------------------- reading */
 
-/* Something written is not there, and some disk is full: writing it back failed, and the program
- * that wrote it must hear of it when it syncs. */
+/* Writing back may have failed: some disk is full, or the master has ended the mount's session and
+ * cut the file where it knew it to end. */
+static bool may_lose(struct actor *a)
+{
+    return a->entry->short_of_space || world_session_ended(a->world, a->mount);
+}
+
+/* Something written is not there, and that may be: the program that wrote it must hear of it when it
+ * syncs. */
 static int expect_loss(struct actor *a, struct client_file *f)
 {
     int status = do_fsync(a, f);
@@ -92,7 +99,7 @@ static int expect_loss(struct actor *a, struct client_file *f)
 
 static bool is_there_without_unflushed(struct actor *a, struct data_file *d, uint64_t off)
 {
-    if (!a->entry->short_of_space) {
+    if (!may_lose(a)) {
         return false;
     }
     file_model_set_lossy(d->model, true);
@@ -109,7 +116,7 @@ static int read_check(struct actor *a, struct client_file *f, struct data_file *
         return status;
     }
     uint64_t want = off < size ? MIN(len, size - off) : 0;
-    if (a->data.len != want && a->data.len < want && a->entry->short_of_space) {
+    if (a->data.len != want && a->data.len < want && may_lose(a)) {
         return expect_loss(a, f);
     }
     if (a->data.len != want) {
@@ -184,7 +191,7 @@ static int write_at(struct job *j, uint64_t off, bool append)
     file_model_write(j->file->model, off, j->buffer, len, now(j));
     int status = do_write(j->a, j->open, append ? 12345 : off, j->buffer, len, append);
     memset(j->buffer, 0xee, len); /* the core copied it */
-    if (status == 0 && append && j->a->call.offset < off && j->a->entry->short_of_space) {
+    if (status == 0 && append && j->a->call.offset < off && may_lose(j->a)) {
         return expect_loss(j->a, j->open);
     }
     if (status == 0 && append && j->a->call.offset != off) {
@@ -268,7 +275,7 @@ static int step_size(struct job *j)
 {
     struct attr got;
     int status = do_getattr(j->a, j->file->ino, &got);
-    if (status == 0 && got.size < file_model_size(j->file->model) && j->a->entry->short_of_space) {
+    if (status == 0 && got.size < file_model_size(j->file->model) && may_lose(j->a)) {
         return expect_loss(j->a, j->open);
     }
     if (status == 0 && got.size != file_model_size(j->file->model)) {
@@ -317,7 +324,7 @@ static int step_seek(struct job *j)
     for (uint64_t at = off; !hole && at < end && why == NULL; at += WRITE_MAX) {
         why = file_model_check(j->file->model, at, zeros, (uint32_t)MIN(WRITE_MAX, end - at));
     }
-    if (why != NULL && !j->a->entry->short_of_space) {
+    if (why != NULL && !may_lose(j->a)) {
         char text[256];
         op_describe(j->a->entry, text, sizeof(text));
         world_fail(j->a->world, "seek to %llu: %s (%s)", (unsigned long long)end, why, text);
@@ -367,7 +374,7 @@ static int step_rename(struct job *j)
     if (status == 0) {
         unlock_slot(j, j->slot, false);
         j->slot = to;
-        if (j->a->entry->short_of_space) {
+        if (may_lose(j->a)) {
             return step_fsync(j); /* some of it may have been lost before */
         }
         file_model_flushed(j->file->model, false); /* its data went first */

@@ -164,6 +164,7 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
 {
     if (server_up(s)) {
         world_say(s->world, "%s of %s", power_cut ? "power cut" : "kill", s->process->name);
+        s->killed_ns = s->world->sim->now_ns;
         if (power_cut) {
             sim_process_power_cut(s->process);
             s->power_cut_ns = s->world->sim->now_ns;
@@ -325,6 +326,15 @@ uint32_t world_power_losses(void *world, uint64_t since_ns)
         n += rots || w->servers[i].power_cut_ns >= since_ns;
     }
     return n;
+}
+
+bool world_may_doubt(struct world *w, uint64_t since_ns)
+{
+    bool killed = false;
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        killed |= i != w->rotten && w->servers[i].killed_ns >= since_ns;
+    }
+    return world_power_losses(w, since_ns) >= 2 || (w->rots && killed);
 }
 
 static void say_record(void *owner, const struct record *r)

@@ -45,6 +45,7 @@ struct sim_server {
     bool may_die;          /* its disk failed: it may end by itself ... */
     bool meta_failed;      /* ... and what it had in its meta log may be lost */
     enum fault_kind trap;  /* what its next trap is counted as */
+    uint64_t killed_ns;
     uint64_t power_cut_ns; /* the last one, or the last damage done to it */
     uint32_t early_deaths; /* to come: it dies early_ns after its start */
     uint64_t early_ns;
@@ -133,6 +134,10 @@ uint32_t world_draw_replicas(struct world *w, struct sim_rand *r);
 uint32_t world_rack(uint32_t chunkd);
 /* Chunkservers that lost power or their disk since then, or whose bits flip: what was not synced may be lost with two. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
+
+/* All replicas of a chunk may be suspect: power was lost twice, or once a disk goes bad, a process
+ * died with a write half done. Then it is in doubt whether what was not synced is there. */
+bool world_may_doubt(struct world *w, uint64_t since_ns);
 
 /* faults.c: starts the stream of faults; heals everything and brings everybody up. */
 void faults_start(struct world *w);
