@@ -83,8 +83,11 @@ static void fire_timers(struct uv_env *u)
     struct env_timer *t;
     while (!u->settling && (t = timer_heap_first(&u->timers)) != NULL && t->at_ns <= now &&
            t->order < limit) {
+        struct turn_part part = turn_timer(t);
+        uint64_t begin = uv_mono_ns();
         timer_heap_stop(&u->timers, t);
         t->fire(t);
+        turn_part_ended(&u->turn, part, begin, uv_mono_ns());
     }
 }
 
@@ -177,6 +180,7 @@ static void on_prepare(uv_prepare_t *h)
     report_ready(u);
     report_dials(u);
     flush_all(u);
+    turn_ended(&u->turn, &u->base, uv_mono_ns());
     plan_sleep(u);
 }
 

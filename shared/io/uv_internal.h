@@ -7,6 +7,7 @@
 #include "shared/base/list.h"
 #include "shared/io/uv_env.h"
 #include "shared/io/uv_spin.h"
+#include "shared/io/uv_turn.h"
 
 enum {
     CONNECTIONS_MAX = 1024,       /* accepted ones */
@@ -86,6 +87,7 @@ struct uv_env {
     bool settling; /* no timers, no input */
     bool halted;   /* no callbacks at all */
 
+    struct turn_watch turn;
     struct timer_heap timers;
     struct spin spin;
     struct pool pool;

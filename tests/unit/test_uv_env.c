@@ -12,6 +12,7 @@
 #include "shared/base/mem.h"
 #include "shared/env/rpc.h"
 #include "shared/io/uv_env.h"
+#include "shared/io/uv_turn.h"
 
 /* ---------------------------------------------------------------- a world with one env */
 
@@ -528,6 +529,36 @@ static void named_fired(struct env_timer *t)
     stop_if(n->name == 'z');
 }
 
+static void dawdle(struct env_timer *t)
+{
+    (void)t;
+    usleep((SLOW_TURN_MS + 50) * 1000);
+}
+
+static bool log_has(const char *what)
+{
+    char path[128], text[8192];
+    snprintf(path, sizeof(path), "%s.log", w->dir);
+    FILE *f = fopen(path, "r");
+    size_t n = f != NULL ? fread(text, 1, sizeof(text) - 1, f) : 0;
+    text[n] = 0;
+    if (f != NULL) {
+        fclose(f);
+    }
+    return strstr(text, what) != NULL;
+}
+
+/* A turn that takes long is told in the log. */
+START_TEST(long_turns_are_logged)
+{
+    struct env_timer slow = {.fire = dawdle};
+    env_timer_set(w->env, &slow, 0);
+    nap(10);
+    ck_assert(log_has("a turn of the loop took"));
+    ck_assert(log_has("of them in a timer (code at 0x"));
+}
+END_TEST
+
 /* By deadline, ties in the order of setting; a stopped one never; one may set itself again. */
 START_TEST(timers_fire_in_order)
 {
@@ -833,6 +864,7 @@ Suite *suite_uv_env(void)
     tcase_add_test(c, dribbled_frame_arrives);
     tcase_add_test(c, deaf_peer_is_not_read_from);
     tcase_add_test(c, timers_fire_in_order);
+    tcase_add_test(c, long_turns_are_logged);
     tcase_add_test(c, file_operations);
     tcase_add_test(c, many_operations_at_once);
     tcase_add_test(c, directories_and_places);
