@@ -30,6 +30,7 @@ static void need_extend(struct inode *i)
 void commit_need(struct inode *i, uint64_t end, bool bind)
 {
     i->need_bind = i->need_bind || bind;
+    i->need_touch = true;
     i->written_end = MAX(i->written_end, end);
     need_extend(i);
 }
@@ -101,6 +102,7 @@ static void send_extend(struct inode *i)
     struct extend_req req = {.ino = i->ino,
                              .end = i->sent_end,
                              .clear_suid = i->sent_clear_suid,
+                             .untouched = !i->sent_touch,
                              .synced = writer_bytes(&i->sent_synced)};
     i->extend.done = extend_done;
     i->extend.owner = i;
@@ -131,10 +133,11 @@ static void start_extend(struct inode *i)
     inode_pin(i);
     i->sent_end = i->written_end;
     i->sent_clear_suid = i->clear_suid;
+    i->sent_touch = i->need_touch;
     writer_free(&i->sent_synced);
     i->sent_synced = i->synced;
     writer_init(&i->synced);
-    i->need_extend = i->need_bind = i->clear_suid = false;
+    i->need_extend = i->need_bind = i->need_touch = i->clear_suid = false;
     i->written_end = 0;
     i->changes++;
     struct first_chunk *f = mem_new(struct first_chunk);

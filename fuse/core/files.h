@@ -62,13 +62,14 @@ struct inode {
     bool extending;       /* an extend is on its way */
     bool need_extend;     /* data was written since the last extend was sent */
     bool need_bind;       /* to a chunk that no size commit vouches for yet */
+    bool need_touch;      /* the extend is to set the times */
     bool clear_suid;      /* by somebody without privilege */
     bool first_written;   /* chunk 0 was written from here */
     uint64_t written_end; /* end of that data */
     struct writer synced; /* chunks whose first sync is to be told, as extend has them */
     uint64_t sent_end;    /* of the extend on its way */
     struct writer sent_synced;
-    bool sent_clear_suid;
+    bool sent_clear_suid, sent_touch;
     struct master_call extend;
     struct first_chunk *first; /* before that extend */
 

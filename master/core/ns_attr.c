@@ -154,7 +154,7 @@ void apply_extend(struct change *c, const struct extend_rec *rec, struct extend_
     if (rec->clear_suid) {
         inode_clear_suid(&in);
     }
-    if (rec->end > 0) {
+    if (!rec->untouched) {
         inode_touch(c, &in);
     }
     inode_save(c, &in);

@@ -556,6 +556,7 @@ static void note(struct script_link *l, const struct message *m, const union op_
         r->ino = q->extend_req.ino;
         r->offset = q->extend_req.end;
         r->length = numbers_in(q->extend_req.synced);
+        r->untouched = q->extend_req.untouched;
         break;
     case OP_read:
         r->offset = q->read_req.offset;

@@ -48,6 +48,7 @@ struct script_request {
     uint64_t session, sequence, acked;
     /* Where they make sense; grant: failed_version, failed_server; extend: end, numbers of its list. */
     uint64_t ino, offset, length;
+    bool untouched; /* extend */
     uint64_t at_ns;
 };
 

@@ -42,12 +42,14 @@ START_TEST(first_sync_is_told_once)
     ck_assert_uint_eq(script_request(f, OP_extend, 0)->length, 0);
     ck_assert_int_eq(script_fsync(f, file), 0);
     ck_assert_uint_eq(script_request(f, OP_extend, 1)->length, 2 * 2);
-    ck_assert_uint_eq(script_request(f, OP_extend, 1)->offset, 0);
+    ck_assert(!script_request(f, OP_extend, 0)->untouched);
+    ck_assert(script_request(f, OP_extend, 1)->untouched);
     ck_assert_int_eq(script_write(f, file, 2 * SCRIPT_CHUNK, 500, 5), 0);
     ck_assert_int_eq(script_write(f, file, SCRIPT_CHUNK, 1000, 5), 0);
     ck_assert_int_eq(script_fsync(f, file), 0);
     ck_assert_uint_eq(script_count(f, OP_extend), 3);
     ck_assert_uint_eq(script_request(f, OP_extend, 2)->length, 2);
+    ck_assert(!script_request(f, OP_extend, 2)->untouched);
     ck_assert_int_eq(script_write(f, file, 0, 1000, 5), 0);
     ck_assert_int_eq(script_fsync(f, file), 0);
     ck_assert_uint_eq(script_request(f, OP_extend, 3)->length, 0);

@@ -113,6 +113,19 @@ START_TEST(extend_commits)
     ck_assert(same_time(attr(f, a).mtime, last_time(f)));
     ck_assert(same_time(attr(f, a).ctime, last_time(f)));
     ck_assert(!same_time(attr(f, a).atime, last_time(f)));
+    uint8_t pair[32];
+    struct writer w;
+    writer_init(&w);
+    enc_u64(&w, &(uint64_t){0});
+    enc_u64(&w, &(uint64_t){chunk(f, a, 0).handle});
+    memcpy(pair, writer_bytes(&w).data, w.len);
+    ck_assert_int_eq(DO(f, extend, .ino = a, .untouched = true, .synced = bytes_of(pair, w.len)),
+                     0);
+    writer_free(&w);
+    ck_assert(!chunk(f, a, 0).fresh);
+    ck_assert(!same_time(attr(f, a).mtime, last_time(f)));
+    extend(f, a, 0); /* a hole was made: only the times */
+    ck_assert(same_time(attr(f, a).mtime, last_time(f)));
     extend(f, a, 500);
     ck_assert_uint_eq(attr(f, a).size, 1000);
     ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 06755);
