@@ -1,6 +1,7 @@
 /* data_work.c - programs that write and read files and know every byte. */
 #include "tests/sim/data_work.h"
 #include "shared/base/mem.h"
+#include "tests/sim/durable.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -258,6 +259,7 @@ static int step_fsync(struct job *j)
     int status = do_fsync(j->a, j->open);
     if (status == 0) {
         file_model_flushed(j->file->model, true);
+        durable_check(j->a->world, j->file->ino, j->file->model);
     }
     return status;
 }

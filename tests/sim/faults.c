@@ -228,7 +228,7 @@ static bool lose_disk(struct world *w)
     }
     world_say(w, "loss of the disk of %s", s->process->name);
     server_kill(s, true, down_time(w));
-    sim_disk_wipe(s->process->disk);
+    server_wipe(s);
     promises_forget(w->promises, s->number);
     return true;
 }

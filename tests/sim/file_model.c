@@ -79,6 +79,11 @@ void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off
     }
 }
 
+static uint8_t changed_to(const struct change *c, uint32_t i)
+{
+    return c->zeros ? 0 : c->data[i];
+}
+
 static bool is_uncertain(const struct file_model *f, const struct change *c)
 {
     return c->uncertain || (f->lossy && !c->flushed) ||
@@ -263,11 +268,6 @@ static void describe(char *out, size_t size, const uint8_t *data, uint64_t in)
     }
 }
 
-static uint8_t changed_to(const struct change *c, uint32_t i)
-{
-    return c->zeros ? 0 : c->data[i];
-}
-
 /* What is asked of bytes [in, end) of a unit, and which of them are explained so far. */
 struct question {
     const uint8_t *got; /* at their places in the unit */
@@ -352,6 +352,28 @@ static const char *complain(struct file_model *f, uint64_t index, const struct q
              f->file, (unsigned long long)(index * UNIT_BYTES + at), (unsigned long long)index,
              q->end - at, is, want, u->count, open);
     return f->text;
+}
+
+bool file_model_synced(const struct file_model *f, uint64_t unit, uint8_t out[UNIT_BYTES],
+                       bool known[UNIT_BYTES])
+{
+    bool any = false;
+    memset(known, 0, UNIT_BYTES * sizeof(known[0]));
+    if (unit >= f->unit_count) {
+        return false;
+    }
+    const struct unit *u = &f->units[unit];
+    for (uint32_t k = 0; k < u->count; k++) {
+        const struct change *c = &u->changes[k];
+        for (uint32_t i = c->in; i < (uint32_t)c->in + c->len; i++) {
+            known[i] = c->synced && !c->zeros;
+            out[i] = changed_to(c, i);
+        }
+    }
+    for (uint32_t i = 0; i < UNIT_BYTES; i++) {
+        any = any || known[i];
+    }
+    return any;
 }
 
 bool file_model_is_doubtful(const struct file_model *f, uint64_t off, uint64_t len)

@@ -47,6 +47,10 @@ bool file_model_in_doubt(const struct file_model *f);
  * it is certainly gone; else it may show when the file grows. */
 bool file_model_settle_size(struct file_model *f, uint64_t size, bool cut, uint64_t now_ns);
 
+/* Bytes of the unit (by number) that the newest change to them was synced for: known[i], and what
+ * they are. A hole is not known. False if there are none. */
+bool file_model_synced(const struct file_model *f, uint64_t unit, uint8_t out[UNIT_BYTES],
+                       bool known[UNIT_BYTES]);
 /* Something written to this range may be lost. */
 bool file_model_is_doubtful(const struct file_model *f, uint64_t off, uint64_t len);
 /* While lossy, what was not flushed may be gone: writing it back may have failed. */

@@ -1,5 +1,7 @@
-/* reads.c - no read is answered that came under a version which the durable log had left behind. */
+/* reads.c - no read is answered that came under a version which the durable log had left behind, and
+ * no byte leaves a chunkserver that does not match its checksum. */
 #include "tests/sim/reads.h"
+#include "shared/base/bytes.h"
 #include "shared/base/hash.h"
 #include "shared/base/mem.h"
 #include "tests/sim/versions.h"
@@ -10,6 +12,7 @@ struct asked {
     uint32_t mount, server; /* process numbers */
     uint64_t request, handle, version;
     uint64_t newest; /* durable version of the chunk when it came */
+    uint32_t offset;
 };
 
 struct reads {
@@ -68,24 +71,55 @@ static void answered(struct reads *r, const struct sim_process *from, const stru
     }
 }
 
+static void check_sums(struct reads *r, const struct sim_process *from, const struct asked *a,
+                       const struct message *m)
+{
+    struct read_rep rep;
+    uint32_t block = r->world->geo.block_bytes;
+    const uint8_t *data = slice_data(&m->payload);
+    if (read_rep_decode(slice_bytes(&m->body), &rep) != 0) {
+        return;
+    }
+    for (uint32_t at = 0, i = 0; at < m->payload.len; i++) {
+        uint32_t n = MIN(m->payload.len - at, block - (a->offset + at) % block);
+        if (4 * i + 4 > rep.sums.len ||
+            block_sum(data + at, n) != (uint32_t)get_le(rep.sums.data + 4 * i, 4)) {
+            world_fail(r->world,
+                       "%s gave bytes of chunk %llu at %u that do not match their checksum",
+                       from->name, (unsigned long long)a->handle, a->offset + at);
+        }
+        at += n;
+    }
+}
+
 void reads_frame(struct reads *r, const struct sim_process *from, const struct sim_process *to,
                  const struct message *m)
 {
     struct read_req req;
-    if (m->head.op != OP_read || from == NULL) {
+    struct read_raw_req raw;
+    if ((m->head.op != OP_read && m->head.op != OP_read_raw) || from == NULL) {
         return;
     }
     if (m->head.flags & FRAME_REPLY) {
         const struct asked *a = asked_find(r, to->number, from->number, m->head.request_id, false);
         if (a != NULL && m->head.status == 0) {
+            check_sums(r, from, a, m);
             answered(r, from, a);
         }
+        return;
+    }
+    if (m->head.op == OP_read_raw && read_raw_req_decode(slice_bytes(&m->body), &raw) == 0) {
+        struct asked *a = asked_find(r, from->number, to->number, m->head.request_id, true);
+        a->handle = raw.handle;
+        a->version = UINT64_MAX; /* also of a replica that is not of the newest one */
+        a->offset = raw.offset;
         return;
     }
     if (read_req_decode(slice_bytes(&m->body), &req) == 0) {
         struct asked *a = asked_find(r, from->number, to->number, m->head.request_id, true);
         a->handle = req.handle;
         a->version = req.version;
+        a->offset = req.offset;
         a->newest = versions_durable(r->world->versions, req.handle);
     }
 }

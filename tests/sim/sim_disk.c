@@ -278,6 +278,16 @@ int64_t sim_disk_size(const struct sim_disk *d, const char *path)
     return e != NULL && e->inode != NULL ? (int64_t)sim_inode_size(e->inode) : -ENOENT;
 }
 
+void sim_disk_durable(const struct sim_disk *d, const char *path, uint64_t off, void *out,
+                      uint32_t len)
+{
+    const struct entry *e = names_find(&d->old, path);
+    memset(out, 0, len);
+    if (e != NULL && e->inode != NULL && off < e->inode->old_size) {
+        memcpy(out, e->inode->old + off, MIN(len, e->inode->old_size - off));
+    }
+}
+
 uint64_t sim_disk_used(const struct sim_disk *d)
 {
     return d->used;

@@ -47,6 +47,10 @@ void sim_disk_flip(struct sim_disk *d, const struct sim_place *p, unsigned bit);
 void sim_disk_spoil(struct sim_disk *d, const struct sim_place *p);
 /* Size of a file, -ENOENT. */
 int64_t sim_disk_size(const struct sim_disk *d, const char *path);
+/* What a power cut now would leave for certain of [off, off + len) of a file; zeros where there is
+ * nothing. */
+void sim_disk_durable(const struct sim_disk *d, const char *path, uint64_t off, void *out,
+                      uint32_t len);
 /* A file below the prefix that has data, or NULL; not referenced. */
 struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, struct sim_rand *r);
 /* Bytes taken, and bytes in all. */

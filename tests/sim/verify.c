@@ -159,37 +159,12 @@ static void check_replica(struct world *w, const struct chunk_truth *c, uint32_t
     }
 }
 
-/* The simulated chunkserver that has the disk with this id now, or 0: the disk was lost. */
-static uint32_t process_of(struct world *w, uint32_t id)
-{
-    uint32_t current[WORLD_SERVERS_MAX] = {0};
-    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
-        const struct record *r = log_tap_record(w->tap, i);
-        struct server_add_rec rec;
-        uint32_t number = 0;
-        char addr[ADDR_LEN_MAX + 1] = {0};
-        if (r == NULL || r->type != OP_server_add || server_add_rec_decode(r->body, &rec) != 0) {
-            continue;
-        }
-        memcpy(addr, rec.server.addr.data, MIN(rec.server.addr.len, sizeof(addr) - 1));
-        if (sscanf(addr, "10.0.1.%u:", &number) == 1 && number < WORLD_SERVERS_MAX) {
-            current[number] = rec.server.id;
-        }
-    }
-    for (uint32_t number = 1; number < w->server_count; number++) {
-        if (current[number] == id) {
-            return number;
-        }
-    }
-    return 0;
-}
-
 static void check_members(struct world *w, const struct chunk_truth *c)
 {
     bool member[WORLD_SERVERS_MAX] = {false};
     struct chunkd_replica_info first = {0};
     for (uint32_t i = 0; i < c->member_count; i++) {
-        uint32_t number = process_of(w, c->members[i]);
+        uint32_t number = world_chunkd(w, c->members[i]);
         if (number == 0) {
             if (c->written) {
                 world_fail(w, "chunk %llu of inode %llu has member %u, whose disk is lost",
@@ -405,7 +380,7 @@ static void replace_failing(struct world *w)
     bool replaced = false;
     for (uint32_t id = 1; id < 64; id++) {
         bool failing = false;
-        uint32_t number = process_of(w, id);
+        uint32_t number = world_chunkd(w, id);
         if (number == 0 || !is_leaving(w, id, &failing) || !failing) {
             continue;
         }
@@ -417,7 +392,7 @@ static void replace_failing(struct world *w)
         }
         world_say(w, "the disk of %s is replaced", s->process->name);
         server_kill(s, true, 0);
-        sim_disk_wipe(s->process->disk);
+        server_wipe(s);
         server_start(s);
         replaced = true;
     }

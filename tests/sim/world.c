@@ -139,7 +139,7 @@ static int start_with_new_disk(struct sim_server *s, struct why *why)
     world_say(s->world, "%s gets a new disk: %s", s->process->name, why->text);
     s->meta_failed = false;
     server_kill(s, true, 0);
-    sim_disk_wipe(s->process->disk);
+    server_wipe(s);
     return server_try(s, why);
 }
 
@@ -182,6 +182,12 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
     if (ns > 0) {
         sim_at(s->world->sim, &s->restart, s->world->sim->now_ns + ns);
     }
+}
+
+void server_wipe(struct sim_server *s)
+{
+    sim_disk_wipe(s->process->disk);
+    s->wiped = true;
 }
 
 static void make_room(struct sim_event *e)
@@ -326,6 +332,30 @@ uint32_t world_power_losses(void *world, uint64_t since_ns)
         n += rots || w->servers[i].power_cut_ns >= since_ns;
     }
     return n;
+}
+
+uint32_t world_chunkd(struct world *w, uint32_t id)
+{
+    uint32_t current[WORLD_SERVERS_MAX] = {0};
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        struct server_add_rec rec;
+        uint32_t number = 0;
+        char addr[ADDR_LEN_MAX + 1] = {0};
+        if (r == NULL || r->type != OP_server_add || server_add_rec_decode(r->body, &rec) != 0) {
+            continue;
+        }
+        memcpy(addr, rec.server.addr.data, MIN(rec.server.addr.len, sizeof(addr) - 1));
+        if (sscanf(addr, "10.0.1.%u:", &number) == 1 && number < WORLD_SERVERS_MAX) {
+            current[number] = rec.server.id;
+        }
+    }
+    for (uint32_t number = 1; number < w->server_count; number++) {
+        if (current[number] == id) {
+            return number;
+        }
+    }
+    return 0;
 }
 
 bool world_may_doubt(struct world *w, uint64_t since_ns)

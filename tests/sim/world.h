@@ -46,6 +46,7 @@ struct sim_server {
     bool meta_failed;      /* ... and what it had in its meta log may be lost */
     enum fault_kind trap;  /* what its next trap is counted as */
     uint64_t killed_ns;
+    bool wiped;            /* it got an empty disk at some time */
     uint64_t power_cut_ns; /* the last one, or the last damage done to it */
     uint32_t early_deaths; /* to come: it dies early_ns after its start */
     uint64_t early_ns;
@@ -116,6 +117,8 @@ void server_start(struct sim_server *s);
 int server_try(struct sim_server *s, struct why *why);
 /* Down now; it comes up again after `ns`, or stays down if ns is 0. */
 void server_kill(struct sim_server *s, bool power_cut, uint64_t ns);
+/* An empty disk in place of its own. */
+void server_wipe(struct sim_server *s);
 /* Its disk has only so much room left for `ns`; has it again. */
 void server_fill(struct sim_server *s, uint64_t left, uint64_t ns);
 void server_empty(struct sim_server *s);
@@ -135,6 +138,8 @@ uint32_t world_rack(uint32_t chunkd);
 /* Chunkservers that lost power or their disk since then, or whose bits flip: what was not synced may be lost with two. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
 
+/* The chunkserver that has the disk with this id now, or 0: the disk was lost. */
+uint32_t world_chunkd(struct world *w, uint32_t id);
 /* All replicas of a chunk may be suspect: power was lost twice, or once a disk goes bad, a process
  * died with a write half done. Then it is in doubt whether what was not synced is there. */
 bool world_may_doubt(struct world *w, uint64_t since_ns);
