@@ -21,6 +21,7 @@ struct change {
 struct unit {
     struct change *changes; /* oldest first, over zeros */
     uint32_t count;
+    bool synced_now; /* by the last flush */
 };
 
 struct file_model {
@@ -71,11 +72,13 @@ uint64_t file_model_size(const struct file_model *f)
 void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off, uint8_t *data,
                      uint32_t len)
 {
-    for (uint32_t i = 0; i < len; i++) {
+    for (uint32_t i = 0; i < len;) {
         uint32_t unit = (uint32_t)((off + i) / UNIT_BYTES);
         uint32_t words[4] = {0x80000000u | f->file, unit, f->writer, sequence};
-        uint64_t at = (off + i) % 16;
-        data[i] = (uint8_t)(words[at / 4] >> (8 * (at % 4)));
+        uint32_t at = (uint32_t)((off + i) % sizeof(words));
+        uint32_t n = MIN(len - i, (uint32_t)sizeof(words) - at);
+        memcpy(data + i, (const uint8_t *)words + at, n);
+        i += n;
     }
 }
 
@@ -193,14 +196,16 @@ void file_model_flushed(struct file_model *f, bool synced)
     f->size_count = 1;
     for (uint64_t i = 0; i < f->unit_count; i++) {
         struct unit *u = &f->units[i];
+        u->synced_now = false;
         for (uint32_t k = 0; k < u->count; k++) {
             struct change *c = &u->changes[k];
             bool durable = synced && c->writer == f->writer;
+            u->synced_now = u->synced_now || (durable && !c->synced);
             c->uncertain = !durable && is_uncertain(f, c);
             c->flushed = true;
             c->synced = c->synced || durable;
         }
-        if (u->count > 1 && synced) {
+        if (u->count > 1 && u->synced_now) {
             forget_hidden(u);
         }
     }
@@ -288,6 +293,10 @@ static uint32_t same_until(const struct question *q, const struct change *c)
 
 static bool all_zeros(const struct question *q, uint32_t from, uint32_t end)
 {
+    static const uint8_t zeros[UNIT_BYTES];
+    if (from >= end || memcmp(q->got + from, zeros, end - from) == 0) {
+        return true;
+    }
     while (from < end && (q->explained[from] || q->got[from] == 0)) {
         from++;
     }
@@ -301,6 +310,11 @@ static bool all_zeros(const struct question *q, uint32_t from, uint32_t end)
  * length that came with it was not. */
 static bool unit_fits(const struct file_model *f, const struct unit *u, struct question *q)
 {
+    const struct change *last = u->count > 0 ? &u->changes[u->count - 1] : NULL;
+    if (last != NULL && !last->zeros && last->in <= q->in && last->in + last->len >= q->end &&
+        memcmp(q->got + q->in, last->data + q->in, q->end - q->in) == 0) {
+        return true; /* mostly */
+    }
     for (uint32_t k = u->count; k > 0; k--) {
         const struct change *c = &u->changes[k - 1];
         uint32_t end = MIN(q->end, (uint32_t)c->in + c->len);
@@ -359,7 +373,7 @@ bool file_model_synced(const struct file_model *f, uint64_t unit, uint8_t out[UN
 {
     bool any = false;
     memset(known, 0, UNIT_BYTES * sizeof(known[0]));
-    if (unit >= f->unit_count) {
+    if (unit >= f->unit_count || !f->units[unit].synced_now) {
         return false;
     }
     const struct unit *u = &f->units[unit];

@@ -48,7 +48,7 @@ bool file_model_in_doubt(const struct file_model *f);
 bool file_model_settle_size(struct file_model *f, uint64_t size, bool cut, uint64_t now_ns);
 
 /* Bytes of the unit (by number) that the newest change to them was synced for: known[i], and what
- * they are. A hole is not known. False if there are none. */
+ * they are. A hole is not known. False if there are none, or the last sync was not of this unit. */
 bool file_model_synced(const struct file_model *f, uint64_t unit, uint8_t out[UNIT_BYTES],
                        bool known[UNIT_BYTES]);
 /* Something written to this range may be lost. */
