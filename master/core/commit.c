@@ -5,7 +5,9 @@
 #include "master/core/service.h"
 #include "shared/base/mem.h"
 
-/* A client's mutation that waits for the quiet point to pass. */
+#include <string.h>
+
+/* A client's mutation that waits for a quiet point. */
 struct queued_mutation {
     struct list link;      /* in commit.queue */
     struct list peer_link; /* in peer.queued */
@@ -112,6 +114,18 @@ static bool must_drain(const struct master *m)
     return full(m) && committed_index(m) < m->commit.applied; /* else nothing would end it */
 }
 
+static void queue(struct peer *p, const struct frame_header *head, struct slice body)
+{
+    struct commit *c = &p->m->commit;
+    struct queued_mutation *q = mem_new(struct queued_mutation);
+    q->peer = p;
+    q->head = *head;
+    q->body = body;
+    list_push_back(&c->queue, &q->link);
+    list_push_back(&p->queued, &q->peer_link);
+    c->queued++;
+}
+
 void commit_mutation(struct master *m, struct peer *p, struct message *msg)
 {
     struct commit *c = &m->commit;
@@ -125,13 +139,16 @@ void commit_mutation(struct master *m, struct peer *p, struct message *msg)
         c->draining = must_drain(m);
         return;
     }
-    struct queued_mutation *q = mem_new(struct queued_mutation);
-    q->peer = p;
-    q->head = msg->head;
-    q->body = slice_ref(&msg->body);
-    list_push_back(&c->queue, &q->link);
-    list_push_back(&p->queued, &q->peer_link);
-    c->queued++;
+    queue(p, &msg->head, slice_ref(&msg->body));
+}
+
+void commit_mutation_later(struct master *m, struct peer *p, const struct frame_header *head,
+                           struct bytes body)
+{
+    ASSERT(p->m == m);
+    struct slice copy = {buf_new(body.len), 0, body.len};
+    memcpy(copy.buf->data, body.data, body.len);
+    queue(p, head, copy);
 }
 
 static void ask_free(struct checkpoint_ask *a)
@@ -153,8 +170,10 @@ void commit_forget(struct peer *p)
 
 static void run_queue(struct master *m)
 {
-    struct list *e;
-    while (!m->commit.draining && (e = m->commit.queue.next) != &m->commit.queue) {
+    /* What is queued meanwhile is for the next quiet point. */
+    const struct list *last = m->commit.queue.prev;
+    struct list *e = NULL;
+    while (!m->commit.draining && e != last && (e = m->commit.queue.next) != &m->commit.queue) {
         struct queued_mutation *q = list_entry(e, struct queued_mutation, link);
         service_mutation(q->peer, &q->head, slice_bytes(&q->body));
         queued_free(m, q);

@@ -65,6 +65,9 @@ void commit_wait_for(struct master *m, struct commit_wait *w, uint64_t index);
 /* A client's mutation or open for writing: run it now, or queue it if a quiet point is being
  * reached; ERR_BUSY beyond the bounds. */
 void commit_mutation(struct master *m, struct peer *p, struct message *msg);
+/* The same at the next quiet point, when others had their turn. */
+void commit_mutation_later(struct master *m, struct peer *p, const struct frame_header *head,
+                           struct bytes body);
 /* A connection is gone: its queued mutations and its wishes for checkpoints are forgotten. */
 void commit_forget(struct peer *p);
 

@@ -105,6 +105,9 @@ MUST_CHECK int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct
 /* First chunk at or after (ino, number) in row order: 0 or -ENOENT. For scans and for merging
  * reports. */
 MUST_CHECK int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
+/* Cutting the file at `size` would remove more chunks than one record should: true, and *out_size
+ * is where to cut it first. */
+bool ns_cut_first(struct ns *ns, uint64_t ino, uint64_t size, uint64_t *out_size);
 /* First garbage replica at or after (handle, server): 0 or -ENOENT. */
 MUST_CHECK int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server,
                                uint64_t *out_handle, uint32_t *out_server);

@@ -395,6 +395,27 @@ int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk 
     return row_err == 0 ? with_wanted(ns, &row, out) : row_err;
 }
 
+bool ns_cut_first(struct ns *ns, uint64_t ino, uint64_t size, uint64_t *out_size)
+{
+    struct inode in;
+    uint64_t from = UINT64_MAX;
+    if (inode_load(ns, ino, &in) != 0 || in.rows <= SLICE_CHUNKS) {
+        return false;
+    }
+    for (uint32_t n = 0; n < SLICE_CHUNKS; n++) {
+        struct row_key key = row_key_pair(ino, from);
+        struct bytes found, value;
+        uint64_t owner;
+        if (store_seek_back(ns->store, TABLE_CHUNK, row_key_bytes(&key), &found, &value) != 0 ||
+            !row_key_get_pair(found, &owner, &from) || owner != ino) {
+            return false;
+        }
+    }
+    /* Not above the size: that would make the file longer. */
+    *out_size = MIN(from * ns->geo.chunk_bytes, in.size);
+    return *out_size > size;
+}
+
 int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *out_handle,
                     uint32_t *out_server)
 {

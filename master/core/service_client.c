@@ -156,6 +156,22 @@ static bool answered_before(struct peer *p, const struct frame_header *head, int
     return true;
 }
 
+/* A file with very many chunks is cut from its end on, by a record of its own each time, so that others
+ * need not wait for all of it. Whoever looks meanwhile sees a shorter file; should the request never be
+ * repeated after a failure in between, it stays as far as it came. */
+static bool cuts_first(struct master *m, const struct frame_header *head,
+                       const struct setattr_req *req)
+{
+    uint64_t size = 0;
+    if (head->op != OP_setattr || (req->mask & SETATTR_SIZE) == 0 ||
+        !ns_cut_first(m->ns, req->ino, req->size, &size)) {
+        return false;
+    }
+    union op_any rec = {.setattr_rec = {.ino = req->ino, .mask = SETATTR_SIZE, .size = size}};
+    (void)commit_record(m, OP_setattr, &rec, NULL, NULL);
+    return true;
+}
+
 static void mutation(struct peer *p, const struct frame_header *head, struct bytes body)
 {
     struct master *m = p->m;
@@ -184,6 +200,10 @@ static void mutation(struct peer *p, const struct frame_header *head, struct byt
         }
     } else if (head->session != 0 || head->sequence != 0) {
         answer_status(p, head, ERR_PROTOCOL);
+        return;
+    }
+    if (cuts_first(m, head, &req.setattr_req)) {
+        commit_mutation_later(m, p, head, body);
         return;
     }
     uint64_t depends = 0;

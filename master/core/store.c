@@ -307,6 +307,24 @@ int store_seek(struct store *s, enum store_table t, struct bytes key, bool after
     return 0;
 }
 
+int store_seek_back(struct store *s, enum store_table t, struct bytes key, struct bytes *out_key,
+                    struct bytes *out_value)
+{
+    MDB_cursor *c = cursor_of(s, t);
+    MDB_val k, v;
+    int rc = cursor_from(c, key, &k, &v);
+    if (rc == 0 || rc == MDB_NOTFOUND) {
+        rc = mdb_cursor_get(c, &k, &v, rc == 0 ? MDB_PREV : MDB_LAST);
+    }
+    if (rc == MDB_NOTFOUND) {
+        return -ENOENT;
+    }
+    store_check(s, "seek", rc);
+    *out_key = bytes_of_val(k);
+    *out_value = bytes_of_val(v);
+    return 0;
+}
+
 void store_walk(struct store *s, enum store_table t, struct bytes key,
                 bool (*each)(void *owner, struct bytes key, struct bytes value), void *owner)
 {

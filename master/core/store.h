@@ -70,6 +70,9 @@ int store_del(struct store *s, enum store_table t, struct bytes key);
  * 0 or -ENOENT. Views as above. */
 MUST_CHECK int store_seek(struct store *s, enum store_table t, struct bytes key, bool after,
                           struct bytes *out_key, struct bytes *out_value);
+/* Last row with key < `key`: 0 or -ENOENT. */
+MUST_CHECK int store_seek_back(struct store *s, enum store_table t, struct bytes key,
+                               struct bytes *out_key, struct bytes *out_value);
 /* Walks rows from `key` (>=) while each returns true; each must not modify the store. For readdir
  * and scans. */
 void store_walk(struct store *s, enum store_table t, struct bytes key,

@@ -48,6 +48,35 @@ static uint32_t members(struct bytes list)
     return n;
 }
 
+/* A file of very many chunks is cut and emptied by several records, others have their turn in between. */
+START_TEST(huge_files_are_cut_in_slices)
+{
+    enum { MANY = 2500 };
+    const uint64_t chunk = f->cfg.geometry.chunk_bytes;
+    struct create_rep made;
+    fixture_open_session(f);
+    ck_assert_int_eq(create_file("huge", 1, &made), 0);
+    for (uint64_t n = 1; n < MANY; n++) {
+        struct grant_req grant = {.ino = made.attr.ino, .number = 2 * n};
+        struct grant_rep granted;
+        ck_assert_int_eq(FIXTURE_CALL(f, grant, &grant, &granted, 0), 0);
+    }
+    struct extend_req extend = {.ino = made.attr.ino, .end = 2 * MANY * chunk};
+    struct extend_rep extended;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, 2), 0);
+    uint64_t index = f->m->commit.applied;
+    struct setattr_req cut = {
+        .ino = made.attr.ino, .mask = SETATTR_SIZE, .size = 2 * 10 * chunk + 5};
+    struct setattr_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, setattr, &cut, &rep, 3), 0);
+    ck_assert_uint_eq(rep.attr.size, cut.size);
+    ck_assert_uint_eq(ns_counts(f->m->ns).chunks, 11);
+    ck_assert_uint_ge(f->m->commit.applied - index, 3);
+    struct why why;
+    ck_assert_msg(master_audit(f->m, &why) == 0, "%s", why.text);
+}
+END_TEST
+
 /* Nothing is served before hello. */
 START_TEST(hello_comes_first)
 {
@@ -241,6 +270,7 @@ Suite *suite_master(void)
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, hello_comes_first);
+    tcase_add_test(t, huge_files_are_cut_in_slices);
     tcase_add_test(t, mutation_needs_a_session);
     tcase_add_test(t, retries_are_applied_once);
     tcase_add_test(t, power_cut_keeps_what_was_answered);
