@@ -110,7 +110,10 @@ static void heartbeat_answered(struct rpc_call *call)
         try_next(m, err, "no answer to a heartbeat");
         return;
     }
-    m->lease_until_ns = m->heartbeat_sent_ns + m->lease_ms * NS_PER_MS / 100 * 99;
+    /* A lease that has ended begins anew only when the master has said what is outdated here. */
+    if (m->report_parts == 0 || env_mono_ns(m->c->env) < m->lease_until_ns) {
+        m->lease_until_ns = m->heartbeat_sent_ns + m->lease_ms * NS_PER_MS / 100 * 99;
+    }
     uint64_t next = m->heartbeat_sent_ns + m->heartbeat_ms * NS_PER_MS;
     uint64_t now = env_mono_ns(m->c->env);
     m->timer.fire = heartbeat_due;
@@ -158,10 +161,11 @@ static void note_answered(struct rpc_call *call)
     mem_free(n);
 }
 
-static void send_note(struct registration *m, uint16_t op, struct slice body)
+static void send_note(struct registration *m, uint16_t op, struct slice body,
+                      void (*done)(struct rpc_call *call))
 {
     struct note *n = mem_new(struct note);
-    n->call.done = note_answered;
+    n->call.done = done;
     n->call.owner = m;
     list_push_back(&m->notes, &n->link);
     rpc_call(&m->link->rpc, &n->call, &(struct frame_header){.op = op}, body, NULL, 0);
@@ -170,7 +174,7 @@ static void send_note(struct registration *m, uint16_t op, struct slice body)
 void registration_tell(struct registration *m, enum op_code op, struct slice body)
 {
     if (m->registered) {
-        send_note(m, (uint16_t)op, body);
+        send_note(m, (uint16_t)op, body, note_answered);
     } else {
         slice_drop(&body);
     }
@@ -189,6 +193,38 @@ static int by_place(const void *a, const void *b)
     return x->handle < y->handle ? -1 : x->handle > y->handle;
 }
 
+/* The answer says which of the part's replicas a version left out while we were away: they are not
+ * read until they get another one. */
+static void report_answered(struct rpc_call *call)
+{
+    struct registration *m = call->owner;
+    struct report_rep rep;
+    int err = RPC_REPLY(report, call, &rep);
+    struct reader r = reader_of(err == 0 ? rep.stale : (struct bytes){0});
+    while (!reader_done(&r)) {
+        uint64_t handle, version;
+        dec_u64(&r, &handle);
+        dec_u64(&r, &version);
+        struct local_replica *one = r.err == 0 ? table_get(&m->c->table, handle) : NULL;
+        if (one != NULL && one->version == version) {
+            one->outdated_round = m->report_round;
+        }
+    }
+    if (err == 0 && --m->report_parts == 0) {
+        m->told_round = m->report_round;
+    }
+    bool refused = err != 0 && !ended_by_close(call);
+    note_answered(call);
+    if (refused) {
+        try_next(m, err, "it does not take our report");
+    }
+}
+
+bool registration_outdated(const struct registration *m, const struct local_replica *r)
+{
+    return r->outdated_round != 0 && r->outdated_round >= m->told_round;
+}
+
 static void send_report(struct registration *m)
 {
     struct table *t = &m->c->table;
@@ -200,6 +236,8 @@ static void send_report(struct registration *m)
     }
     qsort(all, count, sizeof(struct local_replica *), by_place);
     uint64_t at = 0;
+    m->report_round++;
+    m->report_parts = 0;
     do {
         struct writer w;
         writer_init(&w);
@@ -208,7 +246,8 @@ static void send_report(struct registration *m)
             enc_replica(&w, &one);
         }
         struct report_req req = {.replicas = writer_bytes(&w), .last = at == count};
-        send_note(m, OP_report, RPC_BODY(report_req, &req));
+        m->report_parts++;
+        send_note(m, OP_report, RPC_BODY(report_req, &req), report_answered);
         writer_free(&w);
     } while (at < count);
     mem_free(all);
@@ -227,7 +266,7 @@ void registration_report_bad(struct registration *m, const struct local_replica 
                                  .version = r->version,
                                  .server = server,
                                  .block = block};
-    send_note(m, OP_report_bad, RPC_BODY(report_bad_req, &req));
+    send_note(m, OP_report_bad, RPC_BODY(report_bad_req, &req), note_answered);
 }
 
 /* ---------------------------------------------------------------- introduction */

@@ -228,6 +228,9 @@ static int check_readable(const struct read_request *rq, const struct local_repl
     if (r->state != REPLICA_OK) {
         return ERR_SUSPECT;
     }
+    if (registration_outdated(&rq->q.c->master, r)) {
+        return ERR_WRONG_VERSION;
+    }
     return chunkd_has_lease(rq->q.c) ? 0 : ERR_NO_LEASE;
 }
 

@@ -78,6 +78,7 @@ static void take_version(struct local_replica *r, const struct prepare_request *
     r->broken = false;
     r->primary_version = 0;
     r->pulled_version = 0;
+    r->outdated_round = 0;
     replica_log_head(r);
 }
 

@@ -35,6 +35,7 @@ struct part {
     bool added;   /* becomes a member */
     bool leave;   /* is told to leave */
     bool damaged; /* holds bad blocks */
+    bool unasked; /* away, and its lease over, when the parts were chosen */
     enum part_state state;
     int status;             /* of its last answer */
     struct replica replica; /* as prepared */

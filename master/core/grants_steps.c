@@ -133,6 +133,7 @@ void grant_part_add(struct grant *g, uint32_t server, bool added)
     if (s == NULL || (s->peer == NULL && env_mono_ns(g->m->env) >= s->lease_until_ns)) {
         p->state = PART_OUT;
         p->status = ERR_DISCONNECTED;
+        p->unasked = true;
     } else if (s->peer == NULL) {
         p->state = added ? PART_OUT : PART_LOST;
         p->status = ERR_DISCONNECTED;
@@ -376,9 +377,27 @@ static void try_otherwise(struct grant *g)
     }
 }
 
+/* A member that was away when the parts were chosen is here again. It was not prepared, and with its
+ * next lease it would serve the old version: it must take part, or be told. */
+static bool somebody_returned(struct grant *g)
+{
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        const struct part *p = &g->parts[i];
+        const struct chunkserver *s = server_of(p);
+        if (p->state == PART_OUT && p->unasked && !p->added && s != NULL && s->peer != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void grant_log_version(struct grant *g)
 {
     struct master *m = g->m;
+    if (somebody_returned(g)) {
+        retry(g);
+        return;
+    }
     if (ready(g) < needed(g)) { /* some could not copy */
         try_otherwise(g);
         retry(g);

@@ -17,6 +17,7 @@ struct report_part {
     struct slice body;
     struct reader reader; /* over the replicas */
     bool last;
+    struct writer stale; /* for the answer */
 };
 
 struct report {
@@ -33,6 +34,7 @@ static void part_free(struct report *r, struct report_part *part)
 {
     list_remove(&part->link);
     slice_drop(&part->body);
+    writer_free(&part->stale);
     mem_free(part);
     r->part_count--;
 }
@@ -88,6 +90,7 @@ void report_part(struct master *m, struct peer *p, struct message *msg)
     part->body = body;
     part->reader = reader_of(req.replicas);
     part->last = req.last;
+    writer_init(&part->stale);
     list_push_back(&s->report->parts, &part->link);
     s->report->part_count++;
     master_arm_slice(m);
@@ -298,6 +301,17 @@ static void unknown(struct master *m, struct chunkserver *s)
     s->report->have_replica = false;
 }
 
+/* The chunkserver was left out of a version while it was away: it learns of it with the answer to
+ * this part, before it has a lease again. */
+static void note_stale(struct report *r, const struct ns_chunk *row)
+{
+    struct report_part *part = list_entry(r->parts.next, struct report_part, link);
+    if (r->replica.version < row->version) {
+        enc_u64(&part->stale, &r->replica.handle);
+        enc_u64(&part->stale, &r->replica.version);
+    }
+}
+
 /* One step with the replica at hand and the row at the cursor. */
 static void merge(struct master *m, struct chunkserver *s)
 {
@@ -310,6 +324,7 @@ static void merge(struct master *m, struct chunkserver *s)
     }
     int order = compare(row.ino, row.number, rep->ino, rep->number);
     if (order == 0 && row.handle == rep->handle) {
+        note_stale(r, &row);
         found(m, s, &row, rep);
         r->have_replica = false;
         pass_row(r, &row);
@@ -335,7 +350,8 @@ static void finished(struct master *m, struct chunkserver *s)
 
 static void part_done(struct chunkserver *s, struct report_part *part)
 {
-    master_answer(s->peer, &part->head, 0, 0, (struct slice){0});
+    struct report_rep rep = {.stale = writer_bytes(&part->stale)};
+    master_answer(s->peer, &part->head, 0, 0, RPC_BODY(report_rep, &rep));
     part_free(s->report, part);
 }
 

@@ -87,7 +87,10 @@ static void master_request(void *owner, struct rpc *r, struct message *m)
         }
     } else if (m->head.op == OP_report) {
         take_report(mc, m);
-        rpc_answer(r, &m->head, 0, 0, f->epoch, (struct slice){0}, NULL);
+        struct report_rep rep = {.stale = writer_bytes(&f->stale)};
+        if (!f->deaf) {
+            rpc_answer(r, &m->head, 0, 0, f->epoch, RPC_BODY(report_rep, &rep), NULL);
+        }
     } else if (m->head.op == OP_report_bad) {
         ck_assert_int_eq(report_bad_req_decode(slice_bytes(&m->body), &f->bad), 0);
         f->bad_count++;
@@ -134,6 +137,7 @@ struct fx *fx_new(uint64_t seed)
     f->sim->knobs.drift_ppm = 0;
     f->sim->log_level = LOG_ERROR + 1;
     list_init(&f->conns);
+    writer_init(&f->stale);
     f->epoch = 1;
     f->cluster = FX_CLUSTER;
     f->lease_ms = 1000;
@@ -180,6 +184,7 @@ void fx_free(struct fx *f)
         master_conn_free(list_entry(f->conns.next, struct fx_master_conn, link));
     }
     sim_destroy(f->sim);
+    writer_free(&f->stale);
     mem_free(f);
 }
 

@@ -56,6 +56,43 @@ START_TEST(power_cut_after_clean_stop_keeps_everything_ok)
 }
 END_TEST
 
+/* The answer to the report names replicas that a version left out meanwhile: they are not read until
+ * they have a version again. */
+START_TEST(what_the_master_calls_stale_is_not_read)
+{
+    struct fx *f = three(31);
+    uint64_t stale[] = {H, FX_V1, H + 1, FX_V1 - 1};
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 10), 0);
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, 10), 0);
+    fx_kill(f, 2);
+    for (size_t i = 0; i < COUNT_OF(stale); i++) {
+        enc_u64(&f->stale, &stale[i]);
+    }
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 10, got), ERR_WRONG_VERSION);
+    ck_assert_int_eq(fx_read(f, 2, H + 1, FX_V1, 0, 10, got),
+                     10); /* of another version than named */
+    ck_assert_int_eq(fx_prepare(f, 2, H, FX_V1, FX_V1 + 5, 0, NULL), 0);
+    ck_assert_int_eq(fx_activate(f, 2, H, FX_V1 + 5, 1, false), 0);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1 + 5, 0, 10, got), 10);
+    fx_free(f);
+}
+END_TEST
+
+/* Until the report is answered nothing is read: heartbeats alone make no lease. */
+START_TEST(no_lease_before_the_report_is_answered)
+{
+    struct fx *f = three(32);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 10), 0);
+    fx_kill(f, 2);
+    f->deaf = true;
+    (void)fx_start(f, 2);
+    fx_run_ms(f, 500);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 10, got), ERR_NO_LEASE);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(kill_keeps_acknowledged_writes)
 {
     struct fx *f = three(3);
@@ -320,6 +357,8 @@ Suite *suite_chunkd_restart(void)
     TCase *t = tcase_create("restart");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, clean_stop_keeps_everything_ok);
+    tcase_add_test(t, what_the_master_calls_stale_is_not_read);
+    tcase_add_test(t, no_lease_before_the_report_is_answered);
     tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
     tcase_add_test(t, kill_keeps_acknowledged_writes);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
