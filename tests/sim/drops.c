@@ -1,4 +1,5 @@
-/* drops.c - no member of a chunk is told to remove its replica. */
+/* drops.c - no member of a chunk is told to remove its replica, and nobody before two members
+ * confirmed theirs. */
 #include "tests/sim/drops.h"
 #include "shared/base/mem.h"
 
@@ -6,7 +7,8 @@ struct drop {
     uint64_t index;
     uint64_t at_ns;
     uint64_t handle;
-    uint32_t chunkd; /* its number in the world */
+    uint32_t chunkd;   /* its number in the world */
+    uint32_t reported; /* chunkservers that have told this master what they have: bits */
 };
 
 struct drops {
@@ -14,6 +16,8 @@ struct drops {
     struct drop *all; /* in order of arrival, so of index */
     uint32_t count, cap;
     uint32_t judged;
+    uint32_t reported;
+    uint64_t starts; /* of the master they told it */
 };
 
 struct drops *drops_new(struct world *w)
@@ -35,7 +39,8 @@ static void note(struct drops *d, uint32_t chunkd, struct bytes handles)
     while (!reader_done(&r)) {
         struct drop one = {.index = log_tap_certain(d->world->tap),
                            .at_ns = d->world->sim->now_ns,
-                           .chunkd = chunkd};
+                           .chunkd = chunkd,
+                           .reported = d->reported};
         dec_u64(&r, &one.handle);
         if (d->count == d->cap) {
             d->cap = d->cap ? 2 * d->cap : 64;
@@ -45,33 +50,67 @@ static void note(struct drops *d, uint32_t chunkd, struct bytes handles)
     }
 }
 
-void drops_frame(struct drops *d, const struct sim_process *to, const struct message *m)
+/* What a new master has heard, it has not heard of those before. */
+static void follow_reports(struct drops *d, uint32_t chunkd, const struct message *m)
+{
+    const struct sim_process *master = d->world->servers[0].process;
+    struct report_req req;
+    if (d->starts != master->starts) {
+        d->starts = master->starts;
+        d->reported = 0;
+    }
+    if (m->head.op == OP_register) {
+        d->reported &= ~(1u << chunkd);
+    } else if (m->head.op == OP_report && report_req_decode(slice_bytes(&m->body), &req) == 0 &&
+               req.last) {
+        d->reported |= 1u << chunkd;
+    }
+}
+
+void drops_frame(struct drops *d, const struct sim_process *from, const struct sim_process *to,
+                 const struct message *m)
 {
     struct drop_replicas_req req;
-    if (m->head.op != OP_drop_replicas || (m->head.flags & FRAME_REPLY) != 0 ||
-        drop_replicas_req_decode(slice_bytes(&m->body), &req) != 0) {
+    if (m->head.flags & FRAME_REPLY) {
         return;
     }
     for (uint32_t i = 1; i < d->world->server_count; i++) {
-        if (d->world->servers[i].process == to) {
+        if (d->world->servers[i].process == from) {
+            follow_reports(d, i, m);
+        }
+        if (d->world->servers[i].process == to && m->head.op == OP_drop_replicas &&
+            drop_replicas_req_decode(slice_bytes(&m->body), &req) == 0) {
             note(d, i, req.handles);
             note(d, i, req.aside);
         }
     }
 }
 
-void drops_judge(struct drops *d, uint64_t index, uint32_t (*id)(void *owner, uint32_t chunkd),
-                 bool (*is_member)(void *owner, uint64_t handle, uint32_t id), void *owner)
+static void judge(struct drops *d, const struct drop *one, const struct drop_ground *g)
+{
+    uint32_t members = 0;
+    uint32_t confirmed = 0;
+    for (uint32_t i = 1; i < d->world->server_count; i++) {
+        bool member = g->is_member(g->owner, one->handle, i);
+        confirmed += member && (one->reported >> i & 1) != 0;
+        members += member;
+    }
+    if (g->is_member(g->owner, one->handle, one->chunkd)) {
+        world_fail(d->world, "at %.3f s %s, a member of chunk %llu, was told to remove its replica",
+                   (double)one->at_ns / 1e9, d->world->servers[one->chunkd].process->name,
+                   (unsigned long long)one->handle);
+    }
+    if (confirmed < MIN(2u, members)) {
+        world_fail(d->world,
+                   "at %.3f s a replica of chunk %llu was removed when %u of its %u members had "
+                   "reported theirs",
+                   (double)one->at_ns / 1e9, (unsigned long long)one->handle, confirmed, members);
+    }
+}
+
+void drops_judge(struct drops *d, uint64_t index, const struct drop_ground *g)
 {
     for (; d->judged < d->count && d->all[d->judged].index <= index; d->judged++) {
-        const struct drop *one = &d->all[d->judged];
-        uint32_t server = id(owner, one->chunkd);
-        if (is_member(owner, one->handle, server)) {
-            world_fail(d->world,
-                       "at %.3f s server %u, a member of chunk %llu, was told to remove its "
-                       "replica, with record %llu durable",
-                       (double)one->at_ns / 1e9, server, (unsigned long long)one->handle,
-                       (unsigned long long)index);
-        }
+        judge(d, &d->all[d->judged], g);
     }
 }

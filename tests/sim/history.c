@@ -592,9 +592,10 @@ static bool dir_fits(struct history *h, const struct op_entry *e)
     return seen == dir->entry_count;
 }
 
-static int open_expected(const struct model_inode *n)
+/* Whether another mount may open what has no name any more and this one holds is not promised. */
+static int open_expected(const struct model_inode *n, int status)
 {
-    if (n == NULL) {
+    if (n == NULL || (n->nlink == 0 && status == -ENOENT)) {
         return -ENOENT;
     }
     if (S_ISDIR(n->mode)) {
@@ -624,7 +625,7 @@ static int expected_query(struct history *h, const struct op_entry *e)
     }
     struct model_inode *n = err == 0 ? model_find(m, ino) : NULL;
     if (err == 0 && e->op == OP_open) {
-        err = open_expected(n);
+        err = open_expected(n, e->status);
     } else if (err == 0 && n == NULL) {
         err = -ENOENT;
     } else if (e->op == OP_readdir && !S_ISDIR(n->mode)) {
@@ -787,13 +788,7 @@ static void server_added(struct history *h, const struct server_add_rec *rec)
     }
 }
 
-static uint32_t server_of(void *owner, uint32_t chunkd)
-{
-    const struct history *h = owner;
-    return h->servers[chunkd];
-}
-
-static bool is_member(void *owner, uint64_t handle, uint32_t id)
+static bool is_member(void *owner, uint64_t handle, uint32_t chunkd)
 {
     const struct history *h = owner;
     if (handle == 0 || handle > h->chunk_count) {
@@ -802,7 +797,7 @@ static bool is_member(void *owner, uint64_t handle, uint32_t id)
     const struct chunk_truth *c = &h->chunks[handle - 1];
     bool found = false;
     for (uint32_t i = 0; i < c->member_count; i++) {
-        found = found || c->members[i] == id;
+        found = found || c->members[i] == h->servers[chunkd];
     }
     return c->handle != 0 && found;
 }
@@ -845,7 +840,7 @@ void history_judge(struct history *h)
         if (r->type == OP_server_add) {
             server_added(h, &rec.server_add_rec);
         }
-        drops_judge(w->drops, i, server_of, is_member, h);
+        drops_judge(w->drops, i, &(struct drop_ground){is_member, h});
     }
     judge_rest(h);
 }

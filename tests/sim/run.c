@@ -3,6 +3,7 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/meta_work.h"
 #include "tests/sim/operator.h"
+#include "tests/sim/spy_work.h"
 #include "tests/sim/verify.h"
 #include "tests/sim/verify_log.h"
 
@@ -42,7 +43,7 @@ static void no_work(struct actor *a)
 }
 
 /* What runs on every mount. */
-static void (*const programs[])(struct actor *a) = {meta_work, data_work, data_work};
+static void (*const programs[])(struct actor *a) = {meta_work, data_work, data_work, spy_work};
 
 uint32_t run_programs(void)
 {

@@ -109,6 +109,8 @@ struct sim {
     /* Called once between two events when so many more have run; 0 = never. */
     uint64_t break_events;
     void (*on_break)(struct sim *s);
+    /* A process logs an error; may be NULL. */
+    void (*on_error)(struct sim *s, const struct sim_process *p, const char *text);
     void *owner;        /* the creator's */
     char real_base[64]; /* directory for files of libraries; empty until it is needed */
 };

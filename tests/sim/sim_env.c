@@ -248,6 +248,14 @@ static void log_line(struct env *e, enum log_level level, const char *format, va
 {
     struct sim_process *p = process_of(e);
     p->log_lines[level]++;
+    if (level == LOG_ERROR && p->sim->on_error != NULL) {
+        char text[512];
+        va_list again;
+        va_copy(again, ap);
+        vsnprintf(text, sizeof(text), format, again);
+        va_end(again);
+        p->sim->on_error(p->sim, p, text);
+    }
     if ((int)level < p->sim->log_level) {
         return;
     }
