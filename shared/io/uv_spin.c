@@ -10,9 +10,12 @@ static void begin(struct spin *s, uint64_t now_ns)
     }
     s->stirred = false;
     s->from_ns = s->last_ns = now_ns;
-    s->awake = s->awaited <= SPIN_AWAITED_MAX && (s->score > 0 || ++s->refused >= SPIN_TRY_EVERY);
+    if (s->score == 0 && s->wait_events > 0) {
+        s->wait_events--;
+    }
+    s->awake = s->awaited <= SPIN_AWAITED_MAX && (s->score > 0 || s->wait_events == 0);
     if (s->awake) {
-        s->refused = 0;
+        s->wait_events = SPIN_TRY_EVERY;
     }
 }
 
@@ -20,8 +23,11 @@ bool spin_wanted(struct spin *s, uint64_t now_ns)
 {
     if (s->stirred) {
         begin(s, now_ns);
-    } else if (s->awake &&
-               (now_ns - s->from_ns >= s->limit_ns || now_ns - s->last_ns >= SPIN_OTHERS_NS)) {
+    } else if (s->awake && now_ns - s->last_ns >= SPIN_OTHERS_NS) {
+        s->score = 0;
+        s->wait_events = SPIN_TRY_BUSY;
+        s->awake = false;
+    } else if (s->awake && now_ns - s->from_ns >= s->limit_ns) {
         s->score = s->score > SPIN_SCORE_MISS ? s->score - SPIN_SCORE_MISS : 0;
         s->awake = false;
     }

@@ -71,6 +71,8 @@ START_TEST(stops_when_somebody_else_ran)
     ck_assert(spin_wanted(&s, now += LOOK_NS));
     ck_assert(!spin_wanted(&s, now += SPIN_OTHERS_NS));
     ck_assert(!spin_wanted(&s, now += LOOK_NS));
+    ck_assert_uint_eq(awake_of(&s, SPIN_TRY_BUSY - 1, 20000), 0);
+    ck_assert_uint_gt(awake_of(&s, 2, 20000), 0);
 }
 END_TEST
 
