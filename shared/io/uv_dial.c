@@ -3,6 +3,11 @@
  * A dial tries the addresses a name stands for one after another. Numeric addresses are not looked
  * up; names are, on a thread of libuv. Whatever a dial comes to, its owner hears it in a later
  * turn.
+ *
+ * Who listens on a numeric TCP address listens beside it on a Unix socket in the abstract namespace
+ * that is called after the address, and who dials the address tries that first: on one machine it
+ * costs about half. Names in that namespace can be taken by every local user, so only a socket of root or
+ * of our own user is trusted; else, and when nobody is there, TCP is dialled.
  */
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -23,6 +28,7 @@ enum {
     ACCEPT_BATCH = 64,
     ACCEPT_PAUSE_MS = 100, /* after the system ran out of descriptors */
     DIAL_ADDRS_MAX = 8,
+    NEAR_BUFFER_BYTES = 2 << 20, /* of a Unix socket: a whole frame of data at once */
 };
 
 struct address {
@@ -50,7 +56,7 @@ struct env_listener {
     env_accept_cb cb;
     void *owner;
     struct env_timer resume;
-    char path[108]; /* of a Unix socket: removed at the end; empty = TCP */
+    char path[108]; /* of a Unix socket: removed at the end; empty = there is none */
 };
 
 /* ---------------------------------------------------------------- addresses */
@@ -141,6 +147,33 @@ static void name_of(const struct sockaddr_storage *sa, char *out, size_t size)
     }
 }
 
+/* The Unix socket beside a TCP address. */
+static void near_address(const struct address *tcp, struct address *out)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&out->sa;
+    char name[ADDR_LEN_MAX];
+    *out = (struct address){0};
+    name_of(&tcp->sa, name, sizeof(name));
+    un->sun_family = AF_UNIX;
+    int n = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "gfs/%s", name);
+    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+static bool is_near(const struct address *a)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
+    return un->sun_family == AF_UNIX && un->sun_path[0] == 0;
+}
+
+/* Whoever listens there may be anybody. */
+static bool is_trusted(int fd)
+{
+    struct ucred peer = {0};
+    socklen_t len = sizeof(peer);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static void set_int(int fd, int level, int option, int value)
 {
     (void)setsockopt(fd, level, option, &value,
@@ -151,6 +184,8 @@ static void set_int(int fd, int level, int option, int value)
 static void tune(int fd, int family)
 {
     if (family != AF_INET && family != AF_INET6) {
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, NEAR_BUFFER_BYTES);
+        set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, NEAR_BUFFER_BYTES); /* root's only */
         return;
     }
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -201,6 +236,9 @@ static void try_next(struct env_conn *c)
         }
         tune(fd, family);
         int err = connect(fd, (struct sockaddr *)&a->sa, a->len) == 0 ? 0 : -errno;
+        if (err == 0 && is_near(a) && !is_trusted(fd)) {
+            err = -EACCES;
+        }
         if (err != 0 && err != -EINPROGRESS) {
             close(fd);
             d->err = err;
@@ -288,9 +326,13 @@ struct env_conn *uv_op_dial(struct env *env, const char *addr, const struct conn
     c->owner = owner;
     c->dial = mem_new(struct dial);
     c->dial->conn = c;
-    int err = parse_address(addr, &c->dial->addrs[0]);
+    struct address a;
+    int err = parse_address(addr, &a);
     if (err == 0) {
-        c->dial->count = 1;
+        if (!is_unix(addr)) {
+            near_address(&a, &c->dial->addrs[c->dial->count++]);
+        }
+        c->dial->addrs[c->dial->count++] = a;
         try_next(c);
         return c;
     }
@@ -395,15 +437,13 @@ static int resolve_now(const char *addr, struct address *out)
     return 0;
 }
 
-static int bind_socket(const char *addr, const struct address *a, int *out_fd)
+static int bind_socket(const struct address *a, int *out_fd)
 {
     int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
-    if (is_unix(addr)) {
-        remove_stale_socket(a);
-    } else {
+    if (a->sa.ss_family != AF_UNIX) {
         set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     }
     if (bind(fd, (const struct sockaddr *)&a->sa, a->len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
@@ -415,6 +455,35 @@ static int bind_socket(const char *addr, const struct address *a, int *out_fd)
     return 0;
 }
 
+static struct env_listener *listen_on(struct uv_env *e, int fd, env_accept_cb cb, void *owner)
+{
+    struct env_listener *l = mem_new(struct env_listener);
+    l->env = e;
+    l->fd = fd;
+    l->cb = cb;
+    l->owner = owner;
+    l->resume.fire = resume_accepting;
+    list_push_back(&e->listeners, &l->link);
+    ASSERT(uv_poll_init(&e->loop, &l->poll, fd) == 0);
+    ASSERT(uv_poll_start(&l->poll, UV_READABLE, on_connection) == 0);
+    return l;
+}
+
+/* Nothing depends on it: whoever finds nobody there dials TCP. */
+static void listen_near(struct uv_env *e, const struct address *tcp, env_accept_cb cb, void *owner)
+{
+    struct address near;
+    int fd;
+    near_address(tcp, &near);
+    int err = bind_socket(&near, &fd);
+    if (err == 0) {
+        listen_on(e, fd, cb, owner);
+    } else {
+        uv_env_log(e, LOG_WARN, "the Unix socket beside the address is not ours: %s",
+                   err_text(err));
+    }
+}
+
 int uv_op_listen(struct env *env, const char *addr, env_accept_cb cb, void *owner)
 {
     struct uv_env *e = ENV_OF(env);
@@ -424,24 +493,21 @@ int uv_op_listen(struct env *env, const char *addr, env_accept_cb cb, void *owne
     if (err == -ENOENT) {
         err = resolve_now(addr, &a);
     }
+    if (err == 0 && is_unix(addr)) {
+        remove_stale_socket(&a);
+    }
     if (err == 0) {
-        err = bind_socket(addr, &a, &fd);
+        err = bind_socket(&a, &fd);
     }
     if (err != 0) {
         return err;
     }
-    struct env_listener *l = mem_new(struct env_listener);
-    l->env = e;
-    l->fd = fd;
-    l->cb = cb;
-    l->owner = owner;
-    l->resume.fire = resume_accepting;
+    struct env_listener *l = listen_on(e, fd, cb, owner);
     if (is_unix(addr)) {
         strncpy(l->path, addr + 5, sizeof(l->path) - 1);
+    } else {
+        listen_near(e, &a, cb, owner);
     }
-    list_push_back(&e->listeners, &l->link);
-    ASSERT(uv_poll_init(&e->loop, &l->poll, fd) == 0);
-    ASSERT(uv_poll_start(&l->poll, UV_READABLE, on_connection) == 0);
     return 0;
 }
 

@@ -187,6 +187,7 @@ int main(int argc, char **argv)
         return 1;
     }
     env = uv_env_base(uv);
+    names = env_rand64(env) >> 8; /* new ones also when it runs again */
     for (unsigned i = 0; i < wanted; i++) {
         callers[i].call.owner = &callers[i];
         rpc_init(&callers[i].rpc, env, &events, &callers[i]);

@@ -337,22 +337,57 @@ START_TEST(dials_can_be_given_up)
 }
 END_TEST
 
-START_TEST(tcp_works_and_a_used_port_is_refused)
+/* A port of the loopback address nobody uses. */
+static unsigned free_port(void)
 {
     int probe = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = 0x0100007f};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(in);
     ck_assert_int_eq(bind(probe, (struct sockaddr *)&in, len), 0);
     ck_assert_int_eq(getsockname(probe, (struct sockaddr *)&in, &len), 0);
     close(probe);
-    snprintf(w->addr, sizeof(w->addr), "127.0.0.1:%u",
-             (unsigned)(in.sin_port >> 8 | (in.sin_port & 255) << 8));
+    return ntohs(in.sin_port);
+}
+
+static bool server_sees(const char *start)
+{
+    return strncmp(env_peer_name(w->env, w->server.conn), start, strlen(start)) == 0;
+}
+
+START_TEST(tcp_works_and_a_used_port_is_refused)
+{
+    unsigned port = free_port();
+    snprintf(w->addr, sizeof(w->addr), "127.0.0.1:%u", port);
     ck_assert_int_eq(env_listen(w->env, w->addr, on_accept, &w->server), 0);
     ck_assert_int_eq(env_listen(w->env, w->addr, on_accept, &w->server), -EADDRINUSE);
-    snprintf(w->addr, sizeof(w->addr), "localhost:%u",
-             (unsigned)(in.sin_port >> 8 | (in.sin_port & 255) << 8));
+    snprintf(w->addr, sizeof(w->addr), "localhost:%u", port);
     connect_greeted();
-    ck_assert_int_eq(strncmp(env_peer_name(w->env, w->server.conn), "127.0.0.1:", 10), 0);
+    ck_assert(server_sees("127.0.0.1:"));
+}
+END_TEST
+
+START_TEST(near_peers_meet_beside_tcp)
+{
+    snprintf(w->addr, sizeof(w->addr), "127.0.0.1:%u", free_port());
+    ck_assert_int_eq(env_listen(w->env, w->addr, on_accept, &w->server), 0);
+    connect_greeted();
+    ck_assert(server_sees("unix"));
+}
+END_TEST
+
+/* Somebody else has the name beside the address. */
+START_TEST(tcp_stands_in_for_the_near_socket)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(w->addr, sizeof(w->addr), "127.0.0.1:%u", free_port());
+    int n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "gfs/%s", w->addr);
+    int other = socket(AF_UNIX, SOCK_STREAM, 0);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    ck_assert_int_eq(bind(other, (struct sockaddr *)&un, len), 0);
+    ck_assert_int_eq(env_listen(w->env, w->addr, on_accept, &w->server), 0);
+    connect_greeted();
+    ck_assert(server_sees("127.0.0.1:"));
+    close(other);
 }
 END_TEST
 
@@ -856,6 +891,8 @@ Suite *suite_uv_env(void)
     tcase_add_test(c, failed_dials_are_told_later);
     tcase_add_test(c, dials_can_be_given_up);
     tcase_add_test(c, tcp_works_and_a_used_port_is_refused);
+    tcase_add_test(c, near_peers_meet_beside_tcp);
+    tcase_add_test(c, tcp_stands_in_for_the_near_socket);
     tcase_add_test(c, random_bytes_are_refused);
     tcase_add_test(c, wrong_version_is_refused);
     tcase_add_test(c, huge_claims_are_refused_before_memory_is_taken);
