@@ -191,6 +191,15 @@ static void learn_located(struct location *l, const struct chunk *chunk)
     l->trim = MIN(l->trim, trim);
 }
 
+void location_hint(struct inode *i, const struct chunk *chunk)
+{
+    struct location *l = location_get(i, chunk->number);
+    if (!l->known && l->changes == 0 && l->pins == 1) {
+        location_learn(l, chunk);
+    }
+    location_unpin(l);
+}
+
 /* The first chunk of the answer is l's or lies behind it. Neighbours are learned if nothing is
  * known of them, so that reading on needs no question. */
 static void learn_answer(struct location *l, const struct locate_rep *rep)
@@ -208,12 +217,8 @@ static void learn_answer(struct location *l, const struct locate_rep *rep)
             learn_located(l, &chunk);
         } else if (chunk.number > l->number && chunk.number - l->number < l->locate_count) {
             struct inode *i = files_find(l->client, l->ino);
-            struct location *next = i != NULL ? location_get(i, chunk.number) : NULL;
-            if (next != NULL) {
-                if (!next->known && next->changes == 0 && next->pins == 1) {
-                    location_learn(next, &chunk);
-                }
-                location_unpin(next);
+            if (i != NULL) {
+                location_hint(i, &chunk);
             }
         }
     }

@@ -87,6 +87,8 @@ void location_refresh(struct location *l, struct location_wait *w);
 void location_trimmed(struct location *l, bool done, int status);
 /* Takes over what a create's answer says. */
 void location_learn(struct location *l, const struct chunk *chunk);
+/* Takes over what another answer says by the way, if nothing is known yet. */
+void location_hint(struct inode *i, const struct chunk *chunk);
 /* Everything known of the inode's chunks may be wrong. */
 void locations_forget(struct inode *i);
 /* Frees the inode's locations; nobody may be using them. */

@@ -236,6 +236,9 @@ static int take_open(struct meta_op *m, struct client_call *k, struct master_cal
         return err;
     }
     struct client_file *f = file_new(m->inode, &rep.attr, m->flags, m->changes);
+    if (rep.chunk.handle != 0 && rep.chunk.ino == m->inode->ino && rep.chunk.number == 0) {
+        location_hint(m->inode, &rep.chunk);
+    }
     if (k == NULL) {
         client_release(m->op.client, f);
         return 0;

@@ -235,6 +235,7 @@ static bool open_writes(const struct open_req *req)
 static int query_open(struct peer *p, const struct open_req *req, struct open_rep *rep)
 {
     struct master *m = p->m;
+    *rep = (struct open_rep){0};
     int err = ns_attr(m->ns, req->ino, &rep->attr);
     if (err != 0) {
         return err;
@@ -246,7 +247,14 @@ static int query_open(struct peer *p, const struct open_req *req, struct open_re
     if (rep->attr.nlink == 0 && !session_has_open(p->session, req->ino)) {
         return -ENOENT;
     }
-    return opens_open(m, p->session, req->ino, open_writes(req));
+    err = opens_open(m, p->session, req->ino, open_writes(req));
+    struct ns_chunk row;
+    if (err == 0 && rep->attr.size > 0 && ns_chunk_next(m->ns, req->ino, 0, &row) == 0 &&
+        row.ino == req->ino && row.number == 0) {
+        writer_reset(&m->prep);
+        master_chunk(m, &row, true, &m->prep, &rep->chunk);
+    }
+    return err;
 }
 
 static void query_statfs(struct master *m, struct statfs_rep *rep)

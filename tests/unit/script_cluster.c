@@ -176,6 +176,21 @@ static void do_create(struct script_link *l, struct message *m, const union op_a
     writer_free(&w);
 }
 
+static void do_open(struct script_link *l, struct message *m, const union op_any *q)
+{
+    struct script_cluster *f = l->server->f;
+    struct script_file *file = script_file_of(f, q->open_req.ino);
+    struct open_rep rep = {.attr = attr_of(file)};
+    struct writer w;
+    writer_init(&w);
+    if (f->open_tells && file->chunks[0].handle != 0) {
+        rep.chunk = chunk_of(f, file, 0, &w);
+    }
+    note_open(f, q->open_req.ino);
+    answer_body(l, m, 0, RPC_BODY(open_rep, &rep), NULL);
+    writer_free(&w);
+}
+
 static void do_locate(struct script_link *l, struct message *m, const union op_any *q)
 {
     struct script_cluster *f = l->server->f;
@@ -317,12 +332,9 @@ static void answer_master(struct script_link *l, struct message *m, const union 
         answer_body(l, m, 0, RPC_BODY(getattr_rep, &rep), NULL);
         break;
     }
-    case OP_open: {
-        note_open(f, q->open_req.ino);
-        struct open_rep rep = {.attr = attr_of(script_file_of(f, q->open_req.ino))};
-        answer_body(l, m, 0, RPC_BODY(open_rep, &rep), NULL);
+    case OP_open:
+        do_open(l, m, q);
         break;
-    }
     case OP_mkdir: {
         struct mkdir_rep rep = {.attr = {.ino = 7, .mode = S_IFDIR | 0755, .nlink = 2}};
         answer_body(l, m, 0, RPC_BODY(mkdir_rep, &rep), NULL);

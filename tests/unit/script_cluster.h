@@ -84,6 +84,7 @@ struct script_cluster {
     uint64_t opens[64];        /* of the last session_attach, then open and create */
     uint32_t attached_writing; /* the first of them in that session_attach: open for writing */
     uint32_t open_count;
+    bool open_tells; /* where chunk 0 is */
     struct script_request log[SCRIPT_LOG];
     uint32_t log_count;
     enum script_verdict (*hook)(struct script_cluster *f, struct script_link *l, struct message *m);

@@ -55,6 +55,19 @@ START_TEST(nearest_replica_first)
 }
 END_TEST
 
+/* What open told of the first chunk saves a question. */
+START_TEST(open_tells_where_the_first_chunk_is)
+{
+    struct client_config cfg = {.host = "host2"};
+    struct script_cluster *f = script_start(&cfg);
+    f->open_tells = true;
+    struct client_file *file = script_open(f, script_make(f, "x", 1000, 6), O_RDONLY);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 6), 1000);
+    ck_assert_uint_eq(script_count(f, OP_locate), 0);
+    script_end(f);
+}
+END_TEST
+
 /* A replica that fails is passed over; one without a good copy is reported. */
 START_TEST(failed_replica_is_passed_over)
 {
@@ -450,6 +463,7 @@ Suite *suite_client_read(void)
     suite_add_tcase(s, t);
     tcase_set_timeout(t, 30);
     tcase_add_test(t, nearest_replica_first);
+    tcase_add_test(t, open_tells_where_the_first_chunk_is);
     tcase_add_loop_test(t, failed_replica_is_passed_over, 0, 7);
     tcase_add_test(t, eio_when_no_replica_is_good);
     tcase_add_test(t, unreachable_replica_is_waited_for);
