@@ -69,7 +69,6 @@ struct chunkd {
     uint64_t requests_served; /* since the last heartbeat */
     struct env_timer flush_timer;
     uint32_t background_syncs;
-    uint64_t flush_round;
     struct list sync_runs;
     uint64_t space_total, space_free, space_written; /* free as last asked, and written since */
     uint64_t reserve;

@@ -158,35 +158,44 @@ static void mark_clean(struct local_replica *r)
 /* Starts syncs of replicas that wait for one, a few at a time. */
 static void flush_more(struct chunkd *c)
 {
+    while (c->background_syncs < SYNCS_MAX && !list_empty(&c->table.flushing)) {
+        struct list *it = list_pop_front(&c->table.flushing);
+        struct local_replica *r = list_entry(it, struct local_replica, flush_link);
+        if (r->failed || r->dropped) {
+            continue;
+        }
+        r->background_sync = true;
+        c->background_syncs++;
+        if (!r->sync_running) {
+            run(c, r);
+        }
+    }
+}
+
+/* Looks at every dirty replica once: a walk for each sync that ends would cost the square of them. */
+static void flush_due(struct chunkd *c)
+{
     uint64_t now = env_mono_ns(c->env);
     list_for_each_safe (it, &c->table.dirty) {
         struct local_replica *r = list_entry(it, struct local_replica, dirty_link);
         if (r->failed || r->dropped) {
             list_remove(&r->dirty_link);
         } else if (r->synced < r->writes || !r->entry_durable) {
-            if (c->background_syncs >= SYNCS_MAX) {
-                return;
-            }
-            if (!r->background_sync && r->synced_for_round != c->flush_round) {
-                r->synced_for_round = c->flush_round;
-                r->background_sync = true;
-                c->background_syncs++;
-                if (!r->sync_running) {
-                    run(c, r);
-                }
+            if (!r->background_sync && list_empty(&r->flush_link)) {
+                list_push_back(&c->table.flushing, &r->flush_link);
             }
         } else if (r->last_write_ns + flush_ns(c) <= now && list_empty(&r->queue) && !r->copying &&
                    r->dirty) {
             mark_clean(r);
         }
     }
+    flush_more(c);
 }
 
 static void flush_fired(struct env_timer *t)
 {
     struct chunkd *c = container_of(t, struct chunkd, flush_timer);
-    c->flush_round++;
-    flush_more(c);
+    flush_due(c);
     table_log_all_sums(&c->table);
     meta_log_kick_sync(&c->meta);
     meta_log_consider_compaction(&c->meta, table_live_bytes(&c->table));

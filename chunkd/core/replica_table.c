@@ -26,6 +26,7 @@ void table_init(struct table *t, struct env *env, struct meta_log *meta, struct 
     list_init(&t->tails);
     list_init(&t->unlogged);
     list_init(&t->dirty);
+    list_init(&t->flushing);
     list_init(&t->damaged);
     list_init(&t->removals);
     hmap_init(&t->tombstones);
@@ -46,6 +47,7 @@ static void replica_free(struct local_replica *r)
     replica_drop_tail(r);
     list_remove(&r->unlogged_link);
     list_remove(&r->dirty_link);
+    list_remove(&r->flush_link);
     list_remove(&r->damaged_link);
     r->table->sums_count -= r->table->block_bytes > 0 ? replica_blocks(r) : 0;
     mem_free(r->sums);
@@ -157,6 +159,7 @@ struct local_replica *table_add(struct table *t, uint64_t handle)
     list_init(&r->tail_link);
     list_init(&r->unlogged_link);
     list_init(&r->dirty_link);
+    list_init(&r->flush_link);
     list_init(&r->sync_waits);
     list_init(&r->damaged_link);
     r->verified_s = (uint32_t)(env_wall_ns(t->env) / (int64_t)NS_PER_S);

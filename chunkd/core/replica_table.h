@@ -86,7 +86,7 @@ struct local_replica {
     struct list dirty_link; /* in table.dirty */
     bool sync_running;
     bool background_sync;
-    uint64_t synced_for_round; /* of background flushes */
+    struct list flush_link; /* in table.flushing */
     struct list sync_waits;
 };
 
@@ -120,6 +120,7 @@ struct table {
     uint32_t tail_count;
     struct list unlogged;
     struct list dirty;
+    struct list flushing; /* dirty ones whose sync in the background is due */
     struct list damaged;
     uint64_t found_bad; /* blocks found damaged since the process started */
     uint64_t repaired;  /* of them, good again */
