@@ -92,6 +92,10 @@ void sync_replica_handle(struct link *l, struct message *m)
         link_refuse(l, m, r == NULL ? ERR_NO_REPLICA : ERR_WRONG_VERSION);
         return;
     }
+    if (r->state == REPLICA_SUSPECT || r->broken) {
+        link_refuse(l, m, ERR_SUSPECT); /* durable, but perhaps not what was written */
+        return;
+    }
     struct sync_replica_request *s = request_begin(l, m, sizeof(*s));
     s->q.release = sync_replica_release;
     s->wait.done = replica_synced;
