@@ -405,6 +405,22 @@ static void learn_commit(struct local_replica *r, uint64_t version)
     }
 }
 
+int secondary_check(struct local_replica *r, uint64_t version)
+{
+    learn_commit(r, version);
+    if (r->version != version) {
+        return ERR_WRONG_VERSION;
+    }
+    if (r->failed) {
+        return -EIO;
+    }
+    if (r->preparing > 0 || !r->active || r->state != REPLICA_OK ||
+        r->primary_version == r->version) {
+        return ERR_RETRY_GRANT;
+    }
+    return r->broken ? ERR_MUTATION_GAP : 0;
+}
+
 static int check_forward(struct chunkd *c, const struct message *m, const struct forward_req *req)
 {
     int err =
@@ -422,18 +438,8 @@ static int check_forward(struct chunkd *c, const struct message *m, const struct
         }
         return table_was_dropped(&c->table, req->handle) ? ERR_NO_REPLICA : 0;
     }
-    learn_commit(r, req->version);
-    if (r->version != req->version) {
-        return ERR_WRONG_VERSION;
-    }
-    if (r->failed) {
-        return -EIO;
-    }
-    if (r->preparing > 0 || !r->active || r->state != REPLICA_OK ||
-        r->primary_version == r->version) {
-        return ERR_RETRY_GRANT;
-    }
-    return r->broken || req->mutation != r->queued + 1 ? ERR_MUTATION_GAP : 0;
+    err = secondary_check(r, req->version);
+    return err != 0 ? err : req->mutation != r->queued + 1 ? ERR_MUTATION_GAP : 0;
 }
 
 void forward_handle(struct link *l, struct message *m)

@@ -48,5 +48,7 @@ void member_set_release(struct member_set *s);
 /* May this process order mutations of r under version? 0 or what to answer. */
 MUST_CHECK int primary_check(const struct chunkd *c, const struct local_replica *r,
                              uint64_t version);
+/* Is r a good member of version, that the primary may count on? 0 or what to answer. */
+MUST_CHECK int secondary_check(struct local_replica *r, uint64_t version);
 
 #endif

@@ -88,8 +88,9 @@ void sync_replica_handle(struct link *l, struct message *m)
         return;
     }
     struct local_replica *r = table_get(&c->table, req.handle);
-    if (r == NULL || r->version != req.version) {
-        link_refuse(l, m, r == NULL ? ERR_NO_REPLICA : ERR_WRONG_VERSION);
+    int err = r == NULL ? ERR_NO_REPLICA : secondary_check(r, req.version);
+    if (err != 0) { /* a suspect one may have lost what is to be made durable */
+        link_refuse(l, m, err);
         return;
     }
     if (r->state == REPLICA_SUSPECT || r->broken) {
