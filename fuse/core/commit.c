@@ -88,7 +88,7 @@ static void extend_done(struct master_call *m)
     struct extend_rep rep;
     int err = MASTER_REPLY(extend, m, &rep);
     if (err == 0) {
-        inode_learn_own(i, &rep.attr, i->changes);
+        inode_learn_own(i, &rep.attr, rep.before, i->changes);
     } else {
         env_log(i->client->env, LOG_ERROR, "inode %llu: its size could not be committed: %s",
                 (unsigned long long)i->ino, err_text(err));

@@ -147,9 +147,10 @@ void inode_learn(struct inode *i, const struct attr *a, uint64_t changes)
     }
 }
 
-void inode_learn_own(struct inode *i, const struct attr *a, uint64_t changes)
+void inode_learn_own(struct inode *i, const struct attr *a, struct stamp before, uint64_t changes)
 {
     inode_learn(i, a, changes);
+    i->seen.valid = i->seen.valid && same_stamp(i->seen.ctime, before);
     if (i->seen.valid) {
         i->seen.ctime = a->ctime;
         i->seen.size = a->size;

@@ -100,8 +100,9 @@ void inode_unpin(struct inode *i); /* may free it */
 
 /* An answer of the master about the inode. `changes`: i->changes when it was asked. */
 void inode_learn(struct inode *i, const struct attr *a, uint64_t changes);
-/* The same for the answer to a change made here: pages of this mount stay good. */
-void inode_learn_own(struct inode *i, const struct attr *a, uint64_t changes);
+/* The same for the answer to a change made here: pages of this mount stay good, unless another mount
+ * made a change before it that is not known here: ctime was `before` until then. */
+void inode_learn_own(struct inode *i, const struct attr *a, struct stamp before, uint64_t changes);
 /* The answer about an inode as programs here must see it. */
 void files_adjust(struct client *c, struct attr *a);
 void inode_set_error(struct inode *i, int err);

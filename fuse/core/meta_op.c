@@ -200,7 +200,7 @@ static int take_link(struct meta_op *m, struct client_call *k, struct master_cal
     struct link_rep rep;
     int err = MASTER_REPLY(link, call, &rep);
     if (err == 0 && m->inode != NULL) {
-        inode_learn_own(m->inode, &rep.attr, m->changes);
+        inode_learn(m->inode, &rep.attr, m->changes);
     }
     if (err == 0) {
         give_attr(m, k, &rep.attr);
@@ -215,7 +215,7 @@ static int take_setattr(struct meta_op *m, struct client_call *k, struct master_
     int err = MASTER_REPLY(setattr, call, &rep);
     struct inode *i = m->inode;
     if (err == 0 && i != NULL) {
-        inode_learn_own(i, &rep.attr, m->changes);
+        inode_learn_own(i, &rep.attr, rep.before, m->changes);
         if (m->sets_size) {
             i->size = MAX(rep.attr.size, write_back_end(i));
             i->changes++;

@@ -102,6 +102,7 @@ void apply_setattr(struct change *c, const struct setattr_rec *rec, struct setat
     if (inode_load(c->ns, rec->ino, &in) != 0) {
         return;
     }
+    rep->before = in.ctime;
     set_owner(&in, rec);
     if ((rec->mask & SETATTR_SIZE) && inode_is_file(&in)) {
         if (rec->size > in.size) {
@@ -146,6 +147,7 @@ void apply_extend(struct change *c, const struct extend_rec *rec, struct extend_
     if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in)) {
         return;
     }
+    rep->before = in.ctime;
     if (rec->end > in.size) {
         chunks_grow(c, &in, rec->end);
     }

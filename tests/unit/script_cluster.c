@@ -236,6 +236,7 @@ static void do_setattr(struct script_link *l, struct message *m, const union op_
 {
     struct script_cluster *f = l->server->f;
     struct script_file *file = script_file_of(f, q->setattr_req.ino);
+    struct stamp before = {.sec = (int64_t)file->stamp};
     file->stamp = ++f->index;
     uint64_t size = q->setattr_req.size;
     if (q->setattr_req.mask & SETATTR_SIZE) {
@@ -249,7 +250,7 @@ static void do_setattr(struct script_link *l, struct message *m, const union op_
         }
         file->size = size;
     }
-    struct setattr_rep rep = {.attr = attr_of(file)};
+    struct setattr_rep rep = {.attr = attr_of(file), .before = before};
     answer_body(l, m, 0, RPC_BODY(setattr_rep, &rep), NULL);
 }
 
@@ -271,11 +272,12 @@ static void do_extend(struct script_link *l, struct message *m, const union op_a
     struct script_cluster *f = l->server->f;
     struct script_file *file = script_file_of(f, q->extend_req.ino);
     file->size = MAX(file->size, q->extend_req.end);
+    struct stamp before = {.sec = (int64_t)file->stamp};
     file->stamp = ++f->index;
     for (uint64_t n = 0; n * SCRIPT_CHUNK < q->extend_req.end; n++) {
         file->chunks[n].fresh = false;
     }
-    struct extend_rep rep = {.attr = attr_of(file)};
+    struct extend_rep rep = {.attr = attr_of(file), .before = before};
     answer_body(l, m, 0, RPC_BODY(extend_rep, &rep), NULL);
 }
 

@@ -487,6 +487,13 @@ START_TEST(unchanged_tells_of_other_writers)
     ck_assert(client_file_unchanged(b));
     client_release(f->client, b);
     f->files[0].stamp = ++f->index;
+    b = script_open(f, 100, O_RDWR);
+    ck_assert(!client_file_unchanged(b));
+    /* Another mount writes, and then this one: its own commit does not hide the other's. */
+    f->files[0].stamp = ++f->index;
+    ck_assert_int_eq(script_write(f, b, 0, 1000, 3), 0);
+    client_release(f->client, b);
+    script_run(f, 1000);
     b = script_open(f, 100, O_RDONLY);
     ck_assert(!client_file_unchanged(b));
     script_end(f);
