@@ -27,7 +27,7 @@ static struct sim_process *process_at(struct world *w, uint64_t i)
 
 static uint64_t process_count(const struct world *w)
 {
-    return w->server_count + WORLD_MOUNTS;
+    return w->server_count + w->mount_count;
 }
 
 static struct sim_process *some_process(struct world *w)
@@ -146,7 +146,7 @@ static void on_break(struct sim *s)
             server_kill(&w->servers[i], w->doomed_by_power, down_time(w));
         }
     }
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i < w->mount_count; i++) {
         if (w->mounts[i].process == p) {
             mount_kill(&w->mounts[i], 500 * NS_PER_MS + down_time(w));
         }
@@ -167,7 +167,7 @@ static bool kill_at_event(struct world *w)
 
 static bool block_path(struct world *w)
 {
-    struct sim_process *ends[WORLD_SERVERS_MAX + WORLD_MOUNTS];
+    struct sim_process *ends[WORLD_SERVERS_MAX + WORLD_MOUNTS_MAX];
     for (uint32_t i = 0; i < process_count(w); i++) {
         ends[i] = process_at(w, i);
     }
@@ -205,7 +205,7 @@ static bool stop_cleanly(struct world *w)
 static bool kill_both(struct world *w)
 {
     uint64_t ns = down_time(w);
-    struct mount *m = &w->mounts[sim_below(&w->rand, WORLD_MOUNTS)];
+    struct mount *m = &w->mounts[sim_below(&w->rand, w->mount_count)];
     server_kill(&w->servers[0], sim_chance(&w->rand, 1, 3), ns);
     mount_kill_later(m, sim_below(&w->rand, ns));
     return true;
@@ -372,7 +372,7 @@ static bool kill_chunkd(struct world *w)
 
 static bool kill_mount(struct world *w)
 {
-    mount_kill(&w->mounts[sim_below(&w->rand, WORLD_MOUNTS)], 500 * NS_PER_MS + down_time(w));
+    mount_kill(&w->mounts[sim_below(&w->rand, w->mount_count)], 500 * NS_PER_MS + down_time(w));
     return true;
 }
 
@@ -529,7 +529,7 @@ void faults_end(struct world *w)
         sim_cancel(w->sim, &w->servers[i].death);
         server_start(&w->servers[i]);
     }
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i < w->mount_count; i++) {
         sim_cancel(w->sim, &w->mounts[i].death);
         mount_start(&w->mounts[i]);
     }

@@ -3,6 +3,7 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/meta_work.h"
 #include "tests/sim/operator.h"
+#include "tests/sim/shared_work.h"
 #include "tests/sim/spy_work.h"
 #include "tests/sim/verify.h"
 #include "tests/sim/verify_log.h"
@@ -43,17 +44,18 @@ static void no_work(struct actor *a)
 }
 
 /* What runs on every mount. */
-static void (*const programs[])(struct actor *a) = {meta_work, data_work, data_work, spy_work};
+static void (*const programs[])(struct actor *a) = {meta_work, data_work, data_work, shared_work,
+                                                    spy_work};
 
 uint32_t run_programs(void)
 {
-    return WORLD_MOUNTS * COUNT_OF(programs);
+    return WORLD_MOUNTS_MAX * COUNT_OF(programs);
 }
 
 static void start_programs(struct world *w)
 {
     uint32_t number = 0;
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i < w->mount_count; i++) {
         for (size_t k = 0; k < COUNT_OF(programs); k++) {
             bool idle = plan_set_has(&w->plan.idle, ++number);
             (void)actor_new(w, &w->mounts[i], idle ? no_work : programs[k], NULL);
@@ -90,7 +92,7 @@ struct run_result run_seed(const struct plan *plan, bool trace)
     for (uint32_t i = 0; i < w->server_count; i++) {
         server_start(&w->servers[i]);
     }
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i < w->mount_count; i++) {
         mount_start(&w->mounts[i]);
     }
     work(w);

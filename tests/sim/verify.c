@@ -3,6 +3,7 @@
 #include "shared/base/mem.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
+#include "tests/sim/shared_work.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static const char *unsettled(struct world *w)
             return w->servers[i].process->name;
         }
     }
-    for (uint32_t i = 0; i < WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i < w->mount_count; i++) {
         if (!client_settled(w->mounts[i].client)) {
             return w->mounts[i].process->name;
         }
@@ -229,8 +230,11 @@ static void must(struct actor *a, int status)
 static void read_file(struct actor *a, const struct model_inode *n)
 {
     struct attr attr;
+    uint64_t open_ns = a->world->sim->now_ns;
     must(a, do_open(a, n->ino, O_RDONLY, &attr));
     struct client_file *f = a->opened;
+    int shared = shared_read_all(a, n->ino, f, open_ns);
+    must(a, shared == -EIO && a->world->unreadable_count > 0 ? 0 : shared);
     struct data_file *d = data_file_of(a->world, n->ino);
     if (attr.size != n->size) {
         world_fail(a->world, "inode %llu has size %llu, the log says %llu",
@@ -415,7 +419,7 @@ void verify_all(struct world *w)
     if (master_audit(w->servers[0].master, &why) != 0) {
         world_fail(w, "audit of the master: %s", why.text);
     }
-    struct mount *m = &w->mounts[WORLD_MOUNTS];
+    struct mount *m = &w->mounts[w->mount_count];
     mount_start(m);
     struct actor *reader = actor_new(w, m, read_back, NULL);
     (void)reader;

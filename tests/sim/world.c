@@ -8,6 +8,7 @@
 #include "tests/sim/history.h"
 #include "tests/sim/promises.h"
 #include "tests/sim/reads.h"
+#include "tests/sim/shared_work.h"
 #include "tests/sim/versions.h"
 #include "tests/sim/writer_model.h"
 
@@ -453,6 +454,8 @@ static void draw_world(struct world *w)
     if (w->plan.chunkds != 0) {
         w->server_count = 1 + MAX(MIN(w->server_count - 1, w->plan.chunkds), WORLD_REPLICAS + 0u);
     }
+    w->mount_count = sim_chance(&r, 1, 2) ? 2 : (uint32_t)sim_between(&r, 1, WORLD_MOUNTS_MAX);
+    w->share = w->mount_count > 1 && sim_chance(&r, 1, 2);
     w->rotten = 1 + (uint32_t)sim_below(&r, w->server_count - 1);
     w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
     if (w->plan.ops != 0) {
@@ -491,6 +494,7 @@ struct world *world_new(const struct plan *plan, bool trace)
     w->history = history_new(w);
     w->writers = writer_model_new();
     w->data = data_files_new(w);
+    w->shared = shared_file_new();
     for (uint32_t i = 0; i < w->server_count; i++) {
         struct sim_server *s = &w->servers[i];
         char name[32];
@@ -504,7 +508,7 @@ struct world *world_new(const struct plan *plan, bool trace)
     }
     w->servers[0].process->on_write = log_tap_write;
     w->servers[0].process->on_write_owner = w->tap;
-    for (uint32_t i = 0; i <= WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i <= w->mount_count; i++) {
         struct mount *m = &w->mounts[i];
         char name[32];
         snprintf(name, sizeof(name), "mount-%u", i);
@@ -520,7 +524,7 @@ struct world *world_new(const struct plan *plan, bool trace)
 void world_free(struct world *w)
 {
     actors_free(w);
-    for (uint32_t i = 0; i <= WORLD_MOUNTS; i++) {
+    for (uint32_t i = 0; i <= w->mount_count; i++) {
         mount_kill(&w->mounts[i], 0);
         sim_cancel(w->sim, &w->mounts[i].restart);
         sim_cancel(w->sim, &w->mounts[i].death);
@@ -539,6 +543,7 @@ void world_free(struct world *w)
     promises_free(w->promises);
     drops_free(w->drops);
     data_files_free(w->data);
+    shared_file_free(w->shared);
     writer_model_free(w->writers);
     log_tap_free(w->tap);
     mem_free(w);

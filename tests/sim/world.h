@@ -1,4 +1,4 @@
-/* world.h - one seed's cluster: a master, three chunkservers and two mounts in simulated processes,
+/* world.h - one seed's cluster: a master, chunkservers and mounts in simulated processes,
  * what they were asked and what happened to them.
  */
 #ifndef TESTS_SIM_WORLD_H
@@ -18,7 +18,7 @@ enum {
     WORLD_RACKS = 3,                           /* chunkservers are dealt to them in turn */
     WORLD_REPLICAS = 3,
     WORLD_UNREADABLE_MAX = 64,
-    WORLD_MOUNTS = 2, /* that work; one more reads everything at the end */
+    WORLD_MOUNTS_MAX = 4, /* that work; one more reads everything at the end */
 };
 
 #define MASTER_ADDR "10.0.0.1:9400"
@@ -32,6 +32,7 @@ struct promises;
 struct drops;
 struct actor;
 struct data_files;
+struct shared_file;
 struct writer_model;
 
 struct sim_server {
@@ -77,7 +78,8 @@ struct world {
     uint32_t server_count; /* with the master; of this seed */
     uint32_t rotten; /* the chunkserver whose disk goes bad, so that the other copies are good */
     bool rots;       /* it has begun to */
-    struct mount mounts[WORLD_MOUNTS + 1];
+    struct mount mounts[WORLD_MOUNTS_MAX + 1];
+    uint32_t mount_count; /* that work, in this seed; mounts[mount_count] is the reader */
     struct log_tap *tap;
     struct history *history;
     struct acks *acks;
@@ -88,6 +90,8 @@ struct world {
     struct writer_model *writers; /* up to the record writers_index */
     uint64_t writers_index;
     struct data_files *data;
+    struct shared_file *shared;
+    bool share; /* programs write to it */
     struct list actors;
     uint64_t meta_dir;   /* inode of the directory all metadata programs share */
     uint32_t ops_wanted; /* actors go on until so many operations were started */
