@@ -320,6 +320,19 @@ START_TEST(damaged_synced_record_is_no_torn_tail)
 }
 END_TEST
 
+/* What the master told a new disk stands in both slots: either may be damaged. */
+START_TEST(one_damaged_slot_of_the_label_costs_nothing)
+{
+    struct fx *f = three(10);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    fx_kill(f, 2);
+    scribble(f, 2, "label", (unsigned)_i * 4096 + 20, "xyz", 3);
+    ck_assert_msg(fx_start(f, 2) == 0, "%s", f->log);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(damaged_label_is_refused)
 {
     struct fx *f = three(9);
@@ -370,6 +383,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, second_daemon_on_the_directory_is_refused);
     tcase_add_test(t, damaged_meta_log_is_named_with_its_offset);
     tcase_add_test(t, damaged_synced_record_is_no_torn_tail);
+    tcase_add_loop_test(t, one_damaged_slot_of_the_label_costs_nothing, 0, 2);
     tcase_add_test(t, damaged_label_is_refused);
     tcase_add_test(t, foreign_master_is_not_obeyed);
     suite_add_tcase(s, t);
