@@ -129,6 +129,20 @@ START_TEST(power_cut_makes_dirty_replicas_suspect)
 END_TEST
 
 /* A file whose name never was durable is no damage: nothing in it was promised. */
+/* A member that came back may lack what it is asked to sync, under the same version. */
+START_TEST(power_cut_member_does_not_say_that_it_is_synced)
+{
+    struct fx *f = three(12);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 2 * BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 2 * BS, data, BS), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), ERR_MEMBER_FAILED);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(power_cut_takes_unsynced_replicas_whole)
 {
     struct fx *f = three(300 + (uint64_t)_i);
@@ -375,6 +389,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
     tcase_add_test(t, kill_keeps_acknowledged_writes);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
+    tcase_add_test(t, power_cut_member_does_not_say_that_it_is_synced);
     tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
