@@ -124,6 +124,7 @@ START_TEST(power_cut_makes_dirty_replicas_suspect)
     ck_assert_uint_eq(f->servers[2].report_count, 1);
     ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_SUSPECT);
     ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 10, got), ERR_SUSPECT);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), ERR_MEMBER_FAILED); /* it lost the second write */
     fx_free(f);
 }
 END_TEST
