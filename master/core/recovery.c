@@ -24,7 +24,6 @@ struct recovery {
     struct store *store;
     struct oplog *log;
     struct recovery_result *result;
-    bool usual; /* that the live environment is not used: the machine went down */
 };
 
 /* ---------------------------------------------------------------- marks beside the environment */
@@ -70,7 +69,7 @@ void recovery_settled(struct env *env)
 
 static void drop_live(struct recovery *r, const char *because)
 {
-    env_log(r->env, r->usual ? LOG_INFO : LOG_WARN, "live environment is not used: %s", because);
+    env_log(r->env, LOG_INFO, "live environment is not used: %s", because);
     store_close(r->store);
     r->store = NULL;
     /* Absent files are fine. */
@@ -96,8 +95,7 @@ static const char *try_live(struct recovery *r, struct why *why)
     const struct oplog_identity *id = oplog_identity(r->log);
     uint8_t doubt = doubt_read(r->env);
     bool same = oplog_incarnation_same(r->log);
-    r->usual = !same && id->clean_index == 0;
-    if (r->usual) {
+    if (!same && id->clean_index == 0) {
         return id->starts == 0 ? "there is none" : "the machine went down";
     }
     if (exists(r->env, LIVE_FAILED)) {

@@ -293,23 +293,22 @@ static int compare(uint64_t a_ino, uint64_t a_number, uint64_t b_ino, uint64_t b
     return a_number == b_number ? 0 : a_number < b_number ? -1 : 1;
 }
 
+/* A version was made without the replica at hand while its chunkserver was away, or its chunk is
+ * gone: the chunkserver learns of it with the answer to this part, before it has a lease again. */
+static void is_stale(struct report *r)
+{
+    struct report_part *part = list_entry(r->parts.next, struct report_part, link);
+    enc_u64(&part->stale, &r->replica.handle);
+    enc_u64(&part->stale, &r->replica.version);
+}
+
 static void unknown(struct master *m, struct chunkserver *s)
 {
     const struct replica *r = &s->report->replica;
+    is_stale(s->report);
     set_orphan(m, s->id, r);
     s->orphans++;
     s->report->have_replica = false;
-}
-
-/* The chunkserver was left out of a version while it was away: it learns of it with the answer to
- * this part, before it has a lease again. */
-static void note_stale(struct report *r, const struct ns_chunk *row)
-{
-    struct report_part *part = list_entry(r->parts.next, struct report_part, link);
-    if (r->replica.version < row->version) {
-        enc_u64(&part->stale, &r->replica.handle);
-        enc_u64(&part->stale, &r->replica.version);
-    }
 }
 
 /* One step with the replica at hand and the row at the cursor. */
@@ -324,7 +323,9 @@ static void merge(struct master *m, struct chunkserver *s)
     }
     int order = compare(row.ino, row.number, rep->ino, rep->number);
     if (order == 0 && row.handle == rep->handle) {
-        note_stale(r, &row);
+        if (rep->version < row.version) {
+            is_stale(r);
+        }
         found(m, s, &row, rep);
         r->have_replica = false;
         pass_row(r, &row);
