@@ -416,6 +416,10 @@ static bool die_early(struct world *w)
     s->early_deaths = (uint32_t)sim_between(&w->rand, 1, 2);
     s->early_ns = sim_below(&w->rand, (sim_chance(&w->rand, 1, 2) ? 30 : 4) * NS_PER_MS);
     s->early_power_cut = sim_chance(&w->rand, 2, 3);
+    if (s->number == 0 && server_up(s) && sim_chance(&w->rand, 1, 2)) {
+        s->dies_in_write = true;
+        return true;
+    }
     server_kill(s, sim_chance(&w->rand, 1, 4), ns);
     return true;
 }
@@ -526,6 +530,8 @@ void faults_end(struct world *w)
         w->servers[i].process->trap.kind = TRAP_NONE;
         server_empty(&w->servers[i]);
         w->servers[i].early_deaths = 0;
+        w->servers[i].dies_in_write = false;
+        w->servers[i].process->keeps_cache = false;
         sim_cancel(w->sim, &w->servers[i].death);
         server_start(&w->servers[i]);
     }

@@ -3,6 +3,7 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/meta_work.h"
 #include "tests/sim/operator.h"
+#include "tests/sim/prober.h"
 #include "tests/sim/shared_work.h"
 #include "tests/sim/spy_work.h"
 #include "tests/sim/verify.h"
@@ -68,9 +69,11 @@ static void work(struct world *w)
     come_up(w);
     start_programs(w);
     struct operator* operator= operator_start(w);
+    struct prober *prober = prober_start(w);
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
     w->healing = true;
+    prober_stop(prober);
     faults_end(w);
     if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
         const struct op_entry *e = actors_stuck(w);

@@ -45,6 +45,7 @@ struct sim_process {
     void (*on_write)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
                      bool completed);
     void *on_write_owner;
+    bool keeps_cache; /* killed in the middle of writes: they are in the page cache, not synced */
     struct sim_trap trap;
     /* Asked before an asynchronous operation is done: 0, or the error it shall fail with. May be
      * NULL. */

@@ -238,7 +238,11 @@ void sim_files_abandon(struct sim_process *p)
     list_for_each_safe (it, &p->disk_ops) {
         struct op_run *r = list_entry(it, struct op_run, link);
         uint64_t fate = sim_below(&p->sim->disk, 3);
-        if (fate == 0 && r->op->kind != DISK_READ) {
+        if (p->keeps_cache && r->op->kind == DISK_WRITE) {
+            struct disk_op unsynced = *r->op;
+            unsynced.sync = false;
+            (void)write_both(&unsynced);
+        } else if (fate == 0 && r->op->kind != DISK_READ) {
             (void)perform(p, r->op);
         } else if (fate == 1 && r->op->kind == DISK_WRITE) {
             write_part(p, r->op);

@@ -218,7 +218,23 @@ static void kill_early(struct sim_event *e)
 {
     struct sim_server *s = container_of(e, struct sim_server, death);
     if (server_up(s)) {
-        server_kill(s, s->early_power_cut, EARLY_DOWN_NS);
+        bool in_write = s->process->keeps_cache;
+        server_kill(s, s->early_power_cut && !in_write, EARLY_DOWN_NS);
+        s->process->keeps_cache = false;
+    }
+}
+
+/* The master's writes: the log is followed, and it may be killed in the next one. */
+static void on_write(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
+                     bool completed)
+{
+    struct world *w = owner;
+    struct sim_server *s = &w->servers[0];
+    log_tap_write(w->tap, p, path, op, completed);
+    if (!completed && s->dies_in_write && strncmp(path, "log/log-", 8) == 0) {
+        s->dies_in_write = false;
+        p->keeps_cache = true;
+        sim_at(w->sim, &s->death, w->sim->now_ns);
     }
 }
 
@@ -506,8 +522,8 @@ struct world *world_new(const struct plan *plan, bool trace)
         s->room.run = make_room;
         s->death.run = kill_early;
     }
-    w->servers[0].process->on_write = log_tap_write;
-    w->servers[0].process->on_write_owner = w->tap;
+    w->servers[0].process->on_write = on_write;
+    w->servers[0].process->on_write_owner = w;
     for (uint32_t i = 0; i <= w->mount_count; i++) {
         struct mount *m = &w->mounts[i];
         char name[32];

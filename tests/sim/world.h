@@ -52,6 +52,7 @@ struct sim_server {
     uint32_t early_deaths; /* to come: it dies early_ns after its start */
     uint64_t early_ns;
     bool early_power_cut;
+    bool dies_in_write; /* the master, when it writes to the log next */
     struct sim_event death;
 };
 
