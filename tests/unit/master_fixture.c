@@ -548,3 +548,34 @@ void fixture_free(struct fixture *f)
     sim_destroy(f->sim);
     mem_free(f);
 }
+
+/* ---------------------------------------------------------------- files */
+
+struct fake *fixture_fake(struct fixture *f, uint32_t id)
+{
+    for (int i = 0; i < FAKES_MAX; i++) {
+        if (f->fakes[i].id == id) {
+            return &f->fakes[i];
+        }
+    }
+    ck_abort_msg("no server %u", id);
+    return NULL;
+}
+
+struct chunk fixture_make_file(struct fixture *f, const char *name, uint64_t size,
+                               uint64_t *sequence)
+{
+    struct create_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0644};
+    struct create_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++*sequence), 0);
+    struct chunk c = rep.chunk;
+    struct ns_chunk row;
+    ck_assert_int_eq(ns_chunk_get(f->m->ns, c.ino, 0, &row), 0);
+    for (uint32_t i = 0; i < row.member_count; i++) {
+        fake_put(fixture_fake(f, row.members[i]), &c, 1, 100 + c.handle);
+    }
+    struct extend_req extend = {.ino = c.ino, .end = size};
+    struct extend_rep extended;
+    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, ++*sequence), 0);
+    return c;
+}

@@ -80,6 +80,12 @@ void fake_scanned(struct fake *k, uint64_t handle);
 struct fake_replica *fake_put(struct fake *k, const struct chunk *c, uint64_t mutation,
                               uint64_t digest);
 
+struct fake *fixture_fake(struct fixture *f, uint32_t id); /* the server with that number */
+/* A file of one chunk, written to all members and committed at `size`, by the mount's next mutations;
+ * the bytes are told by the digest, 100 + handle. Its chunk as granted, without the members. */
+struct chunk fixture_make_file(struct fixture *f, const char *name, uint64_t size,
+                               uint64_t *sequence);
+
 /* Connects the mount: hello. */
 void fixture_connect(struct fixture *f);
 void fixture_connect_as(struct fixture *f, uint32_t role);

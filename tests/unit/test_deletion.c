@@ -10,13 +10,7 @@ static struct chunk c; /* of the file made last; its members are not kept */
 
 static struct fake *fake_of(uint32_t id)
 {
-    for (int i = 0; i < FAKES_MAX; i++) {
-        if (f->fakes[i].id == id) {
-            return &f->fakes[i];
-        }
-    }
-    ck_abort_msg("no server %u", id);
-    return NULL;
+    return fixture_fake(f, id);
 }
 
 static struct ns_chunk row(void)
@@ -30,11 +24,7 @@ static uint32_t outsider(void)
 {
     struct ns_chunk k = row();
     for (uint32_t id = 1; id <= f->m->servers.count; id++) {
-        bool in = false;
-        for (uint32_t i = 0; i < k.member_count; i++) {
-            in |= k.members[i] == id;
-        }
-        if (!in) {
+        if (!ns_is_member(&k, id)) {
             return id;
         }
     }
@@ -44,17 +34,7 @@ static uint32_t outsider(void)
 
 static void make_file(const char *name, uint64_t size)
 {
-    struct create_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0644};
-    struct create_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++sequence), 0);
-    c = rep.chunk;
-    struct ns_chunk k = row();
-    for (uint32_t i = 0; i < k.member_count; i++) {
-        fake_put(fake_of(k.members[i]), &c, 1, 100 + c.handle);
-    }
-    struct extend_req extend = {.ino = c.ino, .end = size};
-    struct extend_rep extended;
-    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, ++sequence), 0);
+    c = fixture_make_file(f, name, size, &sequence);
     struct writer w;
     writer_init(&w);
     enc_u64(&w, &c.ino);

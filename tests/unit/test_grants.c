@@ -66,23 +66,12 @@ static struct ns_chunk row(void)
 static bool is_member(uint32_t id)
 {
     struct ns_chunk k = row();
-    for (uint32_t i = 0; i < k.member_count; i++) {
-        if (k.members[i] == id) {
-            return true;
-        }
-    }
-    return false;
+    return ns_is_member(&k, id);
 }
 
 static struct fake *fake_of(uint32_t id)
 {
-    for (int i = 0; i < FAKES_MAX; i++) {
-        if (f->fakes[i].id == id) {
-            return &f->fakes[i];
-        }
-    }
-    ck_abort_msg("no server %u", id);
-    return NULL;
+    return fixture_fake(f, id);
 }
 
 /* Every member has the data of mutation `m`, and the size is committed. */

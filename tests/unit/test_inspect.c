@@ -11,16 +11,7 @@ static void setup(void)
 {
     f = fixture_new(3);
     fixture_open_session(f);
-    struct create_req req = {.parent = ROOT_INO, .name = bytes_str("f"), .mode = 0644};
-    struct create_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, 1), 0);
-    c = rep.chunk;
-    for (int i = 0; i < 3; i++) {
-        fake_put(&f->fakes[i], &c, 1, 100);
-    }
-    struct extend_req extend = {.ino = c.ino, .end = 100};
-    struct extend_rep extended;
-    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, 2), 0);
+    c = fixture_make_file(f, "f", 100, &(uint64_t){0});
 }
 
 static void teardown(void)

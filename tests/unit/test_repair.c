@@ -10,13 +10,7 @@ static struct chunk c; /* of the file; its members are not kept */
 
 static struct fake *fake_of(uint32_t id)
 {
-    for (int i = 0; i < FAKES_MAX; i++) {
-        if (f->fakes[i].id == id) {
-            return &f->fakes[i];
-        }
-    }
-    ck_abort_msg("no server %u", id);
-    return NULL;
+    return fixture_fake(f, id);
 }
 
 static struct ns_chunk row(void)
@@ -29,12 +23,7 @@ static struct ns_chunk row(void)
 static bool is_member(uint32_t id)
 {
     struct ns_chunk k = row();
-    for (uint32_t i = 0; i < k.member_count; i++) {
-        if (k.members[i] == id) {
-            return true;
-        }
-    }
-    return false;
+    return ns_is_member(&k, id);
 }
 
 /* A server that is not a member. */
@@ -61,20 +50,9 @@ static void all_equal_and_active(void)
     }
 }
 
-/* A file of one chunk, written to all members and committed. */
 static void make_file(const char *name)
 {
-    struct create_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0644};
-    struct create_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++sequence), 0);
-    c = rep.chunk;
-    struct ns_chunk k = row();
-    for (uint32_t i = 0; i < k.member_count; i++) {
-        fake_put(fake_of(k.members[i]), &c, 1, 100 + c.handle);
-    }
-    struct extend_req extend = {.ino = c.ino, .end = 100};
-    struct extend_rep extended;
-    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, ++sequence), 0);
+    c = fixture_make_file(f, name, 100, &sequence);
 }
 
 static void setup(void)

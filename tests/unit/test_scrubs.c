@@ -7,31 +7,6 @@
 static struct fixture *f;
 static struct chunk c;
 
-static void setup(void)
-{
-    f = fixture_new(4);
-    fixture_open_session(f);
-    struct create_req req = {.parent = ROOT_INO, .name = bytes_str("f"), .mode = 0644};
-    struct create_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, 1), 0);
-    c = rep.chunk;
-    struct ns_chunk row;
-    ck_assert_int_eq(ns_chunk_get(f->m->ns, c.ino, 0, &row), 0);
-    ck_assert_uint_eq(row.member_count, 3);
-    for (uint32_t i = 0; i < row.member_count; i++) {
-        fake_put(&f->fakes[row.members[i] - 1], &c, 1, 100);
-    }
-    struct extend_req extend = {.ino = c.ino, .end = 100};
-    struct extend_rep extended;
-    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, 2), 0);
-    fixture_run_ms(f, 3000);
-}
-
-static void teardown(void)
-{
-    fixture_free(f);
-}
-
 static struct ns_chunk row(void)
 {
     struct ns_chunk k;
@@ -48,6 +23,22 @@ static struct fake *member(uint32_t i)
 static struct replica *replica(uint32_t i)
 {
     return &fake_find(member(i), c.handle)->r;
+}
+
+static void setup(void)
+{
+    f = fixture_new(4);
+    fixture_open_session(f);
+    c = fixture_make_file(f, "f", 100, &(uint64_t){0});
+    for (uint32_t i = 0; i < 3; i++) {
+        replica(i)->digest = 100;
+    }
+    fixture_run_ms(f, 3000);
+}
+
+static void teardown(void)
+{
+    fixture_free(f);
 }
 
 static uint32_t prepares(void)

@@ -13,13 +13,7 @@ static struct chunk files[FILES];
 
 static struct fake *fake_of(uint32_t id)
 {
-    for (int i = 0; i < FAKES_MAX; i++) {
-        if (f->fakes[i].id == id) {
-            return &f->fakes[i];
-        }
-    }
-    ck_abort_msg("no server %u", id);
-    return NULL;
+    return fixture_fake(f, id);
 }
 
 static struct ns_chunk row(uint32_t file)
@@ -32,12 +26,7 @@ static struct ns_chunk row(uint32_t file)
 static bool is_member(uint32_t file, uint32_t id)
 {
     struct ns_chunk k = row(file);
-    for (uint32_t i = 0; i < k.member_count; i++) {
-        if (k.members[i] == id) {
-            return true;
-        }
-    }
-    return false;
+    return ns_is_member(&k, id);
 }
 
 static void make_new(uint32_t i)
@@ -45,17 +34,7 @@ static void make_new(uint32_t i)
     static uint32_t number;
     char name[16];
     snprintf(name, sizeof(name), "f%u", number++);
-    struct create_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0644};
-    struct create_rep rep;
-    ck_assert_int_eq(FIXTURE_CALL(f, create, &req, &rep, ++sequence), 0);
-    files[i] = rep.chunk;
-    struct ns_chunk k = row(i);
-    for (uint32_t j = 0; j < k.member_count; j++) {
-        fake_put(fake_of(k.members[j]), &rep.chunk, 1, 100 + k.handle);
-    }
-    struct extend_req extend = {.ino = k.ino, .end = 100};
-    struct extend_rep extended;
-    ck_assert_int_eq(FIXTURE_CALL(f, extend, &extend, &extended, ++sequence), 0);
+    files[i] = fixture_make_file(f, name, 100, &sequence);
 }
 
 /* A cluster with written files, and a master that knows all its servers. */
