@@ -76,6 +76,7 @@ START_TEST(stops_when_somebody_else_ran)
 }
 END_TEST
 
+Suite *suite_uv_spin(void);
 Suite *suite_uv_spin(void)
 {
     Suite *s = suite_create("uv_spin");
