@@ -337,7 +337,8 @@ static void recover_each(struct chunkd *c, enum last_end end)
         if (r->dirty && !r->failed && end != ENDED_CLEAN) {
             recover_dirty(r, end == ENDED_POWER_CUT);
         } else {
-            r->file_made = r->entry_durable = true;
+            /* One without bytes may have no file yet: its name is still to be made durable. */
+            r->file_made = r->entry_durable = r->length > 0;
         }
         r->queued = r->mutation;
     }
