@@ -176,6 +176,41 @@ START_TEST(synced_bytes_survive_a_power_cut)
 }
 END_TEST
 
+/* A member that lost power between a write and its sync has lost the write, and says so. */
+START_TEST(suspect_member_does_not_sync)
+{
+    struct fx *f = three(60 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), ERR_MEMBER_FAILED);
+    fx_free(f);
+}
+END_TEST
+
+/* A replica that was made and got its file only after a kill: what is synced survives, too. */
+START_TEST(file_made_after_a_kill_is_durable)
+{
+    uint64_t v2 = FX_V1 + 1;
+    struct fx *f = three(80 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 12, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_prepare(f, 3, H, 0, v2, 1, NULL), 0);
+    fx_kill(f, 3);
+    ck_assert_int_eq(fx_start(f, 3), 0);
+    ck_assert_int_eq(fx_prepare(f, 1, H, FX_V1, v2, 0, NULL), 0);
+    ck_assert_int_eq(fx_prepare(f, 3, H, 0, v2, 1, NULL), 0);
+    ck_assert_int_eq(fx_pull(f, 3, 1, H, v2, v2, NULL), 0);
+    ck_assert_int_eq(fx_activate(f, 1, H, v2, 1, false), 0);
+    ck_assert_int_eq(fx_activate(f, 3, H, v2, 1, false), 0);
+    ck_assert_int_eq(fx_sync(f, 13, H, v2), 0);
+    fx_power_cut(f, 3);
+    ck_assert_int_eq(fx_start(f, 3), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H), 0);
+    ck_assert_uint_eq(fx_info(f, 3, H).digest, fx_info(f, 1, H).digest);
+    fx_free(f);
+}
+END_TEST
+
 static int asked;
 
 static void answered(struct rpc_call *call)
@@ -365,6 +400,8 @@ Suite *suite_chunkd_restart(void)
     tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
+    tcase_add_loop_test(t, suspect_member_does_not_sync, 0, 10);
+    tcase_add_loop_test(t, file_made_after_a_kill_is_durable, 0, 10);
     tcase_add_loop_test(t, kill_in_mid_write_is_settled, 0, 80);
     tcase_add_loop_test(t, power_cut_in_mid_write_is_suspect, 0, 80);
     tcase_add_test(t, second_daemon_on_the_directory_is_refused);
