@@ -128,8 +128,8 @@ static enum note_kind judge(struct master *m, const struct chunkserver *s,
         if (r->previous == row->version) {
             return NOTE_AHEAD;
         }
-        if (r->previous == 0 && r->length == 0 && r->mutation == 0) {
-            return NOTE_MISSING; /* made, empty, for a version whose record was never written */
+        if (row->fresh && r->previous == 0 && r->length == 0 && r->mutation == 0) {
+            return NOTE_AHEAD; /* made, empty, for a version whose record was never written */
         }
         env_log(m->env, LOG_ERROR,
                 "chunk %016llx: server %u holds version %llx made from %llx, the log has %llx",
