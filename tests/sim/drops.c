@@ -3,6 +3,8 @@
 #include "tests/sim/drops.h"
 #include "shared/base/mem.h"
 
+#include <string.h>
+
 struct drop {
     uint64_t index;
     uint64_t at_ns;
@@ -17,8 +19,12 @@ struct drops {
     uint32_t count, cap;
     uint32_t judged;
     uint32_t reported;
-    uint64_t starts; /* of the master they told it */
+    uint64_t until_ns[WORLD_SERVERS_MAX]; /* and not anew since they registered again, then */
+    uint64_t starts;                      /* of the master they told it */
 };
+
+/* What was ordered before a member registered again may still be under way. */
+#define LATE_NS (10 * NS_PER_S)
 
 struct drops *drops_new(struct world *w)
 {
@@ -33,6 +39,16 @@ void drops_free(struct drops *d)
     mem_free(d);
 }
 
+static uint32_t reported_lately(const struct drops *d)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < WORLD_SERVERS_MAX; i++) {
+        bool late = d->until_ns[i] + LATE_NS > d->world->sim->now_ns;
+        bits |= d->until_ns[i] != 0 && late ? 1u << i : 0;
+    }
+    return bits;
+}
+
 static void note(struct drops *d, uint32_t chunkd, struct bytes handles)
 {
     struct reader r = reader_of(handles);
@@ -40,7 +56,7 @@ static void note(struct drops *d, uint32_t chunkd, struct bytes handles)
         struct drop one = {.index = log_tap_certain(d->world->tap),
                            .at_ns = d->world->sim->now_ns,
                            .chunkd = chunkd,
-                           .reported = d->reported};
+                           .reported = d->reported | reported_lately(d)};
         dec_u64(&r, &one.handle);
         if (d->count == d->cap) {
             d->cap = d->cap ? 2 * d->cap : 64;
@@ -58,8 +74,12 @@ static void follow_reports(struct drops *d, uint32_t chunkd, const struct messag
     if (d->starts != master->starts) {
         d->starts = master->starts;
         d->reported = 0;
+        memset(d->until_ns, 0, sizeof(d->until_ns));
     }
     if (m->head.op == OP_register) {
+        if (d->reported >> chunkd & 1) {
+            d->until_ns[chunkd] = d->world->sim->now_ns;
+        }
         d->reported &= ~(1u << chunkd);
     } else if (m->head.op == OP_report && report_req_decode(slice_bytes(&m->body), &req) == 0 &&
                req.last) {
