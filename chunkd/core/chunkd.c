@@ -453,12 +453,19 @@ int chunkd_check_space(struct chunkd *c, uint32_t bytes, bool growth)
 /* ---------------------------------------------------------------- label */
 
 static void store_next(struct chunkd *c);
+static void store_slot(struct chunkd *c);
 
 static void label_stored(struct disk_op *op)
 {
     struct chunkd *c = op->owner;
     int status = op->result < 0 ? (int)op->result : 0;
     struct list ended;
+    if (status == 0 && !c->label_twice) {
+        c->label_twice = true;
+        c->label_stored.sequence++;
+        store_slot(c);
+        return;
+    }
     c->label_busy = false;
     if (status == 0) {
         uint64_t sequence = c->label_stored.sequence;
@@ -485,8 +492,16 @@ static void store_next(struct chunkd *c)
         list_push_back(&c->label_active, e);
     }
     c->label_busy = true;
+    c->label_twice = false;
     c->label_stored = c->label_next;
     c->label_stored.sequence = c->label.sequence + 1;
+    store_slot(c);
+}
+
+/* What is stored goes to both slots, one after the other: if one is damaged later, the other must not be one
+ * that knows less (of an epoch, of the geometry). */
+static void store_slot(struct chunkd *c)
+{
     label_encode(&c->label_stored, c->label_bytes);
     c->label_op = (struct disk_op){.kind = DISK_WRITE,
                                    .file = c->label_file,

@@ -79,6 +79,7 @@ struct chunkd {
     struct label label_next;   /* what is to be stored */
     struct label label_stored; /* what is being stored */
     bool label_busy;
+    bool label_twice;         /* the second slot is being written */
     struct list label_waits;  /* of the store that comes next */
     struct list label_active; /* of the one in progress */
 };

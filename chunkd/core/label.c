@@ -84,11 +84,12 @@ int label_load(struct env *env, struct label *l, struct env_file **out, struct w
         return err == -ENOENT ? err : why_set(why, err, "label: cannot open: %s", err_text(err));
     }
     int worst = ERR_CORRUPT;
+    int unread = 0;
     bool found = false;
     for (uint64_t slot = 0; slot < 2; slot++) {
         uint8_t bytes[LABEL_SLOT_BYTES] = {0};
         int64_t n = env_file_read(env, f, slot * LABEL_SLOT_GAP, bytes, sizeof(bytes));
-        struct label one;
+        struct label one = {0};
         err = n < 0 ? (int)n : label_decode(&one, bytes);
         if (err == 0 && (!found || one.sequence > l->sequence)) {
             *l = one;
@@ -96,6 +97,7 @@ int label_load(struct env *env, struct label *l, struct env_file **out, struct w
         } else if (err == -EPROTONOSUPPORT) {
             worst = err;
         }
+        unread = n < 0 ? (int)n : unread;
     }
     if (found) {
         *out = f;
@@ -107,6 +109,9 @@ int label_load(struct env *env, struct label *l, struct env_file **out, struct w
             why, ERR_CORRUPT,
             "label: the directory has a disk format this program does not know (it knows %d)",
             LABEL_FORMAT);
+    }
+    if (unread != 0) {
+        return why_set(why, unread, "label: cannot read it: %s", err_text(unread));
     }
     return why_set(why, ERR_CORRUPT,
                    "label: damaged: neither of its two slots has a valid checksum");

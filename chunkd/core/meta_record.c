@@ -13,6 +13,7 @@ uint32_t meta_record_size(const struct meta_record *r)
     case META_SUMS:
         return META_HEADER_BYTES + 32 + ((4 * r->count + 7) & ~7u);
     case META_BAD:
+    case META_RESERVED:
         return META_HEADER_BYTES + 16;
     case META_DROP:
         return META_HEADER_BYTES + 8;
@@ -62,6 +63,9 @@ void meta_record_encode(const struct meta_record *r, uint64_t sequence, uint64_t
     } else if (r->type == META_ASIDE) {
         put_le(b + 8, r->since_ns, 8);
         put_le(b + 16, r->bytes, 8);
+    } else if (r->type == META_RESERVED) {
+        put_le(b + 8, r->from, 4);
+        put_le(b + 12, r->end, 4);
     }
     put_le(out, hash64(out + 8, size - 8), 8);
 }
@@ -112,6 +116,10 @@ static bool decode_body(struct meta_record *r, const uint8_t *b, uint64_t body)
         r->since_ns = body >= 24 ? get_le(b + 8, 8) : 0;
         r->bytes = body >= 24 ? get_le(b + 16, 8) : 0;
         return body >= 24;
+    case META_RESERVED:
+        r->from = body >= 16 ? (uint32_t)get_le(b + 8, 4) : 0;
+        r->end = body >= 16 ? (uint32_t)get_le(b + 12, 4) : 0;
+        return body >= 16 && r->from <= r->end;
     }
     return false;
 }
@@ -128,7 +136,7 @@ int meta_record_decode(struct meta_record *r, uint64_t *out_sequence, uint64_t *
         return ERR_CORRUPT;
     }
     uint64_t type = get_le(in + 12, 2);
-    if (type < META_REPLICA || type > META_ASIDE) {
+    if (type < META_REPLICA || type > META_RESERVED) {
         return ERR_CORRUPT;
     }
     memset(r, 0, sizeof(*r));

@@ -22,6 +22,8 @@
  *   DROP    4  handle 8: the replica is gone
  *   ASIDE   5  handle 8, since 8, bytes 8: the file of a replica that was let go is in aside/, or
  *              on its way there, since then (ns since 1970; 0 = it is gone)
+ *   RESERVED 6 handle 8, from 4, end 4: bytes [from, end) have their space on the disk, none if the
+ *              two are equal
  */
 #ifndef CHUNKD_CORE_META_RECORD_H
 #define CHUNKD_CORE_META_RECORD_H
@@ -32,7 +34,14 @@
 #include "shared/base/err.h"
 #include "shared/base/limits.h"
 
-enum meta_type { META_REPLICA = 1, META_SUMS = 2, META_BAD = 3, META_DROP = 4, META_ASIDE = 5 };
+enum meta_type {
+    META_REPLICA = 1,
+    META_SUMS = 2,
+    META_BAD = 3,
+    META_DROP = 4,
+    META_ASIDE = 5,
+    META_RESERVED = 6
+};
 enum { META_ACTIVE = 1, META_DIRTY = 2, META_FAILED = 4 };
 enum {
     META_HEADER_BYTES = 32,
@@ -54,6 +63,7 @@ struct meta_record {
     uint32_t block;          /* BAD */
     uint64_t since_ns;       /* ASIDE */
     uint64_t bytes;          /* ASIDE */
+    uint32_t from, end;      /* RESERVED */
 };
 
 uint32_t meta_record_size(const struct meta_record *r);

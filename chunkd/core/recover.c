@@ -1,5 +1,6 @@
 /* recover.c - what the last process left. */
 #include "chunkd/core/recover.h"
+#include "chunkd/core/replica_reserve.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
 
@@ -68,6 +69,15 @@ int recover_record(void *owner, const struct meta_record *rec)
         }
         if (rec->block < replica_blocks(r)) {
             replica_set_bad(r, rec->block);
+        }
+        return 0;
+    case META_RESERVED:
+        if (rec->end > t->chunk_bytes) {
+            return ERR_CORRUPT;
+        }
+        if (r != NULL) {
+            r->reserved_from = rec->from;
+            r->reserved_end = rec->end;
         }
         return 0;
     case META_DROP:
@@ -147,6 +157,13 @@ static bool was_applied(struct local_replica *r, const struct intent *e, uint32_
     return true;
 }
 
+/* To the logged length; what was reserved behind it is gone then. */
+static int cut_file(struct local_replica *r)
+{
+    replica_unreserve(r, r->length, UINT32_MAX);
+    return env_file_truncate(r->table->env, r->file, r->length);
+}
+
 /* Not applied, or in part: back to the old length; each block is old, new, or torn. True if none is
  * torn. */
 static bool take_parts(struct local_replica *r, const struct intent *e, uint32_t count,
@@ -158,7 +175,7 @@ static bool take_parts(struct local_replica *r, const struct intent *e, uint32_t
     if (size < (int64_t)r->length) {
         return false;
     }
-    if (size > (int64_t)r->length && env_file_truncate(t->env, r->file, r->length) != 0) {
+    if (size > (int64_t)r->length && cut_file(r) != 0) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -301,7 +318,7 @@ static void fit_file(struct local_replica *r, bool power_cut)
         return;
     }
     if (size > (int64_t)r->length && (!power_cut || size > (int64_t)t->chunk_bytes)) {
-        err = env_file_truncate(t->env, r->file, r->length);
+        err = cut_file(r);
         if (err != 0) {
             replica_mark_failed(r, err);
         }

@@ -28,6 +28,7 @@ void replica_unreserve(struct local_replica *r, uint32_t from, uint32_t end)
     } else {
         r->reserved_from = end;
     }
+    replica_log_reserved(r);
 }
 
 static void note_reserved(struct local_replica *r, uint32_t from, uint32_t end)
@@ -40,6 +41,7 @@ static void note_reserved(struct local_replica *r, uint32_t from, uint32_t end)
         r->reserved_from = from;
         r->reserved_end = end;
     }
+    replica_log_reserved(r);
 }
 
 /* ---------------------------------------------------------------- taking it */

@@ -4,10 +4,10 @@
  * stay as they are. A failure for want of space gives back what it took beyond the file's end, unless
  * something was reserved there before; the rest stays until the file is cut or removed.
  *
- * What is reserved is remembered in memory as one range: writes inside it are not refused because
- * the disk is nearly full. A restarted process has forgotten it: the blocks are still there, but
- * such a write is refused while less than the disk's reserve is free. A replica that is copied
- * elsewhere is reserved only where it was copied from.
+ * What is reserved is remembered as one range, in the meta log too: writes inside it are not refused
+ * because the disk is nearly full. If a power cut took the blocks but not the record, such a write
+ * may find the disk full. A replica that is copied elsewhere is reserved only where it was copied
+ * from.
  */
 #ifndef CHUNKD_CORE_REPLICA_RESERVE_H
 #define CHUNKD_CORE_REPLICA_RESERVE_H

@@ -291,6 +291,22 @@ uint64_t replica_stored_bytes(const struct local_replica *r)
     return bytes;
 }
 
+static struct meta_record reserved_record(const struct local_replica *r)
+{
+    return (struct meta_record){.type = META_RESERVED,
+                                .handle = r->handle,
+                                .from = r->reserved_from,
+                                .end = r->reserved_end};
+}
+
+void replica_log_reserved(struct local_replica *r)
+{
+    if (!r->dropped) {
+        struct meta_record rec = reserved_record(r);
+        meta_log_append(r->table->meta, &rec, in_next_log(r));
+    }
+}
+
 void replica_log_drop(struct local_replica *r)
 {
     list_remove(&r->unlogged_link);
@@ -348,6 +364,10 @@ static void hand_over(struct table *t, struct local_replica *r)
             rec = (struct meta_record){.type = META_BAD, .handle = r->handle, .block = b};
             meta_log_append_next(t->meta, &rec);
         }
+    }
+    if (r->reserved_from < r->reserved_end) {
+        rec = reserved_record(r);
+        meta_log_append_next(t->meta, &rec);
     }
 }
 

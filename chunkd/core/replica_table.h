@@ -210,6 +210,7 @@ struct block_stream *replica_new_tail(struct local_replica *r, uint32_t block);
 void replica_note_unlogged(struct local_replica *r, uint32_t first, uint32_t end);
 void replica_log_sums(struct local_replica *r);
 void replica_log_head(struct local_replica *r);
+void replica_log_reserved(struct local_replica *r);
 /* It is gone; with r->aside, its file is set aside. */
 void replica_log_drop(struct local_replica *r);
 /* About what its file takes: blocks of zeros are holes mostly. */

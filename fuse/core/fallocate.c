@@ -5,7 +5,8 @@
  * reserved by then stays with the file until it is cut or removed. So a call that the cluster has no
  * room for at all is refused before it begins. A call that is interrupted stops after a chunk.
  *
- * Punching and zeroing write zeros as holes into the chunks that exist; zeroing reserves nothing.
+ * Punching and zeroing write zeros as holes into the chunks that exist; zeroing reserves their space
+ * then.
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -19,11 +20,13 @@ struct fallocate_op {
     struct op op;
     struct client_file *file; /* valid while the call is */
     struct inode *inode;      /* pinned */
-    bool punch;
+    bool punch;               /* bytes become zeros */
+    bool reserve;             /* space is taken, after that */
     bool keep_size;
+    bool punching;     /* now */
     bool holding;      /* pieces may not start */
     bool committing;   /* the end is near */
-    uint64_t at;       /* punched or reserved up to here */
+    uint64_t from, at; /* punched or reserved up to here */
     uint64_t new_from; /* behind it nothing is stored yet, if no chunk is there */
     uint64_t end;
     uint64_t punch_end; /* nothing to punch behind it */
@@ -93,6 +96,7 @@ static void commit_size(struct fallocate_op *a)
 /* ---------------------------------------------------------------- chunk by chunk */
 
 static void find_next(struct fallocate_op *a);
+static void begin_reserve(struct fallocate_op *a);
 static void reserve_next(struct fallocate_op *a);
 
 static void again_fired(struct env_timer *t)
@@ -100,7 +104,7 @@ static void again_fired(struct env_timer *t)
     struct fallocate_op *a = container_of(t, struct fallocate_op, again);
     struct client *c = a->op.client;
     client_enter(c);
-    if (a->punch) {
+    if (a->punching) {
         find_next(a);
     } else {
         reserve_next(a);
@@ -142,6 +146,19 @@ static void punched(struct chunk_write *w)
     changed(a);
 }
 
+static void punch_over(struct fallocate_op *a)
+{
+    a->punching = false;
+    if (!a->reserve) {
+        commit_size(a);
+        return;
+    }
+    a->holding = false;
+    write_back_release(a->inode);
+    a->at = a->from;
+    begin_reserve(a);
+}
+
 static void next_known(struct master_call *m)
 {
     struct fallocate_op *a = m->owner;
@@ -149,7 +166,7 @@ static void next_known(struct master_call *m)
     struct next_chunk_rep rep;
     int err = MASTER_REPLY(next_chunk, m, &rep);
     if (err == -ENXIO || (err == 0 && rep.number > (a->punch_end - 1) / chunk)) {
-        commit_size(a);
+        punch_over(a);
         return;
     }
     if (err != 0) {
@@ -164,7 +181,7 @@ static void find_next(struct fallocate_op *a)
 {
     struct client *c = a->op.client;
     if (a->at >= a->punch_end) {
-        commit_size(a);
+        punch_over(a);
         return;
     }
     struct next_chunk_req req = {.ino = a->inode->ino, .number = a->at / c->master.chunk_bytes};
@@ -256,7 +273,7 @@ static void begin(struct fallocate_op *a)
     }
     a->punch_end = MIN(a->end, a->inode->size);
     a->inode->changes_seen++;
-    a->holding = true;
+    a->holding = a->punching = true;
     write_back_hold(a->inode);
     find_next(a);
 }
@@ -270,12 +287,12 @@ void client_fallocate(struct client *c, struct client_call *k, struct client_fil
                       uint64_t offset, uint64_t length)
 {
     const int keep = FALLOC_FL_KEEP_SIZE;
-    bool punch = mode == (FALLOC_FL_PUNCH_HOLE | keep) || mode == FALLOC_FL_ZERO_RANGE ||
-                 mode == (FALLOC_FL_ZERO_RANGE | keep);
+    bool zero = (mode & ~keep) == FALLOC_FL_ZERO_RANGE;
+    bool punch = mode == (FALLOC_FL_PUNCH_HOLE | keep);
     api_begin(c);
     call_begin(c, k);
     int err = 0;
-    if (mode != 0 && mode != keep && !punch) {
+    if (mode != 0 && mode != keep && !punch && !zero) {
         err = -EOPNOTSUPP;
     } else if (length == 0) {
         err = -EINVAL;
@@ -291,9 +308,10 @@ void client_fallocate(struct client *c, struct client_call *k, struct client_fil
         a->file = f;
         a->inode = f->inode;
         inode_pin(a->inode);
-        a->punch = punch;
+        a->punch = punch || zero;
+        a->reserve = !punch;
         a->keep_size = (mode & keep) != 0;
-        a->at = offset;
+        a->from = a->at = offset;
         a->end = offset + length;
         a->again.fire = again_fired;
         a->commit.done = committed;

@@ -62,7 +62,7 @@ struct grant {
     uint32_t part_count;
     uint32_t asked;  /* answers due */
     uint32_t source; /* part the others copy from */
-    bool accepted;   /* the source was suspect; it becomes the primary */
+    bool accepted;   /* the source was suspect */
     bool mended;     /* the source was damaged: the others were asked for its bad blocks */
     struct list waiters;
     bool repair;                 /* counted in grants.repairs */

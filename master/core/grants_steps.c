@@ -305,9 +305,6 @@ static uint32_t ready(const struct grant *g)
  * not slow before others; the one after it if another is wanted. */
 static uint32_t choose_primary(const struct grant *g)
 {
-    if (g->accepted) {
-        return g->source; /* the one everybody else was copied from */
-    }
     uint64_t now = env_mono_ns(g->m->env);
     uint32_t first = UINT32_MAX, second = UINT32_MAX, quick = UINT32_MAX, any = 0;
     for (uint32_t i = g->part_count; i-- > 0;) {
@@ -454,8 +451,6 @@ static void accepted(struct rpc_call *c)
         retry(g);
         return;
     }
-    /* Should this attempt fail, its blocks have sums of a version that was never logged. */
-    grant_set_note(g, p->server, g->row.version, NOTE_AHEAD);
     g->accepted = true;
     p->replica.state = REPLICA_OK;
     p->replica.digest = 0; /* blocks may have got new sums: the others compare */

@@ -24,6 +24,7 @@ struct recovery {
     struct store *store;
     struct oplog *log;
     struct recovery_result *result;
+    bool usual; /* that the live environment is not used: the machine went down */
 };
 
 /* ---------------------------------------------------------------- marks beside the environment */
@@ -69,7 +70,7 @@ void recovery_settled(struct env *env)
 
 static void drop_live(struct recovery *r, const char *because)
 {
-    env_log(r->env, LOG_INFO, "live environment is not used: %s", because);
+    env_log(r->env, r->usual ? LOG_INFO : LOG_WARN, "live environment is not used: %s", because);
     store_close(r->store);
     r->store = NULL;
     /* Absent files are fine. */
@@ -95,7 +96,8 @@ static const char *try_live(struct recovery *r, struct why *why)
     const struct oplog_identity *id = oplog_identity(r->log);
     uint8_t doubt = doubt_read(r->env);
     bool same = oplog_incarnation_same(r->log);
-    if (!same && id->clean_index == 0) {
+    r->usual = !same && id->clean_index == 0;
+    if (r->usual) {
         return id->starts == 0 ? "there is none" : "the machine went down";
     }
     if (exists(r->env, LIVE_FAILED)) {

@@ -4,6 +4,7 @@
  * off under running daemons. PATTERN is a part of the file's path.
  *   read PATTERN             reads fail with EIO
  *   sector PATTERN OFFSET    reads of the byte there fail with EIO, until it is written
+ *   write PATTERN            writes fail with EIO
  *   sync PATTERN             syncs fail with EIO
  *   delay PATTERN MS         reads, writes and syncs take so much longer; nothing of it is in memory
  * Without the file everything is as it was.
@@ -72,6 +73,9 @@ static int judge(const char *line, int number, const char *path, enum call call,
     bool reads = call == CALL_READ || call == CALL_READ_CACHED;
     if (strcmp(what, "read") == 0) {
         return reads ? EIO : 0;
+    }
+    if (strcmp(what, "write") == 0) {
+        return call == CALL_WRITE ? EIO : 0;
     }
     if (strcmp(what, "sync") == 0) {
         return call == CALL_SYNC ? EIO : 0;

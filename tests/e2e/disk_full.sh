@@ -46,5 +46,11 @@ expect "the first file is still intact" cmp "$WORK/keep" "$MNT/keep"
 rm "$MNT/keep2"
 wait_for "room to reserve after deleting" 30 fallocate -o 30M -l 10M "$MNT/reserved"
 same "size of the longer file" "$(stat -c %s "$MNT/reserved")" $((40 << 20))
+rm "$MNT/reserved"
+touch "$MNT/zeroed"
+wait_for "room to zero a range" 30 fallocate -z -l 24M "$MNT/zeroed"
+for i in 1 2 3; do
+    [ "$(df --output=used -B1M "$RUN/chunkd-$i" | tail -n 1)" -ge 40 ] || fail "zeroing reserved nothing on chunkd-$i"
+done
 cluster_down
 test_cleanup

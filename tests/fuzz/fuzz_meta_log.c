@@ -108,6 +108,9 @@ static void make_base(void)
         if (handle % 3 == 0) {
             add(&d, &(struct meta_record){.type = META_BAD, .handle = handle, .block = 2});
         }
+        if (handle % 5 == 0) {
+            add(&d, &(struct meta_record){.type = META_RESERVED, .handle = handle, .end = BLOCK});
+        }
         if (handle % 4 == 0) {
             add(&d, &(struct meta_record){.type = META_DROP, .handle = handle - 1});
         }

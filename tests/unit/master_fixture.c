@@ -134,7 +134,10 @@ static void fake_activate(struct fake *k, struct message *msg)
         rpc_answer_status(&k->rpc, &msg->head, ERR_WRONG_VERSION);
         return;
     }
-    if (!r->active || r->r.state != REPLICA_OK) { /* else repeated: the role stands as it is */
+    if (req.accept_torn) { /* the version is not in the log yet */
+        r->r.mutation = 0;
+    } else if (!r->active ||
+               r->r.state != REPLICA_OK) { /* else repeated: the role stands as it is */
         r->active = true;
         r->r.mutation = 0;
         r->r.state = r->r.state == REPLICA_BAD ? REPLICA_BAD : REPLICA_OK;

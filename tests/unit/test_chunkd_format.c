@@ -35,6 +35,9 @@ Suite *suite_chunkd_format(void);
     "0200000000000000"
 #define GOLDEN_DROP                                                                                \
     "0af4ef561017811e2800000004000000090000000000000008000000000000003412000000000000"
+#define GOLDEN_RESERVED                                                                            \
+    "25623d4a187111c13000000006000000090000000000000008000000000000003412000000000000"             \
+    "0010000000000100"
 #define GOLDEN_META_HEADER "4746534d010000000600000000000000000000000000000094a93aa361a6de01"
 #define GOLDEN_INTENT                                                                              \
     "011000000000000034120000000000000600000005000000110000000000000003000000aaaaaaaa"             \
@@ -136,6 +139,9 @@ START_TEST(meta_record_bytes)
     check_record(&some, GOLDEN_SUMS);
     check_record(&bad, GOLDEN_BAD);
     check_record(&drop, GOLDEN_DROP);
+    struct meta_record reserved = {
+        .type = META_RESERVED, .handle = 0x1234, .from = 4096, .end = 65536};
+    check_record(&reserved, GOLDEN_RESERVED);
     uint8_t head[META_FILE_HEADER_BYTES];
     meta_file_header_encode(6, head);
     expect_hex(head, sizeof(head), GOLDEN_META_HEADER);

@@ -124,11 +124,26 @@ START_TEST(power_cut_makes_dirty_replicas_suspect)
     ck_assert_uint_eq(f->servers[2].report_count, 1);
     ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_SUSPECT);
     ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, 10, got), ERR_SUSPECT);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), ERR_MEMBER_FAILED); /* it lost the second write */
     fx_free(f);
 }
 END_TEST
 
 /* A file whose name never was durable is no damage: nothing in it was promised. */
+/* A member that came back may lack what it is asked to sync, under the same version. */
+START_TEST(power_cut_member_does_not_say_that_it_is_synced)
+{
+    struct fx *f = three(12);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 2 * BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 2 * BS, data, BS), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), ERR_MEMBER_FAILED);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(power_cut_takes_unsynced_replicas_whole)
 {
     struct fx *f = three(300 + (uint64_t)_i);
@@ -355,6 +370,19 @@ START_TEST(damaged_synced_record_is_no_torn_tail)
 }
 END_TEST
 
+/* What the master told a new disk stands in both slots: either may be damaged. */
+START_TEST(one_damaged_slot_of_the_label_costs_nothing)
+{
+    struct fx *f = three(10);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    fx_kill(f, 2);
+    scribble(f, 2, "label", (unsigned)_i * 4096 + 20, "xyz", 3);
+    ck_assert_msg(fx_start(f, 2) == 0, "%s", f->log);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(damaged_label_is_refused)
 {
     struct fx *f = three(9);
@@ -397,6 +425,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
     tcase_add_test(t, kill_keeps_acknowledged_writes);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
+    tcase_add_test(t, power_cut_member_does_not_say_that_it_is_synced);
     tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
@@ -407,6 +436,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, second_daemon_on_the_directory_is_refused);
     tcase_add_test(t, damaged_meta_log_is_named_with_its_offset);
     tcase_add_test(t, damaged_synced_record_is_no_torn_tail);
+    tcase_add_loop_test(t, one_damaged_slot_of_the_label_costs_nothing, 0, 2);
     tcase_add_test(t, damaged_label_is_refused);
     tcase_add_test(t, foreign_master_is_not_obeyed);
     suite_add_tcase(s, t);
