@@ -298,8 +298,15 @@ static void chunk_new_version(struct history *h, const struct chunk_version_rec 
                    (unsigned long long)h->chunks[rec->handle - 1].version,
                    (unsigned long long)rec->version);
     }
+    uint32_t before = h->chunks[rec->handle - 1].member_count;
     chunk_set(h, rec->ino, rec->number, rec->handle, rec->version, rec->members);
     h->chunks[rec->handle - 1].written = true;
+    uint32_t members = h->chunks[rec->handle - 1].member_count;
+    if (before > 2 && members < 2) {
+        world_fail(h->world, "chunk %llu goes from %u members to %u with version %llx",
+                   (unsigned long long)rec->handle, before, members,
+                   (unsigned long long)rec->version);
+    }
 }
 
 static void chunks_cut(struct history *h, uint64_t ino, uint64_t size)
