@@ -68,13 +68,20 @@ void inode_refs_learn_changed(struct inode_refs *t, const struct attr *dir, uint
     struct inode_ref *r = inode_refs_learn(t, dir, 0);
     if (r != NULL) {
         r->fresh_until_ns = now_ns + DIRECTORY_FRESH_MS * NS_PER_MS;
+        r->fresh_at = t->unsettled;
     }
+}
+
+void inode_refs_unsettle(struct inode_refs *t)
+{
+    t->unsettled++;
 }
 
 const struct attr *inode_refs_fresh(const struct inode_refs *t, uint64_t ino, uint64_t now_ns)
 {
     const struct inode_ref *r = inode_refs_find(t, ino);
-    return r != NULL && now_ns < r->fresh_until_ns ? &r->last : NULL;
+    bool fresh = r != NULL && now_ns < r->fresh_until_ns && r->fresh_at == t->unsettled;
+    return fresh ? &r->last : NULL;
 }
 
 void inode_refs_forget(struct inode_refs *t, uint64_t ino, uint64_t lookups)

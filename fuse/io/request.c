@@ -10,6 +10,9 @@
 static void on_done(struct client_call *call)
 {
     struct request *r = call->owner;
+    if (r->unsettles) {
+        inode_refs_unsettle(&r->shell->inodes);
+    }
     for (size_t n = 0; n < COUNT_OF(call->dirs) && call->dirs[n].ino != 0; n++) {
         inode_refs_learn_changed(&r->shell->inodes, &call->dirs[n], env_mono_ns(r->shell->env));
     }
@@ -118,6 +121,7 @@ static struct request *take(struct shell *s, fuse_req_t fuse, void (*answer)(str
     r->is_flush = false;
     r->has_fallback = false;
     r->was_cancelled = false;
+    r->unsettles = false;
     r->file = NULL;
     r->held = NULL;
     if (list_empty(&q->running) && !uv_is_active((uv_handle_t *)&q->tick)) {

@@ -37,6 +37,7 @@ struct request {
     bool
         has_fallback; /* the answer can do without the cluster: cancelled as soon as that is away */
     bool was_cancelled;
+    bool unsettles; /* directories it changes are not all in its answer */
 
     /* Of the handlers. */
     uint64_t ino;

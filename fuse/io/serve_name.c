@@ -35,6 +35,7 @@ void serve_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 void serve_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct request *r = request_begin(req, parent, serve_answer_status);
+    r->unsettles = true;
     if (request_keep_name(r, r->name, name)) {
         client_rmdir(r->shell->client, &r->call, parent, bytes_str(r->name));
     }
@@ -61,6 +62,7 @@ void serve_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
                   const char *new_name, unsigned flags)
 {
     struct request *r = request_begin(req, parent, serve_answer_status);
+    r->unsettles = true;
     if (request_keep_name(r, r->name, name) && request_keep_name(r, r->new_name, new_name)) {
         client_rename(r->shell->client, &r->call, parent, bytes_str(r->name), new_parent,
                       bytes_str(r->new_name), flags);

@@ -24,6 +24,7 @@ void serve_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char
                     size_t size, int flags)
 {
     struct request *r = request_begin(req, ino, answer_set);
+    r->unsettles = true;
     if (!is_stored(name)) {
         request_fail(r, -EOPNOTSUPP);
     } else if (size > XATTR_VALUE_MAX) {
@@ -90,6 +91,7 @@ void serve_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 void serve_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct request *r = request_begin(req, ino, serve_answer_status);
+    r->unsettles = true;
     if (!is_stored(name)) {
         request_fail(r, -EOPNOTSUPP);
     } else if (request_keep_name(r, r->name, name)) {

@@ -248,6 +248,30 @@ static void changes_move_the_right_times(void)
     WANT(!same_time(stat_of("f").st_mtim, f.st_mtim));
 }
 
+/* What the mount remembers of a directory it has just changed never hides its next change. */
+static void directories_show_every_change_at_once(void)
+{
+    WANT(mkdir("d", 0755) == 0);
+    int fd = open("d", O_RDONLY | O_DIRECTORY);
+    WANT(fd >= 0);
+    for (int i = 0; i < 20; i++) {
+        struct stat a, b, c, d, e;
+        put("d/new", "x");
+        WANT(fstat(fd, &a) == 0 && a.st_mode == (S_IFDIR | 0755) && a.st_nlink == 2);
+        WANT(setxattr("d", "user.x", "1", 1, 0) == 0 && fstat(fd, &b) == 0);
+        WANT(!same_time(a.st_ctim, b.st_ctim));
+        WANT(unlink("d/new") == 0 && mkdir("d/sub", 0755) == 0);
+        WANT(fstat(fd, &c) == 0 && c.st_nlink == 3 && !same_time(b.st_mtim, c.st_mtim));
+        WANT(chmod("d", 0700) == 0 && rmdir("d/sub") == 0);
+        WANT(fstat(fd, &d) == 0 && d.st_nlink == 2 && d.st_mode == (S_IFDIR | 0700));
+        put("d/new", "x");
+        WANT(unlink("d/new") == 0 && chmod("d", 0755) == 0);
+        WANT(rename("d", "e") == 0 && fstat(fd, &e) == 0 && !same_time(d.st_ctim, e.st_ctim));
+        WANT(rename("e", "d") == 0 && removexattr("d", "user.x") == 0);
+    }
+    WANT(close(fd) == 0);
+}
+
 static void sparse_files_have_holes(void)
 {
     enum { MIB = 1 << 20 };
@@ -660,6 +684,7 @@ static const struct {
     CHECK(times_are_64_bits_of_seconds_and_nanoseconds),
     CHECK(times_set_after_a_write_stay),
     CHECK(changes_move_the_right_times),
+    CHECK(directories_show_every_change_at_once),
     CHECK(sparse_files_have_holes),
     CHECK(truncate_cuts_and_zeroes),
     CHECK(fallocate_knows_its_modes),
