@@ -272,6 +272,17 @@ struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, str
     return e != NULL ? e->inode : NULL;
 }
 
+void sim_disk_each(const struct sim_disk *d,
+                   void (*each)(void *owner, const char *path, uint64_t size), void *owner)
+{
+    for (uint32_t i = 0; i < d->now.count; i++) {
+        const struct entry *e = &d->now.items[i];
+        if (e->inode != NULL) {
+            each(owner, e->path, sim_inode_size(e->inode));
+        }
+    }
+}
+
 int64_t sim_disk_size(const struct sim_disk *d, const char *path)
 {
     const struct entry *e = names_find(&d->now, path);

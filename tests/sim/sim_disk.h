@@ -45,6 +45,9 @@ bool sim_disk_choose(struct sim_disk *d, const char *prefix, struct sim_rand *r,
 void sim_disk_flip(struct sim_disk *d, const struct sim_place *p, unsigned bit);
 /* Its sector cannot be read any more until it is written. */
 void sim_disk_spoil(struct sim_disk *d, const struct sim_place *p);
+/* Calls each(owner, path, size) for every file, sorted by path. */
+void sim_disk_each(const struct sim_disk *d,
+                   void (*each)(void *owner, const char *path, uint64_t size), void *owner);
 /* Size of a file, -ENOENT. */
 int64_t sim_disk_size(const struct sim_disk *d, const char *path);
 /* What a power cut now would leave for certain of [off, off + len) of a file; zeros where there is

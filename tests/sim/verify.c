@@ -4,6 +4,7 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
 #include "tests/sim/shared_work.h"
+#include "tests/sim/verify_space.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -419,6 +420,7 @@ void verify_all(struct world *w)
     history_judge(w->history);
     check_no_orphans(w);
     check_replicas(w);
+    verify_files(w);
     if (master_audit(w->servers[0].master, &why) != 0) {
         world_fail(w, "audit of the master: %s", why.text);
     }
