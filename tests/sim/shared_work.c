@@ -131,6 +131,18 @@ int shared_read_all(struct actor *a, uint64_t ino, struct client_file *f, uint64
     return ino == file_of(a)->ino ? read_units(a, f, 0, UNITS, open_ns) : 0;
 }
 
+bool shared_is_doubtful(struct world *w, uint64_t ino)
+{
+    const struct shared_file *s = w->shared;
+    for (uint32_t i = 0; i < s->count && ino == s->ino; i++) {
+        const struct put *p = &s->puts[i];
+        if (!p->synced && (p->end_ns == UINT64_MAX || world_power_losses(w, p->begin_ns) >= 2)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---------------------------------------------------------------- writing */
 
 static void fill(struct actor *a, uint32_t first, uint32_t count, uint32_t sequence, uint8_t *out)

@@ -21,4 +21,7 @@ void shared_work(struct actor *a);
  * file. */
 int shared_read_all(struct actor *a, uint64_t ino, struct client_file *f, uint64_t open_ns);
 
+/* It is that file, and something written to it may be lost. */
+bool shared_is_doubtful(struct world *w, uint64_t ino);
+
 #endif

@@ -242,7 +242,8 @@ static uint64_t size_left(struct sim_inode *i, enum sim_loss loss, struct sim_ra
     }
     if (i->now_size > i->old_size && sim_chance(r, 1, 3)) {
         uint64_t pages = (i->now_size - i->old_size) / PAGE;
-        return MIN(i->now_size, (i->old_size / PAGE + sim_below(r, pages + 1) + 1) * PAGE);
+        uint64_t left = (i->old_size / PAGE + sim_below(r, pages + 1) + 1) * PAGE;
+        return MIN(i->now_size, left);
     }
     return i->now_size;
 }

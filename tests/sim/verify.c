@@ -79,8 +79,9 @@ static bool is_excused(struct world *w, const struct chunkd_replica_info *r)
 {
     struct data_file *d = data_file_of(w, r->ino);
     uint64_t bytes = w->geo.chunk_bytes;
-    if (d == NULL || !file_model_is_doubtful(d->model, r->number * bytes, bytes) ||
-        w->unreadable_count == WORLD_UNREADABLE_MAX) {
+    bool doubtful = d != NULL ? file_model_is_doubtful(d->model, r->number * bytes, bytes)
+                              : shared_is_doubtful(w, r->ino);
+    if (!doubtful || w->unreadable_count == WORLD_UNREADABLE_MAX) {
         return false;
     }
     if (!is_unreadable(w, r->handle)) {
