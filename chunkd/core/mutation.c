@@ -391,7 +391,7 @@ static void forward_applied(struct write_op *w)
     request_fail(&f->q, w->status);
 }
 
-void learn_commit(struct local_replica *r, uint64_t version)
+static void learn_commit(struct local_replica *r, uint64_t version)
 {
     if (r->version != version || r->active || r->preparing > 0 || r->failed) {
         return;

@@ -45,9 +45,6 @@ void member_set_answered(struct member_set *s, uint32_t server, int status);
 int member_set_status(const struct member_set *s);
 void member_set_release(struct member_set *s);
 
-/* A mutation or sync under a version that was prepared here and not activated yet proves that it is
- * committed: its primary was activated. */
-void learn_commit(struct local_replica *r, uint64_t version);
 /* May this process order mutations of r under version? 0 or what to answer. */
 MUST_CHECK int primary_check(const struct chunkd *c, const struct local_replica *r,
                              uint64_t version);

@@ -93,16 +93,6 @@ void sync_replica_handle(struct link *l, struct message *m)
         link_refuse(l, m, err);
         return;
     }
-    if (r->state == REPLICA_SUSPECT || r->broken) {
-        link_refuse(l, m, ERR_SUSPECT); /* durable, but perhaps not what was written */
-        return;
-    }
-    /* One that lost power may lack what it is asked to make durable, under the same version. */
-    learn_commit(r, req.version);
-    if (r->preparing > 0 || !r->active || r->state != REPLICA_OK) {
-        link_refuse(l, m, ERR_RETRY_GRANT);
-        return;
-    }
     struct sync_replica_request *s = request_begin(l, m, sizeof(*s));
     s->q.release = sync_replica_release;
     s->wait.done = replica_synced;
