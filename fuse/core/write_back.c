@@ -322,6 +322,18 @@ void write_back_session_lost(struct inode *i)
 
 /* ---------------------------------------------------------------- flushes */
 
+/* What was written later goes on gathering. */
+static void mark_due(struct inode *i, uint64_t serial)
+{
+    list_for_each (e, &i->pieces) {
+        struct piece *p = list_entry(e, struct piece, link);
+        if (p->serial > serial) {
+            break;
+        }
+        set_due(p);
+    }
+}
+
 /* True if a piece that the flush waits for is left. Marks those not sent as due. */
 static bool range_busy(struct inode *i, const struct flush *f)
 {
@@ -368,8 +380,9 @@ static bool flush_busy(struct inode *i, struct flush *f)
     }
     if (f->lo == 0 && f->hi == UINT64_MAX) {
         bool busy = list_entry(i->pieces.next, struct piece, link)->serial <= f->serial;
-        if (busy) {
-            all_due(i);
+        if (busy && !f->marked) {
+            mark_due(i, f->serial);
+            f->marked = true;
         }
         return busy;
     }
@@ -386,6 +399,7 @@ bool flush_start(struct inode *i, struct flush *f, uint64_t lo, uint64_t hi)
     f->hi = hi;
     f->ticket = i->queued;
     f->serial = UINT64_MAX;
+    f->marked = false;
     if (!flush_busy(i, f)) {
         return false;
     }

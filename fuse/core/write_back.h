@@ -22,6 +22,7 @@ struct flush {
     uint64_t lo, hi;
     uint64_t ticket; /* queued writes that come before */
     uint64_t serial; /* pieces that come before; UINT64_MAX = not known while writes are queued */
+    bool marked;     /* all it waits for is due */
 };
 
 void write_back_init(struct client *c);
