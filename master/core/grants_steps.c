@@ -355,7 +355,7 @@ static bool source_is_cut_off(const struct grant *g)
 /* Too few replicas take part: what the next attempt does differently. */
 static void try_otherwise(struct grant *g)
 {
-    if (source_is_cut_off(g)) {
+    if (g->source != UINT32_MAX && source_is_cut_off(g)) {
         g->complained = g->parts[g->source].server;
         return;
     }
