@@ -213,12 +213,9 @@ static bool kill_both(struct world *w)
 
 /* Only while every chunk has all its copies, and there are servers to make new ones: then nothing
  * that was promised may be missing afterwards. */
-static bool lose_disk(struct world *w)
+static bool may_lose_disk(struct world *w)
 {
-    struct sim_server *s =
-        w->rots ? &w->servers[w->rotten] : some_chunkd(w); /* the good copies stay */
-    if (w->server_count - 1 <= WORLD_REPLICAS || w->servers[0].master == NULL ||
-        !master_redundant(w->servers[0].master)) {
+    if (w->servers[0].master == NULL || !master_redundant(w->servers[0].master)) {
         return false;
     }
     for (uint32_t i = 1; i < w->server_count; i++) {
@@ -226,11 +223,36 @@ static bool lose_disk(struct world *w)
             return false;
         }
     }
-    world_say(w, "loss of the disk of %s", s->process->name);
-    server_kill(s, true, down_time(w));
-    server_wipe(s);
-    promises_forget(w->promises, s->number);
     return true;
+}
+
+static void lose_when_possible(struct sim_event *e)
+{
+    struct world *w = container_of(e, struct world, lose_event);
+    struct sim_server *s = w->losing;
+    if (w->rots && s->number != w->rotten) { /* the good copies stay */
+        s = &w->servers[w->rotten];
+    }
+    if (!may_lose_disk(w)) {
+        sim_at(w->sim, e, w->sim->now_ns + 20 * NS_PER_MS);
+        return;
+    }
+    world_say(w, "loss of the disk of %s", s->process->name);
+    w->faults[FAULT_LOSE_DISK]++;
+    server_kill(s, true, w->losing_ns);
+    server_wipe(s);
+}
+
+/* As soon as it can be; counted then. */
+static bool lose_disk(struct world *w)
+{
+    if (w->server_count - 1 > WORLD_REPLICAS && !sim_scheduled(&w->lose_event)) {
+        w->losing = some_chunkd(w);
+        w->losing_ns = down_time(w);
+        w->lose_event.run = lose_when_possible;
+        sim_at(w->sim, &w->lose_event, w->sim->now_ns);
+    }
+    return false;
 }
 
 /* Corruption is rationed: of what goes bad somebody else, who is there, has as much. */
@@ -506,7 +528,7 @@ static void draw_kinds(struct world *w)
         on += w->fault_on[i];
     }
     w->fault_on[FAULT_KILL_CHUNKD] |= on == 0;
-    w->fault_mean_ns = sim_between(&r, 400, 2000) * NS_PER_MS;
+    w->fault_mean_ns = sim_between(&r, 200, 1500) * NS_PER_MS;
 }
 
 void faults_start(struct world *w)
@@ -519,6 +541,7 @@ void faults_start(struct world *w)
 void faults_end(struct world *w)
 {
     sim_cancel(w->sim, &w->fault_event);
+    sim_cancel(w->sim, &w->lose_event);
     w->sim->break_events = 0;
     w->doomed = NULL;
     for (uint64_t i = 0; i < process_count(w); i++) {

@@ -188,6 +188,7 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
 void server_wipe(struct sim_server *s)
 {
     sim_disk_wipe(s->process->disk);
+    promises_forget(s->world->promises, s->number);
     s->wiped = true;
 }
 

@@ -106,6 +106,9 @@ struct world {
     uint64_t fault_mean_ns;     /* between two */
     bool fault_on[FAULT_KINDS]; /* of this seed */
     struct sim_event fault_event;
+    struct sim_event lose_event; /* a disk is lost as soon as it can be ... */
+    struct sim_server *losing;   /* ... this one's, which is down for so long */
+    uint64_t losing_ns;
     struct sim_process *doomed; /* dies at the next break of the simulation */
     bool doomed_by_power;
     bool trace;
