@@ -1,7 +1,6 @@
 /* meta_work.c - programs that change one small tree all at once. */
 #include "tests/sim/meta_work.h"
 #include "tests/sim/data_work.h"
-#include "tests/sim/shared_work.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -162,7 +161,6 @@ void setup_work(struct actor *a)
     a->world->meta_dir = attr.ino;
     must(a, do_make(a, ROOT_INO, "data", S_IFDIR | 0755, &attr));
     data_work_dir(a->world, attr.ino);
-    shared_work_setup(a);
 }
 
 void meta_work(struct actor *a)

@@ -37,6 +37,10 @@ static void come_up(struct world *w)
         }
         sim_run_for(w->sim, 2 * w->geo.heartbeat_ms * NS_PER_MS);
     }
+    (void)actor_new(w, &w->mounts[0], shared_work_setup, NULL);
+    if (!sim_run_until(w->sim, actors_done, w, 60 * NS_PER_S)) {
+        world_fail(w, "the shared file cannot be made");
+    }
 }
 
 static void no_work(struct actor *a)

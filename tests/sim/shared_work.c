@@ -237,6 +237,7 @@ void shared_work_setup(struct actor *a)
 {
     struct attr attr;
     struct attr set = {.size = (FIRST_UNIT + UNITS + 8) * UNIT};
+    actor_wait_mount(a);
     int status = do_create(a, ROOT_INO, "shared", 0644, &attr);
     if (status == 0) {
         file_of(a)->ino = attr.ino;
