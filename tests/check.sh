@@ -34,6 +34,7 @@ stage "lint" make -s check-lint
 stage "unit tests" make -s check-unit
 stage "fuzz targets" make -s check-fuzz
 stage "simulator" make -s check-sim
+stage "planted bugs" make -s check-mutants
 stage "end-to-end tests" as_root make -s check-e2e
 stage "sanitizer build" make -s -j2 BUILD=asan all build/asan/check_unit build/asan/sim e2e-tools
 stage "sanitizer: unit tests" make -s BUILD=asan check-unit

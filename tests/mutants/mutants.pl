@@ -10,7 +10,7 @@
 #
 # Fails if a text to be replaced is not in its file exactly once, if a mutant does not build, or if one
 # survives. From the environment: CC, MUT_CFLAGS, MUT_LDFLAGS, MUT_LIBS, MUT_OBJECTS, MUT_BUILD (the
-# objects' folder), MUT_SIM (the program without mutants), MUT_UNIT_OBJECTS, MUT_UNIT_LIBS.
+# objects' folder), MUT_SIM and MUT_UNIT (the programs without mutants), MUT_UNIT_OBJECTS, MUT_UNIT_LIBS.
 use strict;
 use warnings;
 use Time::HiRes qw(time);
@@ -169,6 +169,10 @@ if ($base) {
     run("$ENV{MUT_SIM} --seeds $seeds --start 1 >$dir/base.log 2>&1")
         or die slurp("$dir/base.log") . "seeds fail without a mutant\n";
     printf "without a mutant: %d seeds pass, %.0f s\n", $seeds, time - $t;
+}
+for my $suite (sort keys %{{map { defined $_->{unit} ? ($_->{unit} => 1) : () } @all}}) {
+    run("CK_RUN_SUITE=$suite CK_VERBOSITY=silent $ENV{MUT_UNIT} >$dir/base.log 2>&1")
+        or die slurp("$dir/base.log") . "unit tests fail without a mutant: $suite\n";
 }
 my (@alive, $counted);
 printf "%-32s %5s  %s\n", 'mutant', 'seeds', 'what said it';

@@ -1,6 +1,7 @@
 /* test_chunkd_data.c - reads and mutations: every row of the checksum table, damage included, and
  * the model of a chunk's bytes under random mutations. */
 #include "shared/base/mem.h"
+#include "tests/sim/sim_net.h"
 #include "tests/unit/chunkd_fixture.h"
 
 #include <check.h>
@@ -212,6 +213,22 @@ START_TEST(nothing_is_served_without_lease)
     fx_run_ms(f, 1500);
     ck_assert_int_eq(fx_read(f, 1, H, FX_V1, 0, 100, got), ERR_NO_LEASE);
     ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 100), ERR_NO_LEASE);
+    fx_free(f);
+}
+END_TEST
+
+/* The lease runs from the sending of the heartbeat, however late the answer comes. */
+START_TEST(a_late_answer_makes_the_lease_no_longer)
+{
+    struct fx *f = three(33);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 100), 0);
+    sim_net_block(f->sim, f->master, f->servers[1].process, 800 * NS_PER_MS);
+    fx_run_ms(f, 700);
+    f->mute = true;
+    fx_run_ms(f, 120);
+    ck_assert_int_eq(fx_read(f, 1, H, FX_V1, 0, 100, got), 100);
+    fx_run_ms(f, 400);
+    ck_assert_int_eq(fx_read(f, 1, H, FX_V1, 0, 100, got), ERR_NO_LEASE);
     fx_free(f);
 }
 END_TEST
@@ -501,6 +518,7 @@ Suite *suite_chunkd_data(void)
     tcase_add_test(t, payload_that_does_not_match_its_sums_is_refused);
     tcase_add_test(t, gap_reads_as_zeros_and_stays_a_hole);
     tcase_add_test(t, nothing_is_served_without_lease);
+    tcase_add_test(t, a_late_answer_makes_the_lease_no_longer);
     tcase_add_test(t, other_versions_and_chunks_are_refused);
     tcase_add_test(t, mutations_apply_in_order_and_gaps_are_refused);
     tcase_add_test(t, dead_member_is_named_and_primary_stops);
