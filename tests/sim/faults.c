@@ -439,7 +439,9 @@ static bool die_early(struct world *w)
     s->early_ns = sim_below(&w->rand, (sim_chance(&w->rand, 1, 2) ? 30 : 4) * NS_PER_MS);
     s->early_power_cut = sim_chance(&w->rand, 2, 3);
     if (s->number == 0 && server_up(s) && sim_chance(&w->rand, 1, 2)) {
-        s->dies_in_write = true;
+        s->dies_in_write = true; /* and the power goes before its successor has written */
+        s->early_power_cut = true;
+        s->early_ns = sim_below(&w->rand, NS_PER_MS / 2);
         return true;
     }
     server_kill(s, sim_chance(&w->rand, 1, 4), ns);
