@@ -278,6 +278,19 @@ struct adoption {
     struct link *link; /* of then */
 };
 
+/* A lease has ended: versions may have left replicas of this server out, also such as it never had.
+ * A first write of an old version that is still on its way would make one that nobody will call
+ * outdated: what was sent on connections from before is not taken any more. */
+static void refuse_old_requests(struct chunkd *c)
+{
+    list_for_each_safe (it, &c->links) {
+        struct link *l = list_entry(it, struct link, list_link);
+        if (!l->to_master) {
+            link_close(l);
+        }
+    }
+}
+
 static void registered(struct registration *m)
 {
     struct chunkd *c = m->c;
@@ -289,6 +302,9 @@ static void registered(struct registration *m)
     m->said[0] = '\0';
     env_log(c->env, LOG_INFO, "registered with master %s as server %u", m->addrs[m->addr],
             c->label.server);
+    if (!chunkd_has_lease(c)) {
+        refuse_old_requests(c);
+    }
     send_report(m);
     send_heartbeat(m);
 }

@@ -93,6 +93,24 @@ START_TEST(no_lease_before_the_report_is_answered)
 }
 END_TEST
 
+/* What was sent before a lease ended is not taken after it: a first write of a version that others
+ * left behind meanwhile would make a replica that nobody calls outdated. */
+START_TEST(connections_do_not_outlive_the_lease)
+{
+    struct fx *f = three(33);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 10), 0);
+    struct rpc *before = &f->servers[1].client;
+    ck_assert_ptr_nonnull(before->conn);
+    f->mute = true;
+    fx_run_ms(f, 6000);
+    f->mute = false;
+    fx_run_ms(f, 6000);
+    ck_assert_ptr_null(before->conn);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 10, data, 10), 0); /* a new one */
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(kill_keeps_acknowledged_writes)
 {
     struct fx *f = three(3);
@@ -422,6 +440,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, clean_stop_keeps_everything_ok);
     tcase_add_test(t, what_the_master_calls_stale_is_not_read);
     tcase_add_test(t, no_lease_before_the_report_is_answered);
+    tcase_add_test(t, connections_do_not_outlive_the_lease);
     tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
     tcase_add_test(t, kill_keeps_acknowledged_writes);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
