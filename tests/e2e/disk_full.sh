@@ -49,8 +49,11 @@ same "size of the longer file" "$(stat -c %s "$MNT/reserved")" $((40 << 20))
 rm "$MNT/reserved"
 touch "$MNT/zeroed"
 wait_for "room to zero a range" 30 fallocate -z -l 24M "$MNT/zeroed"
+# A disk that was full a moment ago may not be a member of the new chunk yet: writes need two.
+reserved=0
 for i in 1 2 3; do
-    [ "$(df --output=used -B1M "$RUN/chunkd-$i" | tail -n 1)" -ge 40 ] || fail "zeroing reserved nothing on chunkd-$i"
+    [ "$(df --output=used -B1M "$RUN/chunkd-$i" | tail -n 1)" -lt 40 ] || reserved=$((reserved + 1))
 done
+[ $reserved -ge 2 ] || fail "zeroing reserved on $reserved disks of 3"
 cluster_down
 test_cleanup
