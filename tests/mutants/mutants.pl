@@ -27,7 +27,7 @@ for my $v (qw(CC MUT_CFLAGS MUT_LDFLAGS MUT_LIBS MUT_OBJECTS MUT_BUILD MUT_SIM))
     die "mutants.pl: $v is not set: run it by make mutants\n" unless defined $ENV{$v};
 }
 my $dir = 'build/mutants';
-my $SECONDS = 30;    # a seed that runs longer hangs
+my $SECONDS = 30;    # of the processor; a seed that takes more (SIGPROF, 27) hangs
 
 # ---------------------------------------------------------------- the table
 
@@ -139,7 +139,7 @@ sub hunt {
     my $before = '';
     for my $line (split /\n/, slurp($log)) {
         if ($line =~ /^seed (\d+) failed.*?: (.*)/)           { $why{$1} = $2 }
-        elsif ($line =~ /^seed (\d+) ended by signal (.*)/)   { $why{$1} = $2 =~ /^14/ ? "it hangs" : "signal $2: $before" }
+        elsif ($line =~ /^seed (\d+) ended by signal (.*)/)   { $why{$1} = $2 =~ /^27/ ? "it hangs" : "signal $2: $before" }
         elsif ($line =~ /^FAILED: \S+ --seed (\d+)/) { $first = $1 if !defined $first || $1 < $first }
         $before = $line;
     }

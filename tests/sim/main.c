@@ -5,7 +5,7 @@
  *   sim --seed S [--trace]       one seed in this process, with its log
  *   sim --seed S --shrink        takes away what a failure does not need; prints the command
  *
- *   --seconds N                  a seed may take so long
+ *   --seconds N                  a seed may take so long, of the processor
  *
  * and what takes away from what a seed draws (plan.h):
  *   --ops N  --chunkds N  --without KIND,KIND  --faults NUMBERS  --idle PROGRAMS

@@ -12,11 +12,11 @@ struct many {
     const char *program; /* for the commands it prints */
     struct plan plan;    /* of all seeds; plan.seed is the first */
     uint64_t seeds;
-    uint32_t seconds; /* a seed may take; then it has failed */
+    uint32_t seconds; /* of processor time a seed may take; then it has failed */
     bool first;       /* stops at the first failure */
 };
 
-/* A core that runs away ends its seed, not the machine. */
+/* A core that runs away ends its seed, not the machine: SIGPROF after so much processor time. */
 void limit_this_process(uint32_t seconds);
 
 /* Runs them, two at a time; totals, and a last line "N passed, M failed". One seed in a hundred,
