@@ -12,7 +12,8 @@ struct touched {
     struct inode *inode;
     uint64_t number;
     uint64_t handle;
-    uint64_t version; /* lowest one it was written under since it was last synced */
+    uint64_t version; /* lowest one it was written under since it was last synced, or cut */
+    uint32_t from;    /* lowest offset of what was written since, and not cut */
     bool started;
     struct chunk_write sync;
 };
@@ -25,6 +26,8 @@ void fsync_touch(struct inode *i, const struct chunk_write *w)
     for (struct list *e = i->touched.prev; e != &i->touched; e = e->prev) {
         struct touched *t = list_entry(e, struct touched, link);
         if (t->number == w->number && t->handle == w->sent_handle) {
+            t->version = MIN(t->version, w->sent_version);
+            t->from = MIN(t->from, w->offset);
             return;
         }
     }
@@ -33,7 +36,26 @@ void fsync_touch(struct inode *i, const struct chunk_write *w)
     t->number = w->number;
     t->handle = w->sent_handle;
     t->version = w->sent_version;
+    t->from = w->offset;
     list_push_back(&i->touched, &t->link);
+}
+
+/* What a power cut may have taken of it does not matter any more. */
+static void cut_off(struct list *all, uint64_t size, uint64_t chunk_bytes)
+{
+    list_for_each (e, all) {
+        struct touched *t = list_entry(e, struct touched, link);
+        if (t->number * chunk_bytes + t->from >= size) {
+            t->version = UINT64_MAX;
+            t->from = UINT32_MAX;
+        }
+    }
+}
+
+void fsync_cut(struct inode *i, uint64_t size)
+{
+    cut_off(&i->touched, size, i->client->master.chunk_bytes);
+    cut_off(&i->syncing, size, i->client->master.chunk_bytes);
 }
 
 static void finish(struct file_sync *s)

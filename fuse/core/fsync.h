@@ -27,6 +27,8 @@ void file_sync_cancel(struct file_sync *s); /* fine if it is not running */
 
 /* The chunk was written by w. */
 void fsync_touch(struct inode *i, const struct chunk_write *w);
+/* The file was cut at size: bytes beyond it need not be durable any more. */
+void fsync_cut(struct inode *i, uint64_t size);
 /* Forgets all without doing anything. */
 void fsync_drop(struct inode *i);
 

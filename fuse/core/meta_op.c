@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "fuse/core/fsync.h"
 #include "fuse/core/locations.h"
 
 /* ---------------------------------------------------------------- life */
@@ -219,6 +220,7 @@ static int take_setattr(struct meta_op *m, struct client_call *k, struct master_
         if (m->sets_size) {
             i->size = MAX(rep.attr.size, write_back_end(i));
             i->changes++;
+            fsync_cut(i, m->new_size);
         }
     }
     if (err == 0 && k != NULL) {

@@ -72,8 +72,10 @@ power_cut() {
         case $disk in
         client)
             mask=$((mask + 16))
-            kill -9 $load
-            wait $load 2>/dev/null || true
+            code=0
+            kill -9 $load 2>/dev/null || true
+            wait $load 2>/dev/null || code=$?
+            [ $code = 137 ] || fail "round $round (SEED=$SEED): $(tail -n 3 "$STATE/load.log")" # it ended before
             load=
             pids="$pids $(pid_of fuse)"
             ;;
@@ -114,7 +116,7 @@ choose() {
 tenths() { echo "$(($1 / 10)).$(($1 % 10))"; }
 
 load_end() { # it has gone on through the cuts: nothing it was told may have been wrong
-    kill -TERM $load
+    kill -TERM $load 2>/dev/null || true # it may have ended by itself; how, wait tells
     in_time() { ! kill -0 $load 2>/dev/null; }
     wait_for "the load to end" 90 in_time
     wait $load || fail "round $round (SEED=$SEED): $(tail -n 3 "$STATE/load.log")"

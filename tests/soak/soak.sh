@@ -135,8 +135,10 @@ fault_stop() { # NAME
     kill -CONT "$p"
 }
 fault_mount() {
-    kill -9 $load
-    wait $load 2>/dev/null || true
+    code=0
+    kill -9 $load 2>/dev/null || true
+    wait $load 2>/dev/null || code=$?
+    [ $code = 137 ] || fail "after fault $((number - 1)), SEED=$SEED: $(tail -n 3 "$STATE/load.log")" # it ended before
     p=$(cat "$STATE/fuse2.pid")
     "$TOOLS/crash_cut" "$STATE/cuts" 16 0 -- "$p" # killed: its line says so
     wait_for "the second gfs-fuse to be gone" 20 gone "$p"

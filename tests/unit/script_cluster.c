@@ -103,6 +103,7 @@ static struct chunk chunk_of(struct script_cluster *f, const struct script_file 
                           .number = number,
                           .handle = c->handle,
                           .version = c->version,
+                          .doubt = c->doubt,
                           .trim = c->trim,
                           .fresh = c->fresh,
                           .unsynced = !c->synced,

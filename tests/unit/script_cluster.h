@@ -27,6 +27,7 @@ enum script_verdict { SCRIPT_GO_ON, SCRIPT_DONE };
 struct script_chunk {
     uint64_t handle; /* 0 = none */
     uint64_t version;
+    uint64_t doubt;
     uint32_t trim;
     bool fresh;
     bool synced; /* as the master knows: files made whole */

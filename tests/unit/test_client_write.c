@@ -377,6 +377,40 @@ START_TEST(truncate_orders_with_writes)
 }
 END_TEST
 
+/* All replicas lost power between a write and its fsync: the fsync fails, unless what had not been
+ * synced was cut off the file since. */
+START_TEST(fsync_after_a_power_cut_of_all)
+{
+    static const struct {
+        uint32_t at, again_at, cut, status;
+    } cases[] = {{500000, 500000, 0, EIO},
+                 {500000, 500000, 1000, 0},
+                 {500, 500000, 1000, EIO},
+                 {500000, 500, 1000, EIO},
+                 {500000, 500000, 600000, EIO}};
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    ck_assert_int_eq(script_write(f, file, 0, 700000, 1), 0);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_int_eq(script_write(f, file, cases[_i].at, 100, 2), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_int_eq(script_write(f, file, cases[_i].again_at, 100, 2), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    if (cases[_i].cut != 0) {
+        truncate_to(f, client_file_ino(file), cases[_i].cut);
+    }
+    struct script_chunk *c = &f->files[0].chunks[0];
+    c->doubt = ++c->version;
+    ck_assert_int_eq(script_fsync(f, file), -(int)cases[_i].status);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_int_eq(script_write(f, file, 800, 100, 3), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    c->doubt = ++c->version;
+    ck_assert_int_eq(script_fsync(f, file), -EIO);
+    script_end(f);
+}
+END_TEST
+
 /* fsync syncs every chunk written since the last one, then commits; also through another file. */
 START_TEST(fsync_syncs_what_was_written)
 {
@@ -539,6 +573,7 @@ Suite *suite_client_write(void)
     tcase_add_test(t, rename_commits_first);
     tcase_add_test(t, trim_is_carried_out_before_a_write);
     tcase_add_test(t, truncate_orders_with_writes);
+    tcase_add_loop_test(t, fsync_after_a_power_cut_of_all, 0, 5);
     tcase_add_test(t, fsync_syncs_what_was_written);
     tcase_add_test(t, fdatasync_of_old_bytes_asks_no_master);
     tcase_add_test(t, o_sync_write_is_durable);
