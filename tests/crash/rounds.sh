@@ -123,10 +123,14 @@ load_end() { # it has gone on through the cuts: nothing it was told may have bee
     load=
 }
 
+journaled() { cat "$STATE"/journal.* 2>/dev/null | wc -c; } # bytes, some 150 for each operation
 # one_round: leaves what it cut in $cutting and $how.
 one_round() {
+    before=$(journaled)
     "$TOOLS/crash_load" "$MNT" "$STATE" $WRITERS $((SEED + round)) >"$STATE/load.log" 2>&1 &
     load=$!
+    busy() { [ "$(journaled)" -gt $((before + 5000)) ] || ! kill -0 $load 2>/dev/null; }
+    wait_for "the load to work" 60 busy
     sleep "$(tenths $((2 + $(random runs 12))))"
     kill -0 $load 2>/dev/null || load_end
     cutting=$(choose)
