@@ -52,9 +52,32 @@ static void start(struct meta_op *m, struct slice body)
         }                                                                                          \
     } while (0)
 
+/* A call about an entry of a directory; `adds`: it may make the entry. */
+#define ENTRY_CALL(c, k, err, adds, name_, parent_, entry, ...)                                    \
+    do {                                                                                           \
+        struct meta_op *m_ = begin(c, k, err, OP_##name_);                                         \
+        if (m_ != NULL) {                                                                          \
+            struct name_##_req req_ = {.parent = (parent_), .name = (entry), __VA_ARGS__};         \
+            m_->dir = (parent_);                                                                   \
+            if (adds) {                                                                            \
+                known_names_add(c, parent_, entry);                                                \
+            }                                                                                      \
+            start(m_, RPC_BODY(name_##_req, &req_));                                               \
+        }                                                                                          \
+    } while (0)
+
+bool client_lacks(struct client *c, uint64_t parent, struct bytes name)
+{
+    return check_name(name) == 0 && known_names_lack(c, parent, name);
+}
+
 void client_lookup(struct client *c, struct client_call *k, uint64_t parent, struct bytes name)
 {
-    PLAIN_CALL(c, k, check_name(name), lookup, .parent = parent, .name = name);
+    int err = check_name(name);
+    if (client_lacks(c, parent, name)) {
+        err = -ENOENT;
+    }
+    ENTRY_CALL(c, k, err, false, lookup, parent, name);
 }
 
 void client_getattr(struct client *c, struct client_call *k, uint64_t ino)
@@ -95,15 +118,15 @@ void client_setattr(struct client *c, struct client_call *k, uint64_t ino, uint3
 void client_mknod(struct client *c, struct client_call *k, uint64_t parent, struct bytes name,
                   uint32_t mode, uint32_t rdev, uint32_t uid, uint32_t gid)
 {
-    PLAIN_CALL(c, k, check_name(name), mknod, .parent = parent, .name = name, .mode = mode,
-               .rdev = rdev, .uid = uid, .gid = gid);
+    ENTRY_CALL(c, k, check_name(name), true, mknod, parent, name, .mode = mode, .rdev = rdev,
+               .uid = uid, .gid = gid);
 }
 
 void client_mkdir(struct client *c, struct client_call *k, uint64_t parent, struct bytes name,
                   uint32_t mode, uint32_t uid, uint32_t gid)
 {
-    PLAIN_CALL(c, k, check_name(name), mkdir, .parent = parent, .name = name, .mode = mode,
-               .uid = uid, .gid = gid);
+    ENTRY_CALL(c, k, check_name(name), true, mkdir, parent, name, .mode = mode, .uid = uid,
+               .gid = gid);
 }
 
 void client_symlink(struct client *c, struct client_call *k, uint64_t parent, struct bytes name,
@@ -115,8 +138,7 @@ void client_symlink(struct client *c, struct client_call *k, uint64_t parent, st
     } else if (err == 0 && target.len == 0) {
         err = -ENOENT;
     }
-    PLAIN_CALL(c, k, err, symlink, .parent = parent, .name = name, .target = target, .uid = uid,
-               .gid = gid);
+    ENTRY_CALL(c, k, err, true, symlink, parent, name, .target = target, .uid = uid, .gid = gid);
 }
 
 void client_link(struct client *c, struct client_call *k, uint64_t ino, uint64_t parent,
@@ -125,6 +147,8 @@ void client_link(struct client *c, struct client_call *k, uint64_t ino, uint64_t
     struct meta_op *m = begin(c, k, check_name(name), OP_link);
     if (m != NULL) {
         struct link_req req = {.ino = ino, .parent = parent, .name = name};
+        m->dir = parent;
+        known_names_add(c, parent, name);
         meta_find_inode(m, ino);
         start(m, RPC_BODY(link_req, &req));
     }
@@ -132,12 +156,12 @@ void client_link(struct client *c, struct client_call *k, uint64_t ino, uint64_t
 
 void client_unlink(struct client *c, struct client_call *k, uint64_t parent, struct bytes name)
 {
-    PLAIN_CALL(c, k, check_name(name), unlink, .parent = parent, .name = name);
+    ENTRY_CALL(c, k, check_name(name), false, unlink, parent, name);
 }
 
 void client_rmdir(struct client *c, struct client_call *k, uint64_t parent, struct bytes name)
 {
-    PLAIN_CALL(c, k, check_name(name), rmdir, .parent = parent, .name = name);
+    ENTRY_CALL(c, k, check_name(name), false, rmdir, parent, name);
 }
 
 void client_readlink(struct client *c, struct client_call *k, uint64_t ino)
@@ -197,6 +221,8 @@ void client_create_file(struct client *c, struct client_call *k, uint64_t parent
             .parent = parent, .name = name, .mode = mode, .uid = uid, .gid = gid};
         struct slice body = RPC_BODY(create_req, &req);
         m->flags = flags;
+        m->dir = parent;
+        known_names_add(c, parent, name);
         m->name = slice_ref(&body);
         start(m, body);
     }
@@ -267,6 +293,8 @@ void client_rename(struct client *c, struct client_call *k, uint64_t parent, str
                              .new_parent = new_parent,
                              .new_name = new_name,
                              .flags = flags};
+    m->dir = new_parent;
+    known_names_add(c, new_parent, new_name);
     m->body = RPC_BODY(rename_req, &req);
     m->exchange = (flags & EXCHANGE) != 0;
     if (list_empty(&c->dirty)) {

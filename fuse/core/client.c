@@ -268,6 +268,7 @@ struct client *client_create(struct env *env, const struct client_config *cfg)
     master_link_init(&c->master, c);
     chunk_links_init(c);
     files_init(c);
+    known_names_init(c);
     locations_init(c);
     write_back_init(c);
     return c;
@@ -385,6 +386,7 @@ void client_destroy(struct client *c)
         slice_drop(&call_impl(k)->hold);
     }
     files_close(c);
+    known_names_close(c);
     locations_close(c);
     chunk_links_close(c);
     chunk_links_free(c);

@@ -81,6 +81,8 @@ void client_destroy(struct client *c); /* frees without I/O; running calls are f
 /* Namespace. uid, gid: of the caller. Names are 1..NAME_LEN_MAX bytes, else -ENAMETOOLONG /
  * -EINVAL. */
 void client_lookup(struct client *c, struct client_call *k, uint64_t parent, struct bytes name);
+/* True if the name is certainly not there: lookup would say so without asking anybody. */
+bool client_lacks(struct client *c, uint64_t parent, struct bytes name);
 void client_getattr(struct client *c, struct client_call *k, uint64_t ino);
 /* mask: SETATTR_*; values from *a. A size change waits for earlier writes of the inode. */
 void client_setattr(struct client *c, struct client_call *k, uint64_t ino, uint32_t mask,

@@ -9,6 +9,7 @@
 #define FUSE_CORE_CLIENT_IMPL_H
 
 #include "fuse/core/client.h"
+#include "fuse/core/known_names.h"
 #include "fuse/core/master_link.h"
 #include "shared/base/limits.h"
 #include "shared/base/mem.h"
@@ -61,6 +62,8 @@ struct client {
     struct list close_due; /* inodes whose last close the master should hear of */
     struct env_timer close_timer;
     struct list closing; /* close_files on their way */
+
+    struct known_names names;
 
     /* surplus.c */
     struct list surpluses; /* struct surplus of files that have one, oldest first */

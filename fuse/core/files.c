@@ -387,4 +387,5 @@ void files_session_lost(struct client *c)
         i->seen.valid = false;
     }
     locations_forget_all(c);
+    known_names_forget_all(c);
 }

@@ -384,7 +384,9 @@ static void send_call(struct master_link *l, struct master_call *m)
     struct frame_header head = head_of(l, m->op);
     head.sequence = m->sequence;
     head.acked = acked(l);
-    m->sends++;
+    if (m->sends++ == 0) {
+        m->sent_ns = env_mono_ns(l->client->env);
+    }
     rpc_call(&l->rpc, &m->rpc, &head, slice_ref(&m->body), NULL, 0);
 }
 

@@ -77,6 +77,7 @@ struct master_call {
     int status;
     struct message *reply; /* valid inside done; NULL without an answer */
     uint32_t sends;        /* how often it was sent */
+    uint64_t sent_ns;      /* the first time */
     /* private */
     struct master_link *link;
     struct list call_link; /* unlinked = not running */

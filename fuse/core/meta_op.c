@@ -450,10 +450,26 @@ static bool open_existing(struct meta_op *m)
     return true;
 }
 
+/* The answer may promise that nobody else adds names for a while. */
+static void learn_names(const struct meta_op *m, const struct master_call *call)
+{
+    struct client *c = m->op.client;
+    uint32_t flags = call->reply != NULL ? call->reply->head.flags : 0;
+    struct mkdir_rep made;
+    if (flags & FRAME_NAMES_KEPT) {
+        known_names_kept(c, m->dir, call->sent_ns);
+    }
+    if ((flags & FRAME_NAMES_NEW) && m->code == OP_mkdir && call->status == 0 &&
+        mkdir_rep_decode(slice_bytes(&call->reply->body), &made) == 0) {
+        known_names_made(c, made.attr.ino, call->sent_ns);
+    }
+}
+
 static void answered(struct master_call *call)
 {
     struct meta_op *m = call->owner;
     int status = call->status;
+    learn_names(m, call);
     if (m->op.call != NULL && call->reply != NULL) {
         m->op.call->index = call->reply->head.index;
     }

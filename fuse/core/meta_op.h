@@ -20,6 +20,7 @@ struct meta_op {
     uint64_t changes;    /* of inode when the request was sent */
     uint64_t errors;     /* rename: of writing behind, before it began */
     uint16_t code;
+    uint64_t dir;      /* whose entry is meant, if its names may be known; else 0 */
     struct slice body; /* of the request, until it is sent */
     struct slice name; /* create, rename: the request again, for its names */
     int flags;         /* open, create: of open(2) */

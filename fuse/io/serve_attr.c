@@ -1,6 +1,7 @@
 /* serve_attr.c - inodes and their attributes: lookup, forget, getattr, setattr, readlink, statfs. */
 #include "fuse/io/serve.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "fuse/io/shell.h"
@@ -100,6 +101,10 @@ static void answer_parent(struct request *r)
 void serve_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     bool is_parent = strcmp(name, "..") == 0;
+    if (client_lacks(shell_of(req)->client, parent, bytes_str(name))) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
     struct request *r = request_begin(req, parent, is_parent ? answer_parent : serve_answer_entry);
     struct client *c = r->shell->client;
     if (strcmp(name, ".") == 0) {

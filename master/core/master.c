@@ -231,6 +231,7 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     list_init(&m->peers);
     list_init(&m->serve_wait.link);
     sessions_init(&m->sessions);
+    name_leases_init(&m->name_leases);
     notes_init(&m->notes);
     setbacks_init(&m->setbacks);
     grants_init(m);
@@ -276,7 +277,7 @@ static void add_session(void *owner, uint64_t session, struct bytes host)
 {
     struct master *m = owner;
     (void)host;
-    (void)sessions_add(&m->sessions, session, false, m->start_ns);
+    sessions_add(&m->sessions, session, false, m->start_ns)->is_older = true;
 }
 
 /* The volatile side of what the rows hold. */
@@ -412,6 +413,7 @@ void master_destroy(struct master *m)
     servers_close(&m->servers);
     rpc_close(&m->nowhere);
     sessions_close(&m->sessions);
+    name_leases_close(&m->name_leases);
     notes_close(&m->notes);
     setbacks_close(&m->setbacks);
     repair_close(m);

@@ -9,6 +9,7 @@
 #include "master/core/grants.h"
 #include "master/core/master.h"
 #include "master/core/medium.h"
+#include "master/core/name_leases.h"
 #include "master/core/notes.h"
 #include "master/core/ns.h"
 #include "master/core/oplog.h"
@@ -67,6 +68,7 @@ struct master {
     struct commit_wait serve_wait;
     struct replies *replies;
     struct sessions sessions;
+    struct name_leases name_leases;
     struct servers servers;
     struct notes notes;
     struct setbacks setbacks;

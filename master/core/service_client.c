@@ -198,6 +198,10 @@ static void mutation(struct peer *p, const struct frame_header *head, struct byt
             answer_status(p, head, -ENFILE);
             return;
         }
+        if (name_leases_bar(m, head->session, (enum op_code)head->op, &req)) {
+            answer_status(p, head, ERR_BUSY);
+            return;
+        }
     } else if (head->session != 0 || head->sequence != 0) {
         answer_status(p, head, ERR_PROTOCOL);
         return;
@@ -222,7 +226,9 @@ static void mutation(struct peer *p, const struct frame_header *head, struct byt
     writer_init(&w);
     info->rep_encode(&w, &rep);
     after_mutation(p, head, &rep);
-    master_answer(p, head, 0, index, writer_take(&w));
+    struct frame_header promising = *head;
+    promising.flags = name_leases_after(m, head->session, (enum op_code)head->op, &req, &rep);
+    master_answer(p, &promising, 0, index, writer_take(&w));
 }
 
 /* ---------------------------------------------------------------- queries */
@@ -349,14 +355,18 @@ void service_query(struct peer *p, const struct frame_header *head, struct bytes
         writer_reset(&m->prep);
         status = ns_query(m->ns, (enum op_code)info->code, &req, &m->prep, &rep, &depends);
     }
+    struct frame_header promising = *head;
+    if (info->code == OP_lookup && p->session != NULL && (status == 0 || status == -ENOENT)) {
+        promising.flags = name_leases_after(m, p->session->id, OP_lookup, &req, NULL);
+    }
     if (status != 0) {
-        master_answer(p, head, status, depends, (struct slice){0});
+        master_answer(p, &promising, status, depends, (struct slice){0});
         return;
     }
     struct writer w;
     writer_init(&w);
     info->rep_encode(&w, &rep);
-    master_answer(p, head, 0, depends, writer_take(&w));
+    master_answer(p, &promising, 0, depends, writer_take(&w));
 }
 
 void service_mutation(struct peer *p, const struct frame_header *head, struct bytes body)

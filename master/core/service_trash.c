@@ -100,6 +100,10 @@ static void restore(struct peer *p, struct message *msg)
         answer_status(p, &msg->head, ERR_PROTOCOL);
         return;
     }
+    if (name_leases_end_all(m)) {
+        answer_status(p, &msg->head, ERR_BUSY);
+        return;
+    }
     int err = req.to.len > 0 ? ns_path_find(m->ns, req.to, &parent, &name) : 0;
     struct reader r = reader_of(req.inodes);
     while (err == 0 && !reader_done(&r) && rep.done < TRASH_BATCH_MAX) {

@@ -18,6 +18,7 @@ struct peer;
 
 struct session {
     uint64_t id;
+    bool is_older;       /* than this master */
     bool attached;       /* it told what it holds open since this master started */
     struct peer *peer;   /* the connection it is bound to, or NULL */
     uint64_t contact_ns; /* last request, monotonic */

@@ -1,5 +1,5 @@
-/* limits.h - the bounds of gfs in one place: bytes, counts. Times and geometry are run-time values
- * (geometry.h); what stands here is part of the wire and disk formats or protects memory.
+/* limits.h - the bounds of gfs in one place: bytes, counts. Most times and the geometry are run-time
+ * values (geometry.h); what stands here is part of the wire and disk formats or protects memory.
  */
 #ifndef SHARED_BASE_LIMITS_H
 #define SHARED_BASE_LIMITS_H
@@ -23,6 +23,7 @@ enum {
     SESSION_INFLIGHT_MAX = 1024, /* unanswered mutations of one session */
     BLOCK_BYTES_MAX = 64 * 1024, /* bytes of one block */
     CHUNK_BLOCKS_MAX = 1024,     /* blocks of one chunk */
+    NAME_LEASE_MS = 100,         /* nobody else adds names to a session's new directory */
 };
 
 #endif

@@ -39,6 +39,7 @@ static void on_message(void *owner, struct env_conn *conn, struct message *m)
     struct rpc *r = owner;
     (void)conn;
     if (!(m->head.flags & FRAME_REPLY)) {
+        m->head.flags = 0; /* the answer's are ours to set */
         r->events->on_request(r->owner, r, m);
         return;
     }
@@ -189,7 +190,7 @@ void rpc_answer(struct rpc *r, const struct frame_header *request, int status, u
         return;
     }
     m.head.op = request->op;
-    m.head.flags = FRAME_REPLY;
+    m.head.flags = FRAME_REPLY | (request->flags & FRAME_PROMISES);
     m.head.status = status;
     m.head.request_id = request->request_id;
     m.head.session = request->session;

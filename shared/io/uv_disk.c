@@ -509,8 +509,9 @@ static bool run_inline(struct uv_env *e, struct disk_op *op)
     }
     bool small = (uint64_t)op->len + op->len2 <= INLINE_WRITE_MAX;
     bool waits = op->kind == DISK_SYNC || op->kind == DISK_SYNC_DIR || op->sync;
+    bool names = op->kind == DISK_UNLINK || op->kind == DISK_RENAME;
     if ((op->kind == DISK_WRITE && small && !waits) ||
-        (e->memory_files && (op->kind == DISK_WRITE || waits))) {
+        (e->memory_files && (op->kind == DISK_WRITE || waits || names))) {
         disk_run(e, op);
         return true;
     }

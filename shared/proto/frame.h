@@ -7,7 +7,7 @@
  *     0   4  magic        "GFSF"
  *     4   2  version      1
  *     6   2  op           code of shared/proto/ops.def
- *     8   4  flags        FRAME_REPLY in answers; other bits 0
+ *     8   4  flags        FRAME_REPLY in answers, and FRAME_NAMES_* in those of a master; other bits 0
  *    12   4  status       answers: 0 or a negative error code; requests: 0
  *    16   8  request_id   chosen by the asker, repeated in the answer
  *    24   8  session      the mount's session, 0 = none
@@ -39,6 +39,10 @@ enum {
     FRAME_MAGIC = 0x46534647, /* "GFSF" */
     FRAME_VERSION = 1,
     FRAME_REPLY = 1,
+    /* For NAME_LEASE_MS from when the request was sent nobody else adds a name to ... */
+    FRAME_NAMES_KEPT = 2, /* its directory, and nobody did since the asker made that */
+    FRAME_NAMES_NEW = 4,  /* the directory that it made */
+    FRAME_PROMISES = FRAME_NAMES_KEPT | FRAME_NAMES_NEW,
 };
 
 struct frame_header {
