@@ -5,8 +5,9 @@
 #
 # Every mutant (format: the table's head) is the simulator built from the same objects but those of the
 # files it changes, which are compiled from a private copy under build/mutants/NAME. It runs seeds from 1
-# until one fails, at most N. Printed: how many seeds that took and which check said it. --base runs the
-# same seeds on the program as it is first; they must pass. --sample takes the mutants marked so.
+# until one fails, at most N; unit tests run for those that the table leaves to them. Printed: how many
+# seeds that took and which check said it. --base runs the same seeds on the program as it is first; they
+# must pass. --sample takes the mutants marked so.
 #
 # Fails if a text to be replaced is not in its file exactly once, if a mutant does not build, or if one
 # survives. From the environment: CC, MUT_CFLAGS, MUT_LDFLAGS, MUT_LIBS, MUT_OBJECTS, MUT_BUILD (the
@@ -45,6 +46,7 @@ sub read_table {
         elsif (!$m) { die "$path:$.: expected 'mutant NAME'\n" }
         elsif ($line =~ /^breaks (.+)$/) { $m->{breaks} = $1 }
         elsif ($line =~ /^unit (\w+)$/)  { $m->{unit}   = $1 }
+        elsif ($line =~ /^else (\w+)$/)  { $m->{else}   = $1 }
         elsif ($line =~ /^file (\S+)$/)  { push @{$m->{changes}}, {file => $1} }
         elsif ($line =~ /^after (.+)$/) { $m->{changes}[-1]{after} = $1 }
         elsif ($line =~ /^- (.+)$/)     { $m->{changes}[-1]{old} = $1 }
@@ -83,10 +85,10 @@ sub changed {
 sub run { my ($cmd) = @_; return system('sh', '-c', $cmd) == 0 }
 
 sub build {
-    my ($m) = @_;
+    my ($m, $unit) = @_;
     my $to = "$dir/$m->{name}";
-    my $objects = defined $m->{unit} ? $ENV{MUT_UNIT_OBJECTS} : $ENV{MUT_OBJECTS};
-    my $libs    = defined $m->{unit} ? $ENV{MUT_UNIT_LIBS}    : $ENV{MUT_LIBS};
+    my $objects = $unit ? $ENV{MUT_UNIT_OBJECTS} : $ENV{MUT_OBJECTS};
+    my $libs    = $unit ? $ENV{MUT_UNIT_LIBS}    : $ENV{MUT_LIBS};
     mkdir $to;
     my $text = changed($m);
     for my $file (sort keys %$text) {
@@ -111,7 +113,7 @@ sub build_all {
             my $m   = shift @left;
             my $pid = fork;
             die "fork: $!\n" unless defined $pid;
-            if ($pid == 0) { my $ok = build($m); require POSIX; POSIX::_exit($ok ? 0 : 1) }
+            if ($pid == 0) { my $ok = build($m, defined $m->{unit}); require POSIX; POSIX::_exit($ok ? 0 : 1) }
             $running{$pid} = $m;
         }
         my $pid = wait;
@@ -125,14 +127,20 @@ sub build_all {
 
 sub shorten { my ($s) = @_; return length $s > 110 ? substr($s, 0, 107) . '...' : $s }
 
+sub hunt_by_unit_tests {
+    my ($m, $suite) = @_;
+    my $log = "$dir/$m->{name}/log";
+    my $ok = run("CK_RUN_SUITE=$suite CK_VERBOSITY=normal $dir/$m->{name}/program >$log 2>&1");
+    return () if $ok;
+    my ($test) = slurp($log) =~ /^[^:\n]+:\d+:[FE]:[^:\n]*:(\w+):/m;
+    return ('unit', "unit tests: $suite" . (defined $test ? ": $test" : ''));
+}
+
 # (seed count, what said it), or () if all pass.
 sub hunt {
     my ($m) = @_;
     my $log = "$dir/$m->{name}/log";
-    if (defined $m->{unit}) {
-        my $ok = run("CK_RUN_SUITE=$m->{unit} CK_VERBOSITY=silent $dir/$m->{name}/program >$log 2>&1");
-        return $ok ? () : ('unit', "unit tests: $m->{unit}");
-    }
+    return hunt_by_unit_tests($m, $m->{unit}) if defined $m->{unit};
     run("$dir/$m->{name}/program --seeds $seeds --start 1 --first --seconds $SECONDS >$log 2>&1");
     my ($first, $said);
     my %why;
@@ -142,6 +150,10 @@ sub hunt {
         elsif ($line =~ /^seed (\d+) ended by signal (.*)/)   { $why{$1} = $2 =~ /^27/ ? "it hangs" : "signal $2: $before" }
         elsif ($line =~ /^FAILED: \S+ --seed (\d+)/) { $first = $1 if !defined $first || $1 < $first }
         $before = $line;
+    }
+    if (!defined $first && defined $m->{else}) {
+        build($m, 1) or die "$m->{name}: its unit tests do not build\n";
+        return hunt_by_unit_tests($m, $m->{else});
     }
     return () unless defined $first;
     return ($first, shorten($why{$first} // 'it ended'));
@@ -170,18 +182,21 @@ if ($base) {
         or die slurp("$dir/base.log") . "seeds fail without a mutant\n";
     printf "without a mutant: %d seeds pass, %.0f s\n", $seeds, time - $t;
 }
-for my $suite (sort keys %{{map { defined $_->{unit} ? ($_->{unit} => 1) : () } @all}}) {
+my %suites = map { $_ => 1 } grep { defined } map { ($_->{unit}, $_->{else}) } @all;
+for my $suite (sort keys %suites) {
     run("CK_RUN_SUITE=$suite CK_VERBOSITY=silent $ENV{MUT_UNIT} >$dir/base.log 2>&1")
         or die slurp("$dir/base.log") . "unit tests fail without a mutant: $suite\n";
 }
-my (@alive, $counted);
+my ($by_unit, @alive) = (0);
 printf "%-32s %5s  %s\n", 'mutant', 'seeds', 'what said it';
 for my $m (@all) {
     my ($count, $said) = hunt($m);
     push @alive, $m->{name} unless defined $count;
+    $by_unit++ if defined $count && $count eq 'unit';
     printf "%-32s %5s  %s\n", $m->{name}, $count // '-', $said // "SURVIVES: $m->{breaks}";
     unlink "$dir/$m->{name}/program";
 }
-printf "%d mutants, %d found within %d seeds, %.0f s\n", scalar @all, @all - @alive, $seeds, time - $began;
+printf "%d mutants: %d found by the simulator within %d seeds, %d by unit tests, %.0f s\n", scalar @all,
+    @all - @alive - $by_unit, $seeds, $by_unit, time - $began;
 print "survived: @alive\n" if @alive;
 exit(@alive ? 1 : 0);
