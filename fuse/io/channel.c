@@ -102,6 +102,23 @@ static void add_features(struct channel *c, struct fuse_init_out *out)
     }
 }
 
+bool channel_direct_may_map(const struct channel *c)
+{
+    return (c->kernel_flags >> 32 & INIT2_DIRECT_IO_ALLOW_MMAP) != 0;
+}
+
+/* In answers of open and create the flags stand in the last field but one. */
+static void add_open_flags(uint32_t flags, struct iovec *last)
+{
+    struct fuse_open_out out;
+    if (last->iov_len >= sizeof out) {
+        char *at = (char *)last->iov_base + last->iov_len - sizeof out;
+        memcpy(&out, at, sizeof out);
+        out.open_flags |= flags;
+        memcpy(at, &out, sizeof out);
+    }
+}
+
 /* Every answer of the library comes through here; userdata is the session's, the channel. */
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
@@ -111,6 +128,9 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
         memcpy(&out, iov[1].iov_base, sizeof out);
         add_features(c, &out);
         memcpy(iov[1].iov_base, &out, sizeof out);
+    }
+    if (c->parallel_writes && count == 2) {
+        add_open_flags(FOPEN_PARALLEL_DIRECT_WRITES, &iov[1]);
     }
     ssize_t n = writev(fd, iov, count);
     if (n < 0 && errno == ENODEV) {

@@ -33,6 +33,7 @@ struct channel {
     uint32_t write_flags;  /* of the write being handled */
     uint64_t kernel_flags; /* INIT flags the kernel offered */
     bool kills_suid;       /* the kernel tells us when a write must clear set-uid bits */
+    bool parallel_writes;  /* what open or create answers now: the kernel need not queue writes */
     bool is_open;
     bool is_ready; /* INIT was answered */
     void (*on_ready)(void *owner);
@@ -56,5 +57,7 @@ struct channel_buffer *channel_take_buffer(struct channel *c);
 void channel_give_buffer(struct channel *c, struct channel_buffer *b); /* NULL is fine */
 /* In the write handler: the writer has no right to keep set-uid and set-gid bits. */
 bool channel_write_kills_suid(const struct channel *c, uint32_t uid, bool from_page_cache);
+/* Files that are always read and written directly may be mapped. */
+bool channel_direct_may_map(const struct channel *c);
 
 #endif

@@ -1,9 +1,9 @@
 /* serve_file.c - open files: open, create, read, write, flush, release, fsync, fallocate, lseek.
  *
- * Files opened for writing only, and appending ones, use direct I/O: a third of the processor time
- * of writing through the page cache, and an append goes where the core says the file ends. Files
- * opened for reading or both use the page cache, which mmap needs; pages survive from one open to
- * the next if nothing changed.
+ * Files opened for writing only, appending ones and those with O_DIRECT use direct I/O: a third of
+ * the processor time of writing through the page cache, and an append goes where the core says the
+ * file ends. Other files use the page cache, which mmap needs; pages survive from one open to the
+ * next if nothing changed.
  */
 #include "fuse/io/serve.h"
 
@@ -47,11 +47,18 @@ void serve_free_files(struct shell *s)
     }
 }
 
+/* With O_DIRECT writes within the file are not held up by each other, as on a disk. */
+static bool is_parallel(const struct shell *s, int flags)
+{
+    return (flags & O_DIRECT) && channel_direct_may_map(&s->channel);
+}
+
 static void fill_info(struct fuse_file_info *fi, const struct request *r, struct open_file *f)
 {
     int access = r->flags & O_ACCMODE;
     *fi = (struct fuse_file_info){.flags = r->flags, .fh = (uintptr_t)f};
-    fi->direct_io = access == O_WRONLY || (f->is_append && f->is_writer);
+    fi->direct_io =
+        access == O_WRONLY || (f->is_append && f->is_writer) || is_parallel(r->shell, r->flags);
     fi->keep_cache = client_file_unchanged(f->file);
     fi->noflush = !f->is_writer; /* nothing to push at close, and locks are the kernel's own */
 }
@@ -92,9 +99,11 @@ static void answer_open(struct request *r)
     struct open_file *f = add_file(r);
     struct fuse_file_info fi;
     fill_info(&fi, r, f);
+    s->channel.parallel_writes = is_parallel(s, r->flags);
     if (fuse_reply_open(r->fuse, &fi) != 0) {
         drop_file(s, f);
     }
+    s->channel.parallel_writes = false;
     request_end(r);
 }
 
@@ -120,10 +129,12 @@ static void answer_create(struct request *r)
     struct open_file *f = add_file(r);
     struct fuse_file_info fi;
     fill_info(&fi, r, f);
+    s->channel.parallel_writes = is_parallel(s, r->flags);
     if (fuse_reply_create(r->fuse, &e, &fi) != 0) {
         inode_refs_forget(&s->inodes, f->ino, 1);
         drop_file(s, f);
     }
+    s->channel.parallel_writes = false;
     request_end(r);
 }
 
