@@ -111,6 +111,7 @@ void client_setattr(struct client *c, struct client_call *k, uint64_t ino, uint3
         meta_set_inode(m, inode_get(c, ino));
     } else {
         meta_find_inode(m, ino);
+        m->commit.carry = &m->body;
     }
     start(m, RPC_BODY(setattr_req, &req));
 }

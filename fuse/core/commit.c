@@ -97,8 +97,69 @@ static void extend_done(struct master_call *m)
     extend_over(i);
 }
 
+static void send_extend(struct inode *i);
+
+/* The size is still to be committed. */
+static void extend_again(struct inode *i)
+{
+    i->extending = false;
+    i->need_extend = i->need_touch = true;
+    i->written_end = MAX(i->written_end, i->sent_end);
+    step(i);
+    inode_unpin(i); /* the pin of the extend that failed */
+}
+
+static void carried_done(struct master_call *m)
+{
+    struct inode *i = m->owner;
+    struct commit *k = i->carrier;
+    struct setattr_rep rep = {0};
+    int err = MASTER_REPLY(setattr, m, &rep);
+    i->carrier = NULL;
+    if (k != NULL) {
+        k->carry = NULL;
+        k->carried = true;
+        k->carried_status = err;
+        k->carried_attr = rep.attr;
+        k->carried_index = m->reply != NULL ? m->reply->head.index : 0;
+    }
+    if (err != 0) {
+        extend_again(i);
+        return;
+    }
+    inode_learn_own(i, &rep.attr, rep.before, i->changes);
+    extend_over(i);
+}
+
+/* Sends the extend with the setattr of a commit that it is for. False: it must go alone. */
+static bool send_carrying(struct inode *i)
+{
+    struct setattr_req req;
+    bool plain = i->sent_touch && !i->sent_clear_suid && i->sent_synced.len == 0;
+    list_for_each (e, &i->commits) {
+        struct commit *k = list_entry(e, struct commit, link);
+        if (plain && k->riding && k->carry != NULL && i->carrier == NULL) {
+            i->carrier = k;
+        }
+    }
+    if (i->carrier == NULL || setattr_req_decode(slice_bytes(i->carrier->carry), &req) != 0) {
+        i->carrier = NULL;
+        return false;
+    }
+    req.mask |= SETATTR_EXTEND;
+    req.size = i->sent_end;
+    i->extend.done = carried_done;
+    i->extend.owner = i;
+    i->extend.twice_ok = false;
+    master_call(&i->client->master, &i->extend, OP_setattr, RPC_BODY(setattr_req, &req));
+    return true;
+}
+
 static void send_extend(struct inode *i)
 {
+    if (send_carrying(i)) {
+        return;
+    }
     struct extend_req req = {.ino = i->ino,
                              .end = i->sent_end,
                              .clear_suid = i->sent_clear_suid,
@@ -185,7 +246,7 @@ bool commit_start(struct inode *i, struct commit *k)
     }
     k->inode = i;
     inode_pin(i);
-    k->riding = false;
+    k->riding = k->carried = false;
     k->flush = (struct flush){.done = flushed};
     list_init(&k->link);
     list_push_back(&i->commits, &k->link);
@@ -203,6 +264,14 @@ void commit_cancel(struct commit *k)
     }
     flush_cancel(&k->flush);
     list_remove(&k->link);
+    struct inode *i = k->inode;
+    if (i->carrier == k) {
+        i->carrier = NULL;
+        if (!master_call_sent(&i->extend) && !i->client->freeing) { /* then it does not happen */
+            master_call_cancel(&i->extend);
+            send_extend(i);
+        }
+    }
     inode_unpin(k->inode);
     k->inode = NULL;
 }

@@ -3,6 +3,9 @@
  *
  * One extend of an inode is on its way at a time; commits that arrive meanwhile share the next one.
  * Errors are left with the inode (inode_set_error): a commit itself just ends.
+ *
+ * A setattr that waits for a commit may travel with the extend, as one record: `carry`. If that is
+ * refused the size is committed without it.
  */
 #ifndef FUSE_CORE_COMMIT_H
 #define FUSE_CORE_COMMIT_H
@@ -12,6 +15,11 @@
 struct commit {
     struct list link; /* inode.commits */
     void (*done)(struct commit *k);
+    const struct slice *carry; /* a setattr_req that sets no size, or NULL; it may travel along */
+    bool carried;              /* it did; it ended with ... */
+    int carried_status;
+    struct attr carried_attr;
+    uint64_t carried_index;
     /* private */
     struct inode *inode; /* pinned; NULL = not running */
     struct flush flush;

@@ -71,6 +71,7 @@ struct inode {
     struct writer sent_synced;
     bool sent_clear_suid, sent_touch;
     struct master_call extend;
+    struct commit *carrier;    /* whose setattr the extend on its way is, or NULL */
     struct first_chunk *first; /* before that extend */
 
     /* fsync.c */

@@ -98,7 +98,18 @@ static void send_committed(struct meta_op *m)
 
 static void committed(struct commit *k)
 {
-    send_committed(container_of(k, struct meta_op, commit));
+    struct meta_op *m = container_of(k, struct meta_op, commit);
+    struct client_call *call = m->op.call;
+    if (!k->carried) {
+        send_committed(m);
+        return;
+    }
+    if (call != NULL) {
+        call->index = k->carried_index;
+        call->attr = k->carried_attr;
+        files_adjust(m->op.client, &call->attr);
+    }
+    meta_end(m, k->carried_status);
 }
 
 /* Sends the request once the inode, if one is set, has nothing uncommitted. */

@@ -49,19 +49,21 @@ int ns_attr(struct ns *ns, uint64_t ino, struct attr *out)
 
 enum {
     SETATTR_ALL = SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_SIZE | SETATTR_ATIME |
-                  SETATTR_MTIME | SETATTR_ATIME_NOW | SETATTR_MTIME_NOW | SETATTR_CLEAR_SUID,
+                  SETATTR_MTIME | SETATTR_ATIME_NOW | SETATTR_MTIME_NOW | SETATTR_CLEAR_SUID |
+                  SETATTR_EXTEND,
+    SETATTR_BOTH = SETATTR_SIZE | SETATTR_EXTEND,
     NSEC_PER_SEC = 1000000000,
 };
 
 int prepare_setattr(struct look *l, struct setattr_rec *rec)
 {
     struct inode in;
-    if ((rec->mask & ~(uint32_t)SETATTR_ALL) != 0 ||
+    if ((rec->mask & ~(uint32_t)SETATTR_ALL) != 0 || (rec->mask & SETATTR_BOTH) == SETATTR_BOTH ||
         ((rec->mask & SETATTR_ATIME) && rec->atime.nsec >= NSEC_PER_SEC) ||
         ((rec->mask & SETATTR_MTIME) && rec->mtime.nsec >= NSEC_PER_SEC)) {
         return -EINVAL;
     }
-    if (!(rec->mask & SETATTR_SIZE)) {
+    if (!(rec->mask & SETATTR_BOTH)) {
         return look_inode(l, rec->ino, &in);
     }
     int err = look_file(l, rec->ino, &in);
@@ -96,6 +98,15 @@ static void set_times(struct change *c, struct inode *in, const struct setattr_r
     in->ctime = c->now;
 }
 
+/* What was written counts up to there. */
+static void extend_to(struct change *c, struct inode *in, uint64_t end)
+{
+    if (end > in->size) {
+        chunks_grow(c, in, end);
+    }
+    chunks_bind(c, in, end);
+}
+
 void apply_setattr(struct change *c, const struct setattr_rec *rec, struct setattr_rep *rep)
 {
     struct inode in;
@@ -103,6 +114,10 @@ void apply_setattr(struct change *c, const struct setattr_rec *rec, struct setat
         return;
     }
     rep->before = in.ctime;
+    if ((rec->mask & SETATTR_EXTEND) && inode_is_file(&in)) {
+        extend_to(c, &in, rec->size);
+        inode_touch(c, &in);
+    }
     set_owner(&in, rec);
     if ((rec->mask & SETATTR_SIZE) && inode_is_file(&in)) {
         if (rec->size > in.size) {
@@ -148,10 +163,7 @@ void apply_extend(struct change *c, const struct extend_rec *rec, struct extend_
         return;
     }
     rep->before = in.ctime;
-    if (rec->end > in.size) {
-        chunks_grow(c, &in, rec->end);
-    }
-    chunks_bind(c, &in, rec->end);
+    extend_to(c, &in, rec->end);
     chunks_synced(c, &in, rec->synced);
     if (rec->clear_suid) {
         inode_clear_suid(&in);

@@ -288,6 +288,24 @@ static int step_size(struct job *j)
     return status;
 }
 
+/* Other attributes, which may travel with the size of what was written before. */
+static int step_mode(struct job *j)
+{
+    struct attr set = {.mode = 0600 | (uint32_t)sim_below(&j->a->rand, 0100)};
+    struct attr got;
+    int status = do_setattr(j->a, j->file->ino, SETATTR_MODE, &set, &got);
+    if (status == 0 && (got.mode & 07777) != set.mode) {
+        world_fail(j->a->world, "inode %llu has mode %o after chmod to %o",
+                   (unsigned long long)j->file->ino, got.mode, set.mode);
+    }
+    if (status == 0 && got.size != file_model_size(j->file->model) && !may_lose(j->a)) {
+        world_fail(j->a->world, "inode %llu has size %llu after chmod, wanted %llu",
+                   (unsigned long long)j->file->ino, (unsigned long long)got.size,
+                   (unsigned long long)file_model_size(j->file->model));
+    }
+    return status;
+}
+
 static int step_punch(struct job *j)
 {
     uint64_t off = draw_offset(j);
@@ -414,8 +432,11 @@ static int one_step(struct job *j)
     if (draw < 76) {
         return step_fsync(j);
     }
-    if (draw < 80) {
+    if (draw < 78) {
         return step_flush(j);
+    }
+    if (draw < 80) {
+        return step_mode(j);
     }
     if (draw < 86) {
         return step_truncate(j);

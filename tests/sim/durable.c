@@ -64,6 +64,9 @@ static void take_record(struct rows *all, uint64_t ino, uint64_t chunk_bytes,
             rows[n].handle = n * chunk_bytes >= rec.setattr_rec.size ? 0 : rows[n].handle;
         }
         all->size = rec.setattr_rec.size;
+    } else if (r->type == OP_setattr && rec.setattr_rec.ino == ino &&
+               (rec.setattr_rec.mask & SETATTR_EXTEND)) {
+        all->size = MAX(all->size, rec.setattr_rec.size);
     } else if (r->type == OP_extend && rec.extend_rec.ino == ino) {
         all->size = MAX(all->size, rec.extend_rec.end);
     }

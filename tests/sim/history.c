@@ -201,7 +201,8 @@ static bool is_record_of(const struct op_entry *e, enum op_code type, const unio
                rec->rename_rec.flags == e->flags;
     case OP_setattr:
         return rec->setattr_rec.ino == e->ino &&
-               (rec->setattr_rec.mask & ~(uint32_t)SETATTR_CLEAR_SUID) == e->mask &&
+               (rec->setattr_rec.mask & ~(uint32_t)(SETATTR_CLEAR_SUID | SETATTR_EXTEND)) ==
+                   e->mask &&
                (!(e->mask & SETATTR_SIZE) || rec->setattr_rec.size == e->size) &&
                (!(e->mask & SETATTR_MODE) || rec->setattr_rec.mode == e->mode) &&
                (!(e->mask & SETATTR_UID) || rec->setattr_rec.uid == e->uid);
@@ -431,6 +432,10 @@ static int replay_setattr(struct history *h, const struct setattr_rec *c)
                               .gid = c->gid,
                               .size = c->size};
     const struct model_inode *n = model_find(h->model, c->ino);
+    if ((c->mask & SETATTR_EXTEND) && n != NULL) {
+        chunks_bind(h, c->ino, c->size);
+        (void)model_extend(h->model, true, c->ino, c->size, false);
+    }
     if (a.set_size && n != NULL && c->size <= n->size) { /* longer: what was reserved stays */
         chunks_cut(h, c->ino, c->size);
     }

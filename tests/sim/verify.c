@@ -351,6 +351,7 @@ static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
         struct chunk_version_rec version;
         struct chunk_new_rec fresh;
         struct extend_rec extend;
+        struct setattr_rec set;
         if (r->type == OP_chunk_new && chunk_new_rec_decode(r->body, &fresh) == 0) {
             made |= fresh.handle == c->handle;
         }
@@ -360,6 +361,11 @@ static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
         }
         if (made && r->type == OP_extend && extend_rec_decode(r->body, &extend) == 0 &&
             extend.ino == c->ino && extend.end > c->number * w->geo.chunk_bytes) {
+            return true;
+        }
+        if (made && r->type == OP_setattr && setattr_rec_decode(r->body, &set) == 0 &&
+            set.ino == c->ino && (set.mask & SETATTR_EXTEND) &&
+            set.size > c->number * w->geo.chunk_bytes) {
             return true;
         }
     }

@@ -251,6 +251,9 @@ static void do_setattr(struct script_link *l, struct message *m, const union op_
         }
         file->size = size;
     }
+    if (q->setattr_req.mask & SETATTR_EXTEND) {
+        file->size = MAX(file->size, size);
+    }
     struct setattr_rep rep = {.attr = attr_of(file), .before = before};
     answer_body(l, m, 0, RPC_BODY(setattr_rep, &rep), NULL);
 }

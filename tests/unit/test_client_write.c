@@ -553,6 +553,61 @@ START_TEST(close_does_not_overtake_open)
 }
 END_TEST
 
+static int set_mode(struct script_cluster *f, struct client_file *file)
+{
+    struct script_call c;
+    struct attr mode = {.mode = 0640};
+    script_call_init(&c);
+    client_setattr(f->client, &c.k, client_file_ino(file), SETATTR_MODE, &mode);
+    int status = script_wait(f, &c);
+    if (status == 0) {
+        ck_assert_uint_eq(c.k.attr.size, 100);
+    }
+    return status;
+}
+
+/* What sets attributes of a file just written commits its size by the way. */
+START_TEST(setattr_takes_the_size_along)
+{
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "a");
+    ck_assert_int_eq(script_write(f, file, 0, 100, 1), 0);
+    ck_assert_int_eq(set_mode(f, file), 0);
+    ck_assert_uint_eq(f->files[0].size, 100);
+    ck_assert_int_eq(set_mode(f, file), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_uint_eq(script_count(f, OP_setattr), 2);
+    ck_assert_uint_eq(script_count(f, OP_extend), 0);
+    script_end(f);
+}
+END_TEST
+
+static enum script_verdict refuse_setattr(struct script_cluster *f, struct script_link *l,
+                                          struct message *m)
+{
+    (void)f;
+    if (m->head.op != OP_setattr) {
+        return SCRIPT_GO_ON;
+    }
+    script_answer(l, m, -EPERM);
+    return SCRIPT_DONE;
+}
+
+/* If the attributes are refused, what was written counts nevertheless. */
+START_TEST(refused_setattr_leaves_the_size)
+{
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "a");
+    f->hook = refuse_setattr;
+    ck_assert_int_eq(script_write(f, file, 0, 100, 1), 0);
+    ck_assert_int_eq(set_mode(f, file), -EPERM);
+    ck_assert_uint_eq(f->files[0].size, 100);
+    ck_assert_uint_eq(script_count(f, OP_extend), 1);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    script_end(f);
+}
+END_TEST
+
 Suite *suite_client_write(void)
 {
     Suite *s = suite_create("client_write");
@@ -570,6 +625,8 @@ Suite *suite_client_write(void)
     tcase_add_test(t, late_error_is_reported_once_per_file);
     tcase_add_test(t, overlapping_read_flushes);
     tcase_add_test(t, getattr_commits);
+    tcase_add_test(t, setattr_takes_the_size_along);
+    tcase_add_test(t, refused_setattr_leaves_the_size);
     tcase_add_test(t, rename_commits_first);
     tcase_add_test(t, trim_is_carried_out_before_a_write);
     tcase_add_test(t, truncate_orders_with_writes);

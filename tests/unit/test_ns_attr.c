@@ -386,6 +386,29 @@ START_TEST(attribute_names_are_bounded)
 }
 END_TEST
 
+/* The size of what was written, and then the attributes: as one change. */
+START_TEST(setattr_extends)
+{
+    struct fixture *f = fixture_open();
+    uint64_t a = make_file(f, ROOT_INO, "a"), d = make_dir(f, ROOT_INO, "d");
+    struct stamp then = {.sec = 77, .nsec = 5};
+    uint32_t mask = SETATTR_EXTEND | SETATTR_MTIME;
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = mask, .mtime = then, .size = 1000), 0);
+    ck_assert_uint_eq(attr(f, a).size, 1000);
+    ck_assert(same_time(attr(f, a).mtime, then) && same_time(attr(f, a).ctime, last_time(f)));
+    mask = SETATTR_EXTEND | SETATTR_MODE;
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = mask, .mode = 0604, .size = 10), 0);
+    ck_assert_uint_eq(attr(f, a).size, 1000);
+    ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 0604);
+    ck_assert(same_time(attr(f, a).mtime, last_time(f)));
+    mask = SETATTR_EXTEND | SETATTR_SIZE;
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = mask, .size = 10), -EINVAL);
+    ck_assert_int_eq(DO(f, setattr, .ino = d, .mask = SETATTR_EXTEND), -EISDIR);
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = SETATTR_EXTEND, .size = 1ull << 63), -EFBIG);
+    fixture_close(f);
+}
+END_TEST
+
 Suite *suite_ns_attr(void)
 {
     Suite *s = suite_create("ns_attr");
@@ -395,6 +418,7 @@ Suite *suite_ns_attr(void)
     tcase_add_test(t, times);
     tcase_add_test(t, size_refusals);
     tcase_add_test(t, extend_commits);
+    tcase_add_test(t, setattr_extends);
     tcase_add_test(t, extend_binds_what_it_covers);
     tcase_add_test(t, truncate_trims);
     tcase_add_test(t, truncate_to_same_size_drops_uncommitted);
