@@ -391,6 +391,8 @@ static void forward_applied(struct write_op *w)
     request_fail(&f->q, w->status);
 }
 
+/* A mutation or sync under a version that was prepared here and not activated yet proves that it is
+ * committed: its primary was activated. */
 static void learn_commit(struct local_replica *r, uint64_t version)
 {
     if (r->version != version || r->active || r->preparing > 0 || r->failed) {

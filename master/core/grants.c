@@ -169,6 +169,17 @@ static bool complains(const struct master *m, const struct grant_req *req,
                             env_mono_ns(m->env));
 }
 
+void grant_refuse_waiters(struct grant *g, int status)
+{
+    for (struct list *e; (e = g->waiters.next) != &g->waiters;) {
+        struct grant_waiter *w = list_entry(e, struct grant_waiter, link);
+        struct peer *p = w->peer;
+        struct frame_header head = w->head;
+        waiter_free(g->m, w);
+        master_answer(p, &head, status, 0, (struct slice){0});
+    }
+}
+
 void grant_end(struct grant *g, int status)
 {
     struct master *m = g->m;

@@ -48,7 +48,6 @@ static void pulled(struct rpc_call *c)
                     (unsigned long long)g->handle, p->server, g->parts[g->source].server,
                     err_text(p->status));
         }
-        g->no_room |= p->status == -ENOSPC;
     }
     if (--g->asked == 0) {
         grant_log_version(g);

@@ -88,6 +88,8 @@ struct grant {
 void grant_attempt(struct grant *g);
 /* Ends the machine and frees g: status 0 answers the waiters from the row, else with status. */
 void grant_end(struct grant *g, int status);
+/* Answers who waits now; the machine goes on. */
+void grant_refuse_waiters(struct grant *g, int status);
 void grant_stop_calls(struct grant *g);
 /* Ends the filling of a new member in the servers' counts. */
 void grant_fill_done(struct grant *g);

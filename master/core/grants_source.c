@@ -33,12 +33,32 @@ static uint32_t agreeing(const struct grant *g, const struct replica *r)
     return n;
 }
 
+/* The member has no replica of the chunk's first version, and its process did not change since the
+ * chunk was made: nothing was ever acknowledged under it. */
+static bool proves_empty(const struct part *p)
+{
+    const struct chunkserver *s = servers_get(&p->grant->m->servers, p->server);
+    return p->replica.version != 0 && !p->added && p->replica.previous == 0 && s != NULL &&
+           p->grant->handle >= s->first_handle;
+}
+
+/* A member that lost nothing has what was acknowledged. What some have beyond it is kept if there is
+ * room for it on the others; else they are made equal to the one with least, which takes none. */
+static bool least_is_enough(const struct part *least)
+{
+    return least->grant->no_room && least->replica.state == REPLICA_OK &&
+           (least->replica.previous != 0 || proves_empty(least));
+}
+
 /* Acknowledged bytes are on every member that lost nothing: of replicas with as many mutations,
  * those that agree are believed. */
-static bool better(const struct grant *g, const struct replica *a, const struct replica *b)
+static bool better(const struct part *p, const struct part *q)
 {
+    const struct grant *g = p->grant;
+    const struct replica *a = &p->replica, *b = &q->replica;
     if ((a->previous == 0) != (b->previous == 0)) {
-        return b->previous == 0; /* made just now: there is nothing in it */
+        /* One was made just now: there is nothing in it. */
+        return (b->previous == 0) != least_is_enough(b->previous == 0 ? q : p);
     }
     if (state_rank(a->state) != state_rank(b->state)) {
         return state_rank(a->state) > state_rank(b->state);
@@ -47,11 +67,8 @@ static bool better(const struct grant *g, const struct replica *a, const struct 
         return a->previous > b->previous;
     }
     if (a->mutation != b->mutation) {
-        /* A member that lost nothing has what was acknowledged. What some have beyond it is kept if
-         * there is room for it on the others; else they are made equal to the one with least, which
-         * takes none. */
-        bool least = g->no_room && a->state == REPLICA_OK;
-        return least ? a->mutation < b->mutation : a->mutation > b->mutation;
+        const struct part *least = a->mutation < b->mutation ? p : q;
+        return (least == q) != least_is_enough(least);
     }
     if (agreeing(g, a) != agreeing(g, b)) {
         return agreeing(g, a) > agreeing(g, b);
@@ -65,20 +82,11 @@ uint32_t grant_best_source(const struct grant *g)
     for (uint32_t i = 0; i < g->part_count; i++) {
         const struct part *p = &g->parts[i];
         if (p->state == PART_READY && !p->added &&
-            (best == UINT32_MAX || better(g, &p->replica, &g->parts[best].replica))) {
+            (best == UINT32_MAX || better(p, &g->parts[best]))) {
             best = i;
         }
     }
     return best;
-}
-
-/* The member has no replica of the chunk's first version, and its process did not change since the
- * chunk was made: nothing was ever acknowledged under it. */
-static bool proves_empty(const struct part *p)
-{
-    const struct chunkserver *s = servers_get(&p->grant->m->servers, p->server);
-    return p->replica.version != 0 && !p->added && p->replica.previous == 0 && s != NULL &&
-           p->grant->handle >= s->first_handle;
 }
 
 bool grant_lost_nothing(const struct part *p)

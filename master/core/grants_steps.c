@@ -388,6 +388,20 @@ static bool somebody_returned(struct grant *g)
     return false;
 }
 
+/* Members had no room for what another has more. The next attempt takes the one with least; if it was
+ * taken, nothing helps but room: clients are told, the machine goes on. */
+static void note_room(struct grant *g)
+{
+    bool full = false;
+    for (uint32_t i = 0; i < g->part_count; i++) {
+        full |= g->parts[i].state == PART_OUT && g->parts[i].status == -ENOSPC;
+    }
+    if (full && g->no_room && !trash_give(g->m, false)) {
+        grant_refuse_waiters(g, -ENOSPC);
+    }
+    g->no_room |= full;
+}
+
 void grant_log_version(struct grant *g)
 {
     struct master *m = g->m;
@@ -396,6 +410,7 @@ void grant_log_version(struct grant *g)
         return;
     }
     if (ready(g) < needed(g)) { /* some could not copy */
+        note_room(g);
         try_otherwise(g);
         retry(g);
         return;

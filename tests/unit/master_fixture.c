@@ -107,6 +107,10 @@ static void fake_pull(struct fake *k, struct message *msg)
         r = make(k, req.handle, req.ino, req.number);
         r->r.state = REPLICA_CLONING;
     }
+    if (k->full && !req.mend && r->r.length < source->r.length) {
+        rpc_answer_status(&k->rpc, &msg->head, -ENOSPC);
+        return;
+    }
     k->mends += req.mend;
     if (!req.mend) {
         r->r.digest = source->r.digest;

@@ -33,6 +33,7 @@ struct fake {
     bool mute;             /* prepares are not answered */
     bool cut_off;          /* the others cannot reach it, the master can */
     bool hold_pulls;       /* pulls are not answered */
+    bool full;             /* pulls that would make a replica longer find no room */
     uint64_t client_bytes; /* told in each heartbeat */
     uint32_t fills, mends;
     uint64_t copy_rate;  /* as the master said last */

@@ -426,6 +426,42 @@ START_TEST(full_disks_end_in_enospc)
 }
 END_TEST
 
+/* One member holds a write that nobody was told of, and the others, who hold nothing since the chunk
+ * was made, have no room for it: all are made equal to them. */
+START_TEST(what_nobody_was_told_of_needs_no_room)
+{
+    fake_put(fake_of(c.primary), &c, 1, 101);
+    for (uint32_t i = 1; i < 3; i++) {
+        fake_of(row().members[i])->full = true;
+    }
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(c.primary), c.handle)->r.length, 0);
+}
+END_TEST
+
+/* The same after the others were started again: what they held may be lost, so what is left must be
+ * kept. Who asks is told that there is no room, and it goes on when there is. */
+START_TEST(no_room_for_what_must_be_kept)
+{
+    fake_put(fake_of(c.primary), &c, 1, 101);
+    for (uint32_t i = 1; i < 3; i++) {
+        struct fake *full = fake_of(row().members[i]);
+        fake_stop(full);
+        fake_start(full);
+        full->full = true;
+    }
+    fixture_run_ms(f, 500);
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), -ENOSPC);
+    for (uint32_t i = 1; i < 3; i++) {
+        fake_of(row().members[i])->full = false;
+    }
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NOT_PRIMARY), 0);
+    all_equal_and_active();
+    ck_assert_uint_eq(fake_find(fake_of(c.primary), c.handle)->r.digest, 101);
+}
+END_TEST
+
 /* A replica that a report shows as suspect is compared with its peers; one that is gone is filled
  * again. */
 START_TEST(reports_lead_to_repair)
@@ -732,6 +768,8 @@ Suite *suite_grants(void)
                                   source_nobody_reaches_is_left_out,
                                   one_replica_of_three_waits,
                                   full_disks_end_in_enospc,
+                                  what_nobody_was_told_of_needs_no_room,
+                                  no_room_for_what_must_be_kept,
                                   reports_lead_to_repair,
                                   replica_lost_before_the_commit,
                                   complaint_outlives_a_report,
