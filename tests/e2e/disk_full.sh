@@ -26,9 +26,10 @@ no_room_for 200M
 no_room_for 60M
 expect "30 MiB are reserved" fallocate -l 30M "$MNT/reserved"
 same "size of the reserved file" "$(stat -c %s "$MNT/reserved")" $((30 << 20))
-for i in 1 2 3; do
-    [ "$(df --output=used -B1M "$RUN/chunkd-$i" | tail -n 1)" -ge 46 ] || fail "chunkd-$i reserved nothing"
-done
+used_mib() { df --output=used -B1M "$RUN/chunkd-$1" | tail -n 1; }
+reserved_everywhere() { [ "$(used_mib 1)" -ge 46 ] && [ "$(used_mib 2)" -ge 46 ] && [ "$(used_mib 3)" -ge 46 ]; }
+# A disk that was full a moment ago may become a member only later: two are enough for a start.
+wait_for "30 MiB reserved on every disk" 60 reserved_everywhere
 if in_background dd if=/dev/zero of="$MNT/fill" bs=1M count=200 conv=fsync 2>"$WORK/err"; then
     fail "200 MiB went onto 64 MiB"
 fi
@@ -49,10 +50,9 @@ same "size of the longer file" "$(stat -c %s "$MNT/reserved")" $((40 << 20))
 rm "$MNT/reserved"
 touch "$MNT/zeroed"
 wait_for "room to zero a range" 30 fallocate -z -l 24M "$MNT/zeroed"
-# A disk that was full a moment ago may not be a member of the new chunk yet: writes need two.
 reserved=0
 for i in 1 2 3; do
-    [ "$(df --output=used -B1M "$RUN/chunkd-$i" | tail -n 1)" -lt 40 ] || reserved=$((reserved + 1))
+    [ "$(used_mib $i)" -lt 40 ] || reserved=$((reserved + 1))
 done
 [ $reserved -ge 2 ] || fail "zeroing reserved on $reserved disks of 3"
 cluster_down
