@@ -12,8 +12,11 @@
 
 static const struct command commands[] = {
     {"status", "", "masters, chunkservers, files and chunks of the cluster", cmd_status},
-    {"checkpoint", "", "make the master write a checkpoint now, wait until it is durable",
-     cmd_checkpoint},
+    {"checkpoint now", "", "make the master write a checkpoint, wait until it is durable",
+     cmd_checkpoint_now},
+    {"checkpoint list", "DIR", "checkpoints in a master's directory, running or not",
+     cmd_checkpoint_list},
+    {"checkpoint verify", "DIR", "compare every checksum of theirs", cmd_checkpoint_verify},
     {"why", "PATH [--all]",
      "what a file's chunks lack: which copies are away or bad, and since when", cmd_why},
     {"fsck", "[--compare]",
@@ -36,8 +39,10 @@ static const struct command commands[] = {
     {"trash purge", "ID|--all|--older AGE", "remove from the trash now", cmd_trash_purge},
     {"scrub now", "SERVER [--wait]", "verify everything a chunkserver holds now", cmd_scrub_now},
     {"scrub", "", "how far the chunkservers have verified what they hold", cmd_scrub},
-    {"oplog", "DIR", "print the operation log in a stopped master's directory, a record a line",
-     cmd_oplog},
+    {"oplog dump", "DIR [FROM[-[TO]]]",
+     "print the operation log in a master's directory, a record a line", cmd_oplog_dump},
+    {"oplog verify", "DIR", "whether its records are whole and follow from each other",
+     cmd_oplog_verify},
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WORDS_MAX = 64 };
 

@@ -87,8 +87,11 @@ void copies_json(struct json *j, struct bytes list);
 /* ---------------------------------------------------------------- commands */
 
 int cmd_status(struct call *c);
-int cmd_checkpoint(struct call *c);
-int cmd_oplog(struct call *c);
+int cmd_checkpoint_now(struct call *c);
+int cmd_checkpoint_list(struct call *c);
+int cmd_checkpoint_verify(struct call *c);
+int cmd_oplog_dump(struct call *c);
+int cmd_oplog_verify(struct call *c);
 int cmd_scrub(struct call *c);
 int cmd_scrub_now(struct call *c);
 int cmd_rereplication(struct call *c);

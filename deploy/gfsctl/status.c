@@ -4,8 +4,6 @@
 
 #include "deploy/gfsctl/server_cmd.h"
 
-enum { CHECKPOINT_WAIT_MS = 600000 };
-
 /* The next chunkserver of the list; false at its end or where it is malformed. */
 static bool next_server(struct reader *r, struct server_status *out)
 {
@@ -179,20 +177,5 @@ int cmd_status(struct call *c)
         status_print(&rep.status_rep);
         print_warnings(&rep.status_rep);
     }
-    return 0;
-}
-
-int cmd_checkpoint(struct call *c)
-{
-    union op_any req = {0}, rep;
-    if (c->argc != 0) {
-        return EXIT_USAGE;
-    }
-    if (session_ask_or_say(c->session, OP_checkpoint_now, &req, &rep, CHECKPOINT_WAIT_MS, "") !=
-        0) {
-        return EXIT_FAILED;
-    }
-    printf(c->json ? "{\"checkpoint\": %" PRIu64 "}\n" : "checkpoint at index %" PRIu64 "\n",
-           rep.checkpoint_now_rep.index);
     return 0;
 }

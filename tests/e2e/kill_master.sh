@@ -39,3 +39,19 @@ say "SIGKILL of master and all chunkservers at once"
 kill_hard master chunkd-1 chunkd-2 chunkd-3
 cluster_up
 expect "everything is there after all daemons died" diff -r "$WORK/local" "$MNT/untar"
+
+say "what the operator sees of log and checkpoints"
+expect "a checkpoint is made" "$BIN/gfsctl" checkpoint now
+expect "it is listed" sh -c "'$BIN/gfsctl' checkpoint list '$RUN/master' | grep -q 'checkpoint at index'"
+expect "its sums fit" "$BIN/gfsctl" checkpoint verify "$RUN/master"
+expect "the log is whole" "$BIN/gfsctl" oplog verify "$RUN/master"
+expect "a record is printed" sh -c "'$BIN/gfsctl' oplog dump '$RUN/master' 1 | grep -q '^1 epoch 1 .* epoch_start'"
+cp -r "$RUN/master" "$WORK/copy"
+segment=$(ls "$WORK"/copy/log/log-* | head -n 1)
+checkpoint=$(ls "$WORK"/copy/checkpoints/*.mdb | head -n 1)
+at=$(grep -aob mkdir "$segment" | head -n 1 | cut -d: -f1)
+printf '\377' | dd of="$segment" bs=1 seek="${at:-600000}" conv=notrunc status=none
+printf '\377' | dd of="$checkpoint" bs=1 seek=9000 conv=notrunc status=none
+expect "a flipped byte of a log is found" sh -c "! '$BIN/gfsctl' oplog verify '$WORK/copy' >'$WORK/out'"
+expect "and named" grep -q "is no record\|are not here" "$WORK/out"
+expect "a flipped byte of a checkpoint is found" sh -c "! '$BIN/gfsctl' checkpoint verify '$WORK/copy' >/dev/null"

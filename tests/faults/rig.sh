@@ -100,9 +100,9 @@ golden_make() {
     cluster_up
     head -c 1000000 /dev/urandom >"$WORK/noise"
     tree store 1
-    "$BIN/gfsctl" checkpoint >/dev/null
+    "$BIN/gfsctl" checkpoint now >/dev/null
     tree store 2
-    "$BIN/gfsctl" checkpoint >/dev/null
+    "$BIN/gfsctl" checkpoint now >/dev/null
     tree store 3
     tree change golden
     wait_for "all copies" 30 fully_replicated
@@ -266,7 +266,7 @@ error_case() {
         echo "$2 $3" >"$WORK/bad-disk"
         tree change 1 2>"$WORK/work.err" &
         changing=$!
-        "$BIN/gfsctl" checkpoint >/dev/null 2>&1 || true
+        "$BIN/gfsctl" checkpoint now >/dev/null 2>&1 || true
         within 3 test -e "$RUN/$1.ends" || true
         rm -f "$WORK/bad-disk"
         within 30 settled || forbidden "does not come back: $(tail -n 1 "$RUN/$1.log" | cut -c1-200)"
