@@ -61,8 +61,8 @@ static void idle_fired(struct env_timer *t)
     if (l->idle_disturbed || l->flushing != NULL || l->super_busy) {
         l->idle_disturbed = false;
         env_timer_set(l->env, &l->idle, NS_PER_S);
-    } else if (l->committed > l->now.committed) {
-        l->now.committed = l->committed;
+    } else if (MIN(l->committed, l->durable) > l->now.committed) {
+        l->now.committed = MIN(l->committed, l->durable);
         superblock_submit(l);
     }
 }
@@ -183,9 +183,19 @@ uint64_t oplog_last(const struct oplog *l)
     return l->last;
 }
 
+uint64_t oplog_durable(const struct oplog *l)
+{
+    return l->durable;
+}
+
 uint64_t oplog_committed(const struct oplog *l)
 {
     return l->committed;
+}
+
+uint32_t oplog_last_epoch(const struct oplog *l)
+{
+    return l->last_epoch;
 }
 
 uint32_t oplog_epoch(const struct oplog *l)
@@ -198,19 +208,20 @@ uint64_t oplog_pending_bytes(const struct oplog *l)
     return l->pending_bytes;
 }
 
+void oplog_on_durable(struct oplog *l, void (*on_durable)(void *owner, uint64_t index), void *owner)
+{
+    l->on_durable = on_durable;
+    l->on_durable_owner = owner;
+}
+
 void oplog_on_commit(struct oplog *l, void (*on_commit)(void *owner, uint64_t index), void *owner)
 {
     l->on_commit = on_commit;
     l->on_commit_owner = owner;
 }
 
-int oplog_start_epoch(struct oplog *l, uint32_t epoch, struct why *why)
+int oplog_start(struct oplog *l, struct why *why)
 {
-    if (epoch <= l->now.epoch || epoch < l->last_epoch) {
-        return why_set(why, ERR_STALE_EPOCH, "epoch %u was promised already, %u is not above it",
-                       MAX(l->now.epoch, l->last_epoch), epoch);
-    }
-    l->now.epoch = epoch;
     l->now.starts++;
     l->now.clean_index = 0;
     l->now.committed = l->committed;
@@ -222,13 +233,48 @@ int oplog_start_epoch(struct oplog *l, uint32_t epoch, struct why *why)
     return rc;
 }
 
+int oplog_start_epoch(struct oplog *l, uint32_t epoch, struct why *why)
+{
+    ASSERT(!l->cfg.replicated);
+    if (epoch <= l->now.epoch || epoch < l->last_epoch) {
+        return why_set(why, ERR_STALE_EPOCH, "epoch %u was promised already, %u is not above it",
+                       MAX(l->now.epoch, l->last_epoch), epoch);
+    }
+    l->now.epoch = epoch;
+    l->writer_epoch = epoch;
+    return oplog_start(l, why);
+}
+
+void oplog_promise(struct oplog *l, uint32_t epoch, void (*done)(void *owner), void *owner)
+{
+    ASSERT(epoch > l->now.epoch && l->promised == NULL);
+    l->now.epoch = epoch;
+    l->writer_epoch = 0;
+    l->promised = done;
+    l->promised_owner = owner;
+    if (!l->super_busy) { /* else as soon as the slot being written is there */
+        superblock_submit(l);
+    }
+}
+
+bool oplog_promising(const struct oplog *l)
+{
+    return l->promised != NULL;
+}
+
+void oplog_take_epoch(struct oplog *l, uint32_t epoch)
+{
+    ASSERT(epoch == l->now.epoch && epoch >= l->last_epoch && l->promised == NULL);
+    l->writer_epoch = epoch;
+}
+
 int oplog_clean_stop(struct oplog *l, uint64_t index, struct why *why)
 {
-    ASSERT(index <= l->committed);
+    ASSERT(index <= l->committed && index <= l->durable);
     l->stopped = true;
     env_timer_stop(l->env, &l->idle);
     env_timer_stop(l->env, &l->next_retry);
-    l->now.committed = l->committed;
+    l->now.committed = MIN(l->committed, l->durable);
     l->now.clean_index = index;
     return superblock_write(l, why);
 }

@@ -3,7 +3,10 @@
  * (The byte formats are specified at the top of oplog.c and record.h.) Records are appended in
  * memory; when no flush is running, all that are waiting go out as one batch padded to 4 KiB,
  * written and fdatasynced by one disk operation together with the batch's slot in the segment's id
- * table. When it is durable, committed() rises and on_commit runs.
+ * table. When it is on this disk, durable() rises and on_durable runs.
+ *
+ * A lone log commits by that: committed() rises with durable(). One log of several (replicated) is
+ * told by oplog_commit_to what enough of them hold.
  *
  * Pure: env only. A failed write or sync ends the process (env_die): a failed fsync is never
  * retried. Invariants: a sector that holds a committed record is never rewritten; indices are
@@ -20,7 +23,8 @@ struct oplog;
 
 struct oplog_config {
     uint32_t segment_bytes; /* multiple of 4 KiB, >= 64 KiB */
-    bool force; /* start although the log is damaged: bad segments are copied aside first */
+    bool force;      /* start although the log is damaged: bad segments are copied aside first */
+    bool replicated; /* one log of several */
 };
 
 /* What the superblock holds. */
@@ -50,11 +54,14 @@ const struct oplog_identity *oplog_identity(const struct oplog *l);
 /* Un-synced writes of the last process that opened it are still there: it was killed, the machine
  * was not. */
 bool oplog_incarnation_same(const struct oplog *l);
-uint64_t oplog_first(const struct oplog *l); /* lowest index held; last + 1 if empty */
-uint64_t oplog_last(const struct oplog *l);  /* highest index appended; 0 if none */
-uint64_t oplog_committed(const struct oplog *l);
-uint32_t oplog_epoch(const struct oplog *l);
-/* H(i) for a committed index held, or first - 1. -ENOENT if not held; ERR_CORRUPT or a negative
+uint64_t oplog_first(const struct oplog *l);     /* lowest index held; last + 1 if empty */
+uint64_t oplog_last(const struct oplog *l);      /* highest index appended; 0 if none */
+uint64_t oplog_durable(const struct oplog *l);   /* highest index on this disk */
+uint64_t oplog_committed(const struct oplog *l); /* highest index known to be committed */
+uint32_t oplog_epoch(const struct oplog *l);     /* highest epoch promised */
+/* Epoch of the last record; 0 if there is none. */
+uint32_t oplog_last_epoch(const struct oplog *l);
+/* H(i) for a durable index held, or first - 1. -ENOENT if not held; ERR_CORRUPT or a negative
  * errno if the log cannot be read. Reads the log and blocks, unless index is the last. */
 MUST_CHECK int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why);
 
@@ -64,16 +71,34 @@ MUST_CHECK int oplog_replay(struct oplog *l, uint64_t from,
                             int (*each)(void *owner, const struct record *r), void *owner,
                             struct why *why);
 
-/* Raises the promised epoch (durable before it returns), records the incarnation, clears
- * clean_index. */
+/* Records the incarnation and clears clean_index, durably: from now on the process appends. */
+MUST_CHECK int oplog_start(struct oplog *l, struct why *why);
+/* The same for a lone log, and takes an epoch above the promised one: oplog_append stamps it. */
 MUST_CHECK int oplog_start_epoch(struct oplog *l, uint32_t epoch, struct why *why);
+
+/* Promises to obey no lower epoch; done(owner) once that is durable. The epoch is above the
+ * promised one, and no other promise is under way (oplog_promising). Nothing is appended under a
+ * lower epoch from now on. */
+void oplog_promise(struct oplog *l, uint32_t epoch, void (*done)(void *owner), void *owner);
+bool oplog_promising(const struct oplog *l);
+/* oplog_append stamps this epoch, the promised one, from now on. */
+void oplog_take_epoch(struct oplog *l, uint32_t epoch);
 
 /* Appends r (type, session, sequence, acked, time_ns, body of `r` are used; body is copied);
  * returns its index and, in *r, what was decided (index, epoch, chain). */
 uint64_t oplog_append(struct oplog *l, struct record *r);
+/* Appends records that another master made. 0; ERR_OUT_OF_SYNC: they do not follow the last one (by
+ * index, chain, epoch); ERR_PROTOCOL: they are damaged, of another cluster, none, or of an epoch
+ * above the promised one. On an error nothing is appended. */
+MUST_CHECK int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why);
+/* on_durable(owner, index) runs on the loop whenever durable() rose. */
+void oplog_on_durable(struct oplog *l, void (*on_durable)(void *owner, uint64_t index),
+                      void *owner);
+/* Records to this index are committed (replicated logs); those not appended yet do not count. */
+void oplog_commit_to(struct oplog *l, uint64_t index);
 /* on_commit(owner, index) runs on the loop whenever committed() rose. */
 void oplog_on_commit(struct oplog *l, void (*on_commit)(void *owner, uint64_t index), void *owner);
-/* Bytes appended and not yet committed: the caller's back-pressure. */
+/* Bytes appended and not yet durable: the caller's back-pressure. */
 uint64_t oplog_pending_bytes(const struct oplog *l);
 
 /* Segments whose records all are <= index may go (a checkpoint holds them). */

@@ -71,17 +71,9 @@ static struct batch *batch_with_room(struct oplog *l, uint32_t record_bytes)
 
 /* ---------------------------------------------------------------- append */
 
-uint64_t oplog_append(struct oplog *l, struct record *r)
+/* The record r was written at the end of b. */
+static void added(struct oplog *l, struct batch *b, const struct record *r, uint32_t size)
 {
-    ASSERT(!l->stopped && l->now.epoch > 0);
-    uint32_t size = record_size(r);
-    struct batch *b = batch_with_room(l, size);
-    r->index = l->last + 1;
-    r->epoch = l->now.epoch;
-    r->cluster = l->now.cluster;
-    r->prev_chain = l->chain;
-    r->batch_flags = b->len == 0 ? RECORD_FIRST_OF_BATCH : 0;
-    record_encode(r, b->data + b->len);
     if (b->len == 0) {
         b->first = r->index;
     }
@@ -94,8 +86,91 @@ uint64_t oplog_append(struct oplog *l, struct record *r)
     l->chain = r->chain;
     l->last_epoch = r->epoch;
     l->pending_bytes += size;
+}
+
+uint64_t oplog_append(struct oplog *l, struct record *r)
+{
+    ASSERT(!l->stopped && l->writer_epoch > 0);
+    uint32_t size = record_size(r);
+    struct batch *b = batch_with_room(l, size);
+    r->index = l->last + 1;
+    r->epoch = l->writer_epoch;
+    r->cluster = l->now.cluster;
+    r->prev_chain = l->chain;
+    r->batch_flags = b->len == 0 ? RECORD_FIRST_OF_BATCH : 0;
+    record_encode(r, b->data + b->len);
+    added(l, b, r, size);
     oplog_flush_next(l);
     return r->index;
+}
+
+/* Whether r may follow a record with this index, chain and epoch. */
+static int check_foreign(const struct oplog *l, const struct record *r, uint64_t index,
+                         uint64_t chain, uint32_t epoch, struct why *why)
+{
+    if (r->cluster != l->now.cluster) {
+        return why_set(why, ERR_PROTOCOL, "record of cluster %#llx, expected %#llx",
+                       (unsigned long long)r->cluster, (unsigned long long)l->now.cluster);
+    }
+    if (r->epoch > l->now.epoch) {
+        return why_set(why, ERR_PROTOCOL, "record %llu of epoch %u, which was not promised",
+                       (unsigned long long)r->index, r->epoch);
+    }
+    if (r->index != index + 1 || r->prev_chain != chain || r->epoch < epoch) {
+        return why_set(why, ERR_OUT_OF_SYNC,
+                       "record %llu of epoch %u on chain %#llx does not follow %llu of epoch %u, "
+                       "%#llx",
+                       (unsigned long long)r->index, r->epoch, (unsigned long long)r->prev_chain,
+                       (unsigned long long)index, epoch, (unsigned long long)chain);
+    }
+    return 0;
+}
+
+static int check_records(const struct oplog *l, struct bytes in, struct why *why)
+{
+    uint64_t index = l->last, chain = l->chain;
+    uint32_t epoch = l->last_epoch;
+    if (in.len == 0) {
+        return why_set(why, ERR_PROTOCOL, "no record");
+    }
+    while (in.len > 0) {
+        struct record r;
+        bool header_good;
+        if (record_decode(in, &r, &header_good, why) != 0) {
+            return why_set(why, ERR_PROTOCOL, "record after %llu is damaged",
+                           (unsigned long long)index);
+        }
+        int rc = check_foreign(l, &r, index, chain, epoch, why);
+        if (rc < 0) {
+            return rc;
+        }
+        index = r.index;
+        chain = r.chain;
+        epoch = r.epoch;
+        in = bytes_of(in.data + record_size(&r), in.len - record_size(&r));
+    }
+    return 0;
+}
+
+int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why)
+{
+    ASSERT(!l->stopped);
+    int rc = check_records(l, records, why);
+    while (rc == 0 && records.len > 0) {
+        struct record r;
+        bool header_good;
+        rc = record_decode(records, &r, &header_good, why);
+        uint32_t size = record_size(&r);
+        struct batch *b = batch_with_room(l, size);
+        memcpy(b->data + b->len, records.data, size);
+        record_set_batch_flags(b->data + b->len, b->len == 0 ? RECORD_FIRST_OF_BATCH : 0);
+        added(l, b, &r, size);
+        records = bytes_of(records.data + size, records.len - size);
+    }
+    if (rc == 0) {
+        oplog_flush_next(l);
+    }
+    return rc;
 }
 
 /* ---------------------------------------------------------------- flush */
@@ -109,6 +184,22 @@ static void flush_failed(struct oplog *l)
     env_die(l->env, "operation log could not be written");
 }
 
+void oplog_disturb_idle(struct oplog *l)
+{
+    l->idle_disturbed = true;
+    if (l->idle.place == 0) {
+        env_timer_set(l->env, &l->idle, NS_PER_S);
+    }
+}
+
+static void commit(struct oplog *l, uint64_t index)
+{
+    l->committed = index;
+    if (l->on_commit != NULL) {
+        l->on_commit(l->on_commit_owner, index);
+    }
+}
+
 static void flush_done(struct disk_op *op)
 {
     struct oplog *l = op->owner;
@@ -117,21 +208,30 @@ static void flush_done(struct disk_op *op)
         flush_failed(l);
     }
     l->flushing = NULL;
-    l->committed = b->last;
-    l->committed_chain = b->chain;
+    l->durable = b->last;
+    l->durable_chain = b->chain;
     l->pending_bytes -= b->len;
     l->current_has_header = true;
     batch_recycle(l, b);
     if (l->stopped) {
         return;
     }
-    l->idle_disturbed = true;
-    if (l->idle.place == 0) {
-        env_timer_set(l->env, &l->idle, NS_PER_S);
-    }
+    oplog_disturb_idle(l);
     oplog_flush_next(l);
-    if (l->on_commit != NULL) {
-        l->on_commit(l->on_commit_owner, l->committed);
+    if (!l->cfg.replicated) {
+        commit(l, l->durable);
+    }
+    if (l->on_durable != NULL) {
+        l->on_durable(l->on_durable_owner, l->durable);
+    }
+}
+
+void oplog_commit_to(struct oplog *l, uint64_t index)
+{
+    ASSERT(l->cfg.replicated);
+    if (!l->stopped && MIN(index, l->last) > l->committed) {
+        oplog_disturb_idle(l);
+        commit(l, MIN(index, l->last));
     }
 }
 
@@ -163,7 +263,9 @@ void oplog_flush_next(struct oplog *l)
         return;
     }
     list_remove(&b->link);
-    record_add_batch_flags(b->data + b->last_offset, RECORD_LAST_OF_BATCH);
+    record_set_batch_flags(b->data + b->last_offset,
+                           b->last_offset == 0 ? RECORD_FIRST_OF_BATCH | RECORD_LAST_OF_BATCH
+                                               : RECORD_LAST_OF_BATCH);
     memset(b->data + b->len, 0, (size_t)units * UNIT_BYTES - b->len);
     uint32_t head_len = make_head(l, b, units);
     uint32_t unit = l->current_unit;

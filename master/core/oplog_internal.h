@@ -84,11 +84,13 @@ struct oplog {
     uint32_t current_unit;   /* first unused data unit */
     bool current_has_header; /* false until the flush that begins the segment */
 
-    uint64_t last;       /* highest index appended */
-    uint64_t chain;      /* H(last) */
-    uint32_t last_epoch; /* of the record at last */
+    uint64_t last;         /* highest index appended */
+    uint64_t chain;        /* H(last) */
+    uint32_t last_epoch;   /* of the record at last */
+    uint32_t writer_epoch; /* oplog_append stamps it; 0 = this process appends nothing of its own */
+    uint64_t durable;
+    uint64_t durable_chain; /* H(durable) */
     uint64_t committed;
-    uint64_t committed_chain; /* H(committed) */
     uint64_t pending_bytes;
 
     struct list queue; /* batches, oldest first; the last one takes appends */
@@ -108,6 +110,9 @@ struct oplog {
     struct disk_op super_op;
     bool super_busy;
     uint8_t super_bytes[SUPER_BYTES];
+    uint32_t super_epoch;          /* what the slot being written promises */
+    void (*promised)(void *owner); /* waits for now.epoch to be durable; NULL = nobody */
+    void *promised_owner;
 
     uint64_t trim_index;
     bool trim_busy;
@@ -115,6 +120,8 @@ struct oplog {
     char trim_path[SEGMENT_NAME_BYTES];
 
     bool stopped;
+    void (*on_durable)(void *owner, uint64_t index);
+    void *on_durable_owner;
     void (*on_commit)(void *owner, uint64_t index);
     void *on_commit_owner;
 };
@@ -153,7 +160,7 @@ MUST_CHECK int superblock_load(struct oplog *l, struct why *why);
 MUST_CHECK int superblock_format(struct oplog *l, const char *cluster_name, struct why *why);
 /* Writes l->now into the older slot, durably; blocks. */
 MUST_CHECK int superblock_write(struct oplog *l, struct why *why);
-/* The same while serving; failure ends the process. */
+/* The same while serving, and none is under way; failure ends the process. */
 void superblock_submit(struct oplog *l);
 
 /* ---- oplog_reader.c: batches of one segment in order */
@@ -192,6 +199,23 @@ MUST_CHECK int segment_reader_next(struct segment_reader *r, struct batch_view *
 MUST_CHECK int read_exactly(struct oplog *l, struct env_file *f, const char *path, uint64_t off,
                             void *data, uint32_t len, struct why *why);
 
+/* ---- oplog_tail.c: what lies behind the last good batch */
+
+/* What lies at and after the unit where the good batches end. */
+struct tail {
+    uint32_t data_end;   /* unit after the last that is not zero; 0 = all are zero */
+    uint32_t later_unit; /* of a whole header of a later batch; 0 = none */
+    uint64_t later_index;
+    enum slot_state slot; /* of the first unit */
+    struct slot slot_value;
+    uint32_t later_slot; /* unit of another slot that is not empty; 0 = none */
+    enum slot_state later_slot_state;
+};
+
+/* `unit` and `index` are those of the next batch. 0 or a negative errno. */
+MUST_CHECK int tail_survey(const struct segment_reader *r, const uint8_t *table, uint32_t unit,
+                           uint64_t index, struct tail *out, struct why *why);
+
 /* ---- oplog_scan.c: finding the log's end on open */
 
 MUST_CHECK int oplog_scan(struct oplog *l, struct why *why);
@@ -200,6 +224,8 @@ MUST_CHECK int oplog_scan(struct oplog *l, struct why *why);
 
 /* Starts a flush if there is something to flush and none runs. */
 void oplog_flush_next(struct oplog *l);
+/* The superblock shall soon know what is committed. */
+void oplog_disturb_idle(struct oplog *l);
 void batch_free(struct batch *b); /* NULL is fine */
 struct batch *batch_of_link(struct list *link);
 

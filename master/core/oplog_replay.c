@@ -28,8 +28,8 @@ static int walk(struct oplog *l, uint32_t i, int (*each)(void *owner, const stru
             }
         }
         bool last = i + 1 == l->segment_count;
-        uint64_t expected = last ? l->committed + 1 : l->segments[i + 1].first;
-        uint64_t chain = last ? l->committed_chain : l->segments[i + 1].chain;
+        uint64_t expected = last ? l->durable + 1 : l->segments[i + 1].first;
+        uint64_t chain = last ? l->durable_chain : l->segments[i + 1].chain;
         if (rc == 0 && (r.index != expected || r.chain != chain)) {
             rc = why_set(why, ERR_CORRUPT,
                          "%s: expected records to %llu with chain %#llx, found %llu with %#llx",
@@ -67,7 +67,7 @@ int oplog_replay(struct oplog *l, uint64_t from, int (*each)(void *owner, const 
                  void *owner, struct why *why)
 {
     struct replay p = {from, each, owner};
-    if (from > l->committed) {
+    if (from > l->durable) {
         return 0;
     }
     uint32_t i = segment_of(l, from);
@@ -104,7 +104,7 @@ int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why)
         }
     }
     uint32_t i = segment_of(l, index);
-    if (index > l->committed || i == l->segment_count) {
+    if (index > l->durable || i == l->segment_count) {
         return why_set(why, -ENOENT, "record %llu is not in the operation log",
                        (unsigned long long)index);
     }

@@ -98,8 +98,7 @@ static void roll_named(struct disk_op *op)
     l->current_unit = 0;
     l->current_has_header = false;
     segment_list_add(
-        l,
-        (struct segment){.first = l->committed + 1, .chain = l->committed_chain, .bytes = bytes});
+        l, (struct segment){.first = l->durable + 1, .chain = l->durable_chain, .bytes = bytes});
     l->next = (struct next_segment){0};
     l->rolling = false;
     oplog_flush_next(l);
@@ -134,7 +133,7 @@ bool oplog_make_room(struct oplog *l, uint32_t units)
         return false;
     }
     l->rolling = true;
-    segment_path(l->committed + 1, l->current_path);
+    segment_path(l->durable + 1, l->current_path);
     l->roll_op = (struct disk_op){.kind = DISK_RENAME,
                                   .path = NEXT_SEGMENT,
                                   .path2 = l->current_path,
@@ -190,6 +189,6 @@ static void trim_next(struct oplog *l)
 
 void oplog_trim(struct oplog *l, uint64_t index)
 {
-    l->trim_index = MAX(l->trim_index, MIN(index, l->committed));
+    l->trim_index = MAX(l->trim_index, MIN(index, MIN(l->committed, l->durable)));
     trim_next(l);
 }

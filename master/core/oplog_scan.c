@@ -26,69 +26,7 @@ struct scan {
     struct batch_view last_batch; /* units == 0: none */
 };
 
-/* What lies at and after the unit where the good batches end. */
-struct tail {
-    uint32_t data_end;   /* unit after the last that is not zero; 0 = all are zero */
-    uint32_t later_unit; /* of a whole header of a later batch; 0 = none */
-    uint64_t later_index;
-    enum slot_state slot; /* of the first unit */
-    struct slot slot_value;
-    uint32_t later_slot; /* unit of another slot that is not empty; 0 = none */
-    enum slot_state later_slot_state;
-};
-
 /* ---------------------------------------------------------------- damaged or torn */
-
-static void survey_slots(const struct scan *s, uint32_t unit, struct tail *t)
-{
-    uint32_t units = segment_units(s->reader.segment->bytes);
-    uint64_t cluster = s->log->now.cluster;
-    struct slot v;
-    t->slot = slot_decode(s->table + (size_t)unit * SLOT_BYTES, cluster, &t->slot_value);
-    for (uint32_t u = unit + 1; u < units && t->later_slot_state != SLOT_GOOD; u++) {
-        enum slot_state state = slot_decode(s->table + (size_t)u * SLOT_BYTES, cluster, &v);
-        /* A flush rewrites one page of the table: what it tore lies in that page. */
-        bool same_page = u / (UNIT_BYTES / SLOT_BYTES) == unit / (UNIT_BYTES / SLOT_BYTES);
-        if (state == SLOT_GOOD || (state == SLOT_BAD && !same_page)) {
-            t->later_slot = u;
-            t->later_slot_state = state;
-        }
-    }
-}
-
-static int survey_data(const struct scan *s, uint32_t unit, uint64_t index, struct tail *t,
-                       struct why *why)
-{
-    const struct segment *seg = s->reader.segment;
-    uint32_t units = segment_units(seg->bytes);
-    uint32_t step = ZERO_STEP_BYTES / UNIT_BYTES;
-    uint8_t *data = mem_alloc(ZERO_STEP_BYTES);
-    int rc = 0;
-    for (uint32_t from = unit; from < units && rc == 0; from += step) {
-        uint32_t count = MIN(step, units - from);
-        rc = read_exactly(s->log, s->reader.file, s->reader.path,
-                          segment_unit_offset(seg->bytes, from), data, count * UNIT_BYTES, why);
-        for (uint32_t i = 0; i < count && rc == 0; i++) {
-            const uint8_t *p = data + (size_t)i * UNIT_BYTES;
-            struct record rec;
-            struct why ignored;
-            bool header_good;
-            if (bytes_are_zero(p, UNIT_BYTES)) {
-                continue;
-            }
-            t->data_end = from + i + 1;
-            int decoded = record_decode(bytes_of(p, UNIT_BYTES), &rec, &header_good, &ignored);
-            if ((decoded == 0 || header_good) && from + i > unit && t->later_unit == 0 &&
-                rec.index > index && rec.cluster == s->log->now.cluster &&
-                (rec.batch_flags & RECORD_FIRST_OF_BATCH)) {
-                t->later_unit = from + i;
-                t->later_index = rec.index;
-            }
-        }
-    }
-    mem_free(data);
-    return rc;
-}
 
 /* Refusal: what is wrong at the place (already in why) and why it cannot be a torn tail. */
 static int refuse(struct why *why, const char *because)
@@ -210,8 +148,7 @@ static int end_of_batches(struct scan *s, bool batch_bad, struct why *why)
     if (unit >= segment_units(s->reader.segment->bytes)) {
         return 0;
     }
-    survey_slots(s, unit, &t);
-    int rc = survey_data(s, unit, index, &t, why);
+    int rc = tail_survey(&s->reader, s->table, unit, index, &t, why);
     if (rc < 0) {
         return rc;
     }
@@ -419,8 +356,7 @@ static int drop_unbegun(struct oplog *l, const struct segment *seg, struct why *
     s.table = mem_alloc(s.table_bytes);
     rc = read_exactly(l, s.reader.file, s.reader.path, UNIT_BYTES, s.table, s.table_bytes, why);
     if (rc == 0) {
-        survey_slots(&s, 0, &t);
-        rc = survey_data(&s, 0, seg->first, &t, why);
+        rc = tail_survey(&s.reader, s.table, 0, seg->first, &t, why);
     }
     if (rc == 0) {
         rc = judge(&s, &t, 0, seg->first, &reason);
@@ -582,7 +518,8 @@ int oplog_scan(struct oplog *l, struct why *why)
         }
         env_log(l->env, LOG_WARN, "forced start: %s", why->text);
     }
-    l->committed = l->last;
-    l->committed_chain = l->chain;
+    l->durable = l->last;
+    l->durable_chain = l->chain;
+    l->committed = l->cfg.replicated ? l->now.committed : l->durable;
     return 0;
 }

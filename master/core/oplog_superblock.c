@@ -132,6 +132,16 @@ static void super_done(struct disk_op *op)
     if (op->result < 0) {
         env_die(l->env, "operation log: superblock could not be written");
     }
+    if (l->promised == NULL || l->stopped) {
+        return;
+    }
+    if (l->super_epoch < l->now.epoch) {
+        superblock_submit(l);
+        return;
+    }
+    void (*promised)(void *owner) = l->promised;
+    l->promised = NULL;
+    promised(l->promised_owner);
 }
 
 void superblock_submit(struct oplog *l)
@@ -139,6 +149,7 @@ void superblock_submit(struct oplog *l)
     ASSERT(!l->super_busy);
     l->super_busy = true;
     l->super_counter++;
+    l->super_epoch = l->now.epoch;
     superblock_encode(&l->now, l->super_counter, l->super_bytes);
     l->super_op = (struct disk_op){.kind = DISK_WRITE,
                                    .file = l->super_file[l->super_counter & 1],

@@ -68,10 +68,15 @@ void record_encode(struct record *r, uint8_t *out)
     r->chain = chain_of(out);
 }
 
-void record_add_batch_flags(uint8_t *encoded, uint16_t flags)
+void record_set_batch_flags(uint8_t *encoded, uint16_t flags)
 {
-    put_le(encoded + OFF_FMT, get_le(encoded + OFF_FMT, 2) | (flags & BATCH_FLAGS), 2);
+    put_le(encoded + OFF_FMT, RECORD_FORMAT | (uint64_t)(flags & BATCH_FLAGS), 2);
     put_le(encoded + OFF_HDR_SUM, hash64(encoded, OFF_HDR_SUM), 8);
+}
+
+uint64_t record_prev_chain(const uint8_t *encoded)
+{
+    return get_le(encoded + OFF_PREV_CHAIN, 8);
 }
 
 int record_decode(struct bytes in, struct record *out, bool *out_header_good, struct why *why)

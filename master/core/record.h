@@ -58,8 +58,11 @@ struct record {
 uint32_t record_size(const struct record *r);
 /* Writes it at out (record_size bytes) and sets r->chain. */
 void record_encode(struct record *r, uint8_t *out);
-/* Sets batch flags in an encoded record: its last one is known only when the batch goes out. */
-void record_add_batch_flags(uint8_t *encoded, uint16_t flags);
+/* Sets the batch flags of an encoded record: which is the last is known only when the batch goes
+ * out, and batches are cut differently elsewhere. */
+void record_set_batch_flags(uint8_t *encoded, uint16_t flags);
+/* H(index - 1) as the header of an encoded record says it. */
+uint64_t record_prev_chain(const uint8_t *encoded);
 /* Reads the record at in. 0; -EAGAIN if `in` is too short for what the header claims; ERR_CORRUPT
  * with a sentence (bad magic, header sum, body sum, length). *out_header_good says whether the
  * header's sum fits. */

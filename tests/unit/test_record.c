@@ -80,10 +80,15 @@ START_TEST(batch_flags_do_not_change_the_chain)
     uint8_t out[128];
     bool header_good;
     record_encode(&r, out);
-    record_add_batch_flags(out, RECORD_LAST_OF_BATCH);
+    record_set_batch_flags(out, RECORD_FIRST_OF_BATCH | RECORD_LAST_OF_BATCH);
     ck_assert_int_eq(record_decode(bytes_of(out, sizeof(out)), &back, &header_good, &why), 0);
     ck_assert_uint_eq(back.batch_flags, RECORD_FIRST_OF_BATCH | RECORD_LAST_OF_BATCH);
     ck_assert_uint_eq(back.chain, r.chain);
+    record_set_batch_flags(out, 0);
+    ck_assert_int_eq(record_decode(bytes_of(out, sizeof(out)), &back, &header_good, &why), 0);
+    ck_assert_uint_eq(back.batch_flags, 0);
+    ck_assert_uint_eq(back.chain, r.chain);
+    ck_assert_uint_eq(record_prev_chain(out), r.prev_chain);
 }
 END_TEST
 
