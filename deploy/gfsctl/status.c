@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "deploy/gfsctl/masters_cmd.h"
 #include "deploy/gfsctl/server_cmd.h"
 
 /* The next chunkserver of the list; false at its end or where it is malformed. */
@@ -41,7 +42,7 @@ static void print_servers(const struct status_rep *s)
     }
 }
 
-static void status_print(const struct status_rep *s)
+static void status_print(const struct status_rep *s, const struct masters_seen *masters)
 {
     char name[PLAIN_TEXT], addr[PLAIN_TEXT], role[PLAIN_TEXT];
     printf("cluster %s, id %016" PRIx64 "\n", plain(s->name, name), s->cluster);
@@ -49,6 +50,7 @@ static void status_print(const struct status_rep *s)
            "\n",
            plain(s->addr, addr), plain(s->role, role), s->epoch, s->index, s->committed,
            s->checkpoint);
+    masters_print(masters);
     print_servers(s);
     printf("files %" PRIu64 ", chunks %" PRIu64 ", under-replicated %" PRIu64 ", lost %" PRIu64
            ", garbage replicas %" PRIu64 ", mounts %" PRIu64 "\n",
@@ -111,21 +113,7 @@ static void json_server(struct json *j, const struct server_status *v)
     json_close(j, '}');
 }
 
-static void json_master(struct json *j, const struct status_rep *s)
-{
-    json_key(j, "masters");
-    json_open(j, '[');
-    json_key(j, NULL);
-    json_open(j, '{');
-    json_text(j, "addr", s->addr);
-    json_text(j, "role", s->role);
-    json_u64(j, "epoch", s->epoch);
-    json_u64(j, "index", s->index);
-    json_close(j, '}');
-    json_close(j, ']');
-}
-
-static void status_print_json(const struct status_rep *s)
+static void status_print_json(const struct status_rep *s, const struct masters_seen *masters)
 {
     struct reader r = reader_of(s->servers);
     struct server_status v;
@@ -135,7 +123,7 @@ static void status_print_json(const struct status_rep *s)
     json_open(&j, '{');
     json_text(&j, "name", s->name);
     json_text(&j, "cluster", bytes_str(cluster));
-    json_master(&j, s);
+    masters_json(&j, masters);
     json_key(&j, "chunkservers");
     json_open(&j, '[');
     while (next_server(&r, &v)) {
@@ -168,13 +156,15 @@ int cmd_status(struct call *c)
     if (c->argc != 0) {
         return EXIT_USAGE;
     }
-    if (session_ask_or_say(c->session, OP_status, &req, &rep, 0, "") != 0) {
+    struct masters_seen masters;
+    if (masters_ask(c->session, &masters) != 0 ||
+        session_ask_or_say(c->session, OP_status, &req, &rep, 0, "") != 0) {
         return EXIT_FAILED;
     }
     if (c->json) {
-        status_print_json(&rep.status_rep);
+        status_print_json(&rep.status_rep, &masters);
     } else {
-        status_print(&rep.status_rep);
+        status_print(&rep.status_rep, &masters);
         print_warnings(&rep.status_rep);
     }
     return 0;

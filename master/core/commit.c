@@ -76,6 +76,7 @@ static uint64_t append(struct master *m, enum op_code op, const union op_any *re
     c->applied = index;
     c->chain = r.chain;
     c->uncommitted++;
+    vigil_appended(m, index);
     writer_free(&w);
     return index;
 }
@@ -284,6 +285,7 @@ static bool due(const struct master *m)
 void commit_advanced(void *owner, uint64_t index)
 {
     struct master *m = owner;
+    vigil_committed(m, index);
     replies_release(m->replies, index);
     struct list *e;
     while ((e = m->commit.waits.next) != &m->commit.waits) {

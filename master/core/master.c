@@ -199,6 +199,7 @@ static void tick_fired(struct env_timer *t)
     struct master *m = container_of(t, struct master, tick);
     env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
     service_tick(m);
+    vigil_tick(m);
     if (m->serving) {
         service_expire(m);
         server_state_tick(m);

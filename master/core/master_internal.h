@@ -19,6 +19,7 @@
 #include "master/core/server_state.h"
 #include "master/core/servers.h"
 #include "master/core/sessions.h"
+#include "master/core/service_monitor.h"
 #include "master/core/setbacks.h"
 #include "master/core/store.h"
 #include "master/core/trash.h"
@@ -81,6 +82,7 @@ struct master {
     struct trash trash;
     struct medium medium;
     struct deletion deletion;
+    struct vigil vigil;
     struct list peers;
     uint32_t peer_count;
     struct rpc nowhere; /* never open: calls to servers that are away fail through it */

@@ -61,7 +61,8 @@ static void hello(struct peer *p, struct message *msg)
         return;
     }
     p->role = req.role;
-    struct hello_rep rep = {.cluster = m->cluster};
+    struct hello_rep rep = {.cluster = m->cluster, .role = master_role(m)};
+    rep.primary = bytes_str(m->serving ? master_addr(m) : "");
     rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch, RPC_BODY(hello_rep, &rep),
                NULL);
 }
@@ -83,7 +84,10 @@ static void on_request(void *owner, struct rpc *r, struct message *msg)
         refuse(p, &msg->head, ERR_UNKNOWN_OP, "request");
         return;
     }
-    if (!m->serving) {
+    if (service_monitor(p, msg)) {
+        return;
+    }
+    if (!m->serving || m->vigil.ending) {
         rpc_answer_status(&p->rpc, &msg->head, ERR_NOT_READY);
         return;
     }

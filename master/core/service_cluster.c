@@ -181,7 +181,6 @@ static void status(struct peer *p, const struct frame_header *head)
 {
     struct master *m = p->m;
     struct ns_counts counts = ns_counts(m->ns);
-    const char *addr = m->cfg.advertise[0] ? m->cfg.advertise : m->cfg.listen;
     struct writer servers, warnings;
     writer_init(&servers);
     writer_init(&warnings);
@@ -190,9 +189,10 @@ static void status(struct peer *p, const struct frame_header *head)
     writer_init(&copies);
     repair_copies(m, &copies);
     balance_warnings(m, &warnings);
+    vigil_warnings(m, &warnings);
     struct status_rep rep = {.cluster = m->cluster,
                              .name = bytes_str(m->cfg.cluster),
-                             .addr = bytes_str(addr),
+                             .addr = bytes_str(master_addr(m)),
                              .role = bytes_str("primary"),
                              .epoch = m->epoch,
                              .index = m->commit.applied,

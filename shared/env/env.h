@@ -184,6 +184,8 @@ struct env_ops {
     const char *(*real_path)(struct env *e, const char *path, char *out, uint32_t size);
 
     void (*log)(struct env *e, enum log_level level, const char *format, va_list ap);
+    /* The process shall end, as if its operator had told it to: soon, in order, with status 0. */
+    void (*end)(struct env *e);
     /* The process cannot go on (a failed log sync, an LMDB error): says why and ends it. */
     void (*die)(struct env *e, const char *reason) __attribute__((noreturn));
 };
@@ -221,6 +223,7 @@ struct env_ops {
 #define env_work_submit(e, w)                ((e)->ops->work_submit(e, w))
 #define env_incarnation(e, out)              ((e)->ops->incarnation(e, out))
 #define env_real_path(e, path, out, size)    ((e)->ops->real_path(e, path, out, size))
+#define env_end(e)                           ((e)->ops->end(e))
 #define env_die(e, reason)                   ((e)->ops->die(e, reason))
 
 void env_log(struct env *e, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -236,6 +236,12 @@ static PRINTF_LIKE(3, 0) void op_log(struct env *e, enum log_level level, const 
     }
 }
 
+static void op_end(struct env *e)
+{
+    env_log(e, LOG_INFO, "stopping");
+    uv_env_stop(ENV_OF(e));
+}
+
 static __attribute__((noreturn)) void op_die(struct env *e, const char *reason)
 {
     env_log(e, LOG_ERROR, "cannot go on: %s", reason);
@@ -285,6 +291,7 @@ static const struct env_ops uv_ops = {
     .incarnation = uv_op_incarnation,
     .real_path = uv_op_real_path,
     .log = op_log,
+    .end = op_end,
     .die = op_die,
 };
 

@@ -233,6 +233,11 @@ static void PRINTF_LIKE(3, 0)
     ASSERT(vsnprintf(line, sizeof(line), format, ap) > 0);
 }
 
+static void end(struct env *e)
+{
+    (void)e;
+}
+
 static void __attribute__((noreturn)) die(struct env *e, const char *reason)
 {
     (void)e;
@@ -262,6 +267,7 @@ static const struct env_ops ops = {
     .disk_submit = disk_submit,
     .incarnation = incarnation,
     .log = log_line,
+    .end = end,
     .die = die,
 };
 

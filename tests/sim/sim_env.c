@@ -264,6 +264,11 @@ static void log_line(struct env *e, enum log_level level, const char *format, va
     fputc('\n', stderr);
 }
 
+static void end(struct env *e)
+{
+    process_of(e)->end_asked = true;
+}
+
 static void __attribute__((noreturn)) die(struct env *e, const char *reason)
 {
     struct sim_process *p = process_of(e);
@@ -310,6 +315,7 @@ static const struct env_ops ops = {
     .incarnation = incarnation,
     .real_path = real_path,
     .log = log_line,
+    .end = end,
     .die = die,
 };
 
@@ -354,6 +360,7 @@ void sim_process_start(struct sim_process *p)
     sim_disk_real_synced(p->disk, false);
     p->starts++;
     p->alive = true;
+    p->end_asked = false;
     p->sim->sweep = true;
     sim_note(p->sim, 'S', p->number, p->starts);
 }

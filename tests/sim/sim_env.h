@@ -22,6 +22,7 @@ struct sim_process {
     char name[32];
     bool alive;
     bool disk_locked;
+    bool end_asked; /* it wants to be ended in order */
     uint32_t starts;
     struct sim_disk *disk;
     struct sim_rand rand;

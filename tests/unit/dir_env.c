@@ -285,6 +285,11 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 }
 
 /* The test ends here: it cannot clean up. */
+static void end(struct env *e)
+{
+    (void)e;
+}
+
 static void __attribute__((noreturn)) die(struct env *e, const char *reason)
 {
     if (self(e)->on_die != NULL) {
@@ -320,6 +325,7 @@ static const struct env_ops ops = {
     .incarnation = incarnation,
     .real_path = real_path,
     .log = log_line,
+    .end = end,
     .die = die,
 };
 

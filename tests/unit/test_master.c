@@ -263,12 +263,82 @@ START_TEST(many_mutations_and_a_checkpoint)
 END_TEST
 
 Suite *suite_master(void);
+/* The monitor's questions are answered truthfully; stepping down ends the process in order. */
+START_TEST(monitor_is_answered)
+{
+    struct health_req ask = {};
+    struct health_rep health;
+    fixture_connect_as(f, ROLE_ADMIN);
+    f->session = 0;
+    ck_assert_int_eq(FIXTURE_CALL(f, health, &ask, &health, 0), 0);
+    ck_assert_uint_eq(health.role, MASTER_PRIMARY);
+    ck_assert_uint_eq(health.epoch, 1);
+    ck_assert_uint_eq(health.promised, 1);
+    ck_assert_uint_ge(health.committed, 1);
+    ck_assert_uint_le(health.committed, health.applied);
+    struct promote_req promote = {.epoch = 1, .nonce = 7};
+    struct promote_rep promoted;
+    ck_assert_int_eq(FIXTURE_CALL(f, promote, &promote, &promoted, 0), 0);
+    ck_assert_uint_eq(promoted.epoch, 1);
+    promote.epoch = 0;
+    ck_assert_int_eq(FIXTURE_CALL(f, promote, &promote, &promoted, 0), ERR_STALE_EPOCH);
+    ck_assert_uint_eq(f->answer.head.epoch, 1);
+    promote.epoch = 2;
+    ck_assert_int_eq(FIXTURE_CALL(f, promote, &promote, &promoted, 0), -EOPNOTSUPP);
+
+    struct masters_req who = {};
+    struct masters_rep seen;
+    ck_assert_int_eq(FIXTURE_CALL(f, masters, &who, &seen, 0), 0);
+    ck_assert(!seen.watched && seen.monitor.len == 0 && seen.monitor_ms == UINT64_MAX);
+    struct master_lease_req lease = {
+        .epoch = 1, .ms = 2000, .monitor = bytes_str("h:1"), .alarm = bytes_str("beware")};
+    struct master_lease_rep leased;
+    ck_assert_int_eq(FIXTURE_CALL(f, master_lease, &lease, &leased, 0), 0);
+    ck_assert_int_eq(FIXTURE_CALL(f, masters, &who, &seen, 0), 0);
+    ck_assert(seen.watched && bytes_equal(seen.monitor, bytes_str("h:1")));
+    fixture_run_ms(f, 2100);
+    ck_assert_int_eq(FIXTURE_CALL(f, masters, &who, &seen, 0), 0);
+    ck_assert(!seen.watched);
+    struct reader r = reader_of(seen.masters);
+    struct master_status self;
+    dec_master_status(&r, &self);
+    ck_assert(reader_done(&r) && self.role == MASTER_PRIMARY);
+    lease.epoch = 2;
+    ck_assert_int_eq(FIXTURE_CALL(f, master_lease, &lease, &leased, 0), ERR_STALE_EPOCH);
+
+    struct step_down_req down = {.epoch = 0, .why = STEP_DOWN_HAND_OVER};
+    struct step_down_rep went;
+    ck_assert_int_eq(FIXTURE_CALL(f, step_down, &down, &went, 0), ERR_STALE_EPOCH);
+    ck_assert(!f->mp->end_asked);
+    down.epoch = 1;
+    ck_assert_int_eq(FIXTURE_CALL(f, step_down, &down, &went, 0), 0);
+    struct status_req status;
+    struct status_rep none;
+    ck_assert_int_eq(FIXTURE_CALL(f, status, &status, &none, 0), ERR_NOT_READY);
+    fixture_run_ms(f, 100);
+    ck_assert(f->mp->end_asked);
+}
+END_TEST
+
+/* A mount may not promote, nor depose. */
+START_TEST(mounts_are_no_monitors)
+{
+    struct step_down_req down = {.epoch = 1, .why = STEP_DOWN_HAND_OVER};
+    struct step_down_rep went;
+    ck_assert_int_eq(FIXTURE_CALL(f, step_down, &down, &went, 0), ERR_UNKNOWN_OP);
+    fixture_run_ms(f, 100);
+    ck_assert(!f->mp->end_asked);
+}
+END_TEST
+
 Suite *suite_master(void)
 {
     Suite *s = suite_create("master");
     TCase *t = tcase_create("loopback");
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, monitor_is_answered);
+    tcase_add_test(t, mounts_are_no_monitors);
     tcase_add_test(t, hello_comes_first);
     tcase_add_test(t, huge_files_are_cut_in_slices);
     tcase_add_test(t, mutation_needs_a_session);

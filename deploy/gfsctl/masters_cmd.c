@@ -1,0 +1,92 @@
+/* masters_cmd.c - the masters of the cluster and who watches them. */
+#include "deploy/gfsctl/masters_cmd.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void keep(char to[ADDR_LEN_MAX + 1], struct bytes text)
+{
+    memcpy(to, text.data, text.len);
+    to[text.len] = 0;
+}
+
+int masters_ask(struct session *s, struct masters_seen *out)
+{
+    union op_any req = {0}, rep;
+    if (session_ask_or_say(s, OP_masters, &req, &rep, 0, "") != 0) {
+        return EXIT_FAILED;
+    }
+    const struct masters_rep *r = &rep.masters_rep;
+    struct reader list = reader_of(r->masters);
+    *out = (struct masters_seen){.monitor_ms = r->monitor_ms, .watched = r->watched};
+    keep(out->monitor, r->monitor);
+    while (out->count < MASTERS_SEEN_MAX && !reader_done(&list)) {
+        struct master_seen *one = &out->all[out->count];
+        dec_master_status(&list, &one->status);
+        if (list.err == 0) {
+            keep(one->addr, one->status.addr);
+            out->count++;
+        }
+    }
+    return 0;
+}
+
+static const char *role_text(uint32_t role)
+{
+    static const char *const names[] = {"unknown", "primary", "shadow", "logger", "starting"};
+    return role < COUNT_OF(names) ? names[role] : names[0];
+}
+
+void masters_print(const struct masters_seen *m)
+{
+    char shown[PLAIN_TEXT], age[SIZE_TEXT];
+    for (uint32_t i = 0; m->count > 1 && i < m->count; i++) {
+        const struct master_status *v = &m->all[i].status;
+        printf("  %s, %s, epoch %u, index %" PRIu64 ", committed %" PRIu64 ", %s\n",
+               plain(bytes_str(m->all[i].addr), shown), role_text(v->role), v->epoch, v->applied,
+               v->committed, v->age_ms == UINT64_MAX ? "away" : time_text(v->age_ms, age));
+    }
+    if (m->monitor[0] != 0) {
+        printf("monitor %s, %s, heard of %s ago\n", plain(bytes_str(m->monitor), shown),
+               m->watched ? "holds the lock" : "WITHOUT THE LOCK", time_text(m->monitor_ms, age));
+    }
+}
+
+static void json_monitor(struct json *j, const struct masters_seen *m)
+{
+    if (m->monitor[0] == 0) {
+        json_null(j, "monitor");
+        return;
+    }
+    json_key(j, "monitor");
+    json_open(j, '{');
+    json_text(j, "addr", bytes_str(m->monitor));
+    json_flag(j, "watched", m->watched);
+    json_u64(j, "heard_ms", m->monitor_ms);
+    json_close(j, '}');
+}
+
+void masters_json(struct json *j, const struct masters_seen *m)
+{
+    json_key(j, "masters");
+    json_open(j, '[');
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct master_status *v = &m->all[i].status;
+        json_key(j, NULL);
+        json_open(j, '{');
+        json_text(j, "addr", bytes_str(m->all[i].addr));
+        json_text(j, "role", bytes_str(role_text(v->role)));
+        json_u64(j, "epoch", v->epoch);
+        json_u64(j, "index", v->applied);
+        json_u64(j, "committed", v->committed);
+        if (v->age_ms == UINT64_MAX) {
+            json_null(j, "age_ms");
+        } else {
+            json_u64(j, "age_ms", v->age_ms);
+        }
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+    json_monitor(j, m);
+}

@@ -1,0 +1,241 @@
+/* service_monitor.c - the monitor's requests, and what is measured for them. */
+#include "master/core/service_monitor.h"
+#include "master/core/master_internal.h"
+#include "master/core/service.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------- measuring */
+
+void vigil_tick(struct master *m)
+{
+    struct vigil *v = &m->vigil;
+    uint64_t now = env_mono_ns(m->env);
+    if (v->tick_ns != 0 && now > v->tick_ns + TICK_MS * NS_PER_MS) {
+        v->late_ns = MAX(v->late_ns, now - v->tick_ns - TICK_MS * NS_PER_MS);
+    }
+    v->tick_ns = now;
+    if (now - v->second_ns >= NS_PER_S) {
+        v->late_before_ns = v->late_ns;
+        v->late_ns = 0;
+        v->second_ns = now;
+    }
+    uint64_t committed = committed_index(m);
+    if (committed != v->committed || committed == m->commit.applied) {
+        v->committed = committed;
+        v->proven_ns = now;
+    }
+    if (v->ending) {
+        env_end(m->env);
+    }
+}
+
+void vigil_appended(struct master *m, uint64_t index)
+{
+    struct vigil *v = &m->vigil;
+    if (v->sample == 0) {
+        v->sample = index;
+        v->sample_ns = env_mono_ns(m->env);
+    }
+}
+
+void vigil_committed(struct master *m, uint64_t index)
+{
+    struct vigil *v = &m->vigil;
+    if (v->sample == 0 || index < v->sample) {
+        return;
+    }
+    uint64_t took = env_mono_ns(m->env) - v->sample_ns;
+    v->log_ns = v->log_ns == 0 ? took : v->log_ns - v->log_ns / 8 + took / 8;
+    v->sample = 0;
+}
+
+void vigil_warnings(const struct master *m, struct writer *w)
+{
+    const struct vigil *v = &m->vigil;
+    char text[ADDR_LEN_MAX + 1];
+    struct bytes said;
+    if (v->heard_ns == 0) {
+        return;
+    }
+    if (env_mono_ns(m->env) > v->lease_until_ns) {
+        snprintf(
+            text, sizeof(text),
+            "the monitor at %.100s does not hold the lock, or is away: nobody replaces this master "
+            "if it dies",
+            v->monitor);
+        said = bytes_str(text);
+        enc_text(w, &said);
+    }
+    if (v->alarm[0] != 0) {
+        said = bytes_str(v->alarm);
+        enc_text(w, &said);
+    }
+}
+
+/* ---------------------------------------------------------------- requests */
+
+uint32_t master_role(const struct master *m)
+{
+    return m->serving ? MASTER_PRIMARY : MASTER_STARTING;
+}
+
+const char *master_addr(const struct master *m)
+{
+    return m->cfg.advertise[0] != 0 ? m->cfg.advertise : m->cfg.listen;
+}
+
+/* At once: what is told here holds whatever the log still has to commit. */
+static void answer(struct peer *p, const struct frame_header *head, struct slice body)
+{
+    rpc_answer(&p->rpc, head, 0, committed_index(p->m), p->m->epoch, body, NULL);
+}
+
+static void refuse(struct peer *p, const struct frame_header *head, int status)
+{
+    rpc_answer(&p->rpc, head, status, 0, p->m->epoch, (struct slice){0}, NULL);
+}
+
+static uint64_t age_ms(const struct master *m)
+{
+    return (env_mono_ns(m->env) - m->vigil.proven_ns) / NS_PER_MS;
+}
+
+static uint32_t as_us(uint64_t ns)
+{
+    return (uint32_t)MIN(ns / 1000, (uint64_t)UINT32_MAX);
+}
+
+static void health(struct peer *p, const struct frame_header *head)
+{
+    const struct master *m = p->m;
+    const struct vigil *v = &m->vigil;
+    struct health_rep rep = {.role = master_role(m),
+                             .epoch = m->epoch,
+                             .promised = oplog_epoch(m->log),
+                             .durable = oplog_durable(m->log),
+                             .committed = committed_index(m),
+                             .applied = m->commit.applied,
+                             .age_ms = age_ms(m),
+                             .log_us = as_us(v->log_ns),
+                             .loop_us = as_us(MAX(v->late_ns, v->late_before_ns))};
+    answer(p, head, RPC_BODY(health_rep, &rep));
+}
+
+static void masters(struct peer *p, const struct frame_header *head)
+{
+    const struct master *m = p->m;
+    const struct vigil *v = &m->vigil;
+    uint64_t now = env_mono_ns(m->env);
+    struct master_status self = {.addr = bytes_str(master_addr(m)),
+                                 .role = master_role(m),
+                                 .epoch = m->epoch,
+                                 .committed = committed_index(m),
+                                 .applied = m->commit.applied};
+    struct writer list;
+    writer_init(&list);
+    enc_master_status(&list, &self);
+    struct masters_rep rep = {.masters = writer_bytes(&list),
+                              .monitor = bytes_str(v->monitor),
+                              .monitor_ms =
+                                  v->heard_ns == 0 ? UINT64_MAX : (now - v->heard_ns) / NS_PER_MS,
+                              .watched = v->heard_ns != 0 && now <= v->lease_until_ns};
+    answer(p, head, RPC_BODY(masters_rep, &rep));
+    writer_free(&list);
+}
+
+/* A master without others gave itself its epoch when it started. */
+static void promote(struct peer *p, const struct frame_header *head, const struct promote_req *req)
+{
+    const struct master *m = p->m;
+    if (req->epoch < m->epoch) {
+        refuse(p, head, ERR_STALE_EPOCH);
+    } else if (req->epoch > m->epoch) {
+        refuse(p, head, -EOPNOTSUPP);
+    } else if (!m->serving) {
+        refuse(p, head, ERR_NOT_READY);
+    } else {
+        struct promote_rep rep = {.epoch = m->epoch};
+        answer(p, head, RPC_BODY(promote_rep, &rep));
+    }
+}
+
+static void keep(char *to, struct bytes text)
+{
+    memcpy(to, text.data, text.len);
+    to[text.len] = 0;
+}
+
+static void lease(struct peer *p, const struct frame_header *head,
+                  const struct master_lease_req *req)
+{
+    struct vigil *v = &p->m->vigil;
+    if (req->epoch != p->m->epoch) {
+        refuse(p, head, ERR_STALE_EPOCH);
+        return;
+    }
+    v->heard_ns = env_mono_ns(p->m->env);
+    v->lease_until_ns = v->heard_ns + req->ms * NS_PER_MS;
+    keep(v->monitor, req->monitor);
+    keep(v->alarm, req->alarm);
+    answer(p, head, RPC_BODY(master_lease_rep, &(struct master_lease_rep){}));
+}
+
+static void step_down(struct peer *p, const struct frame_header *head,
+                      const struct step_down_req *req)
+{
+    struct master *m = p->m;
+    if (!m->serving) {
+        refuse(p, head, ERR_NOT_MASTER);
+        return;
+    }
+    if (req->epoch < m->epoch) {
+        refuse(p, head, ERR_STALE_EPOCH);
+        return;
+    }
+    env_log(m->env, LOG_WARN, "stepping down from epoch %u: %s", m->epoch,
+            req->why == STEP_DOWN_HAND_OVER ? "another master is to take over"
+                                            : "the monitor lost the lock");
+    m->vigil.ending = true;
+    answer(p, head, RPC_BODY(step_down_rep, &(struct step_down_rep){}));
+}
+
+/* What changes something is for operators' tools and the monitor. */
+static bool control(struct peer *p, const struct frame_header *head, struct bytes body)
+{
+    union op_any req;
+    if (p->role != ROLE_ADMIN) {
+        return false;
+    }
+    const struct op_info *info = op_info_of(head->op);
+    if (info->req_decode(body, &req) != 0) {
+        refuse(p, head, ERR_PROTOCOL);
+        service_close_soon(p);
+    } else if (head->op == OP_promote) {
+        promote(p, head, &req.promote_req);
+    } else if (head->op == OP_master_lease) {
+        lease(p, head, &req.master_lease_req);
+    } else {
+        step_down(p, head, &req.step_down_req);
+    }
+    return true;
+}
+
+bool service_monitor(struct peer *p, struct message *msg)
+{
+    switch (msg->head.op) {
+    case OP_health:
+        health(p, &msg->head);
+        return true;
+    case OP_masters:
+        masters(p, &msg->head);
+        return true;
+    case OP_promote:
+    case OP_master_lease:
+    case OP_step_down:
+        return control(p, &msg->head, slice_bytes(&msg->body));
+    default:
+        return false;
+    }
+}
