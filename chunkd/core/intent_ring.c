@@ -40,6 +40,17 @@ bool intent_decode(struct intent *e, uint64_t disk, const uint8_t in[INTENT_ENTR
     return e->sequence != 0;
 }
 
+bool intent_ring_exists(struct env *env)
+{
+    struct env_file *f;
+    if (env_file_open(env, "ring", ENV_OPEN_READ_ONLY, &f) != 0) {
+        return false;
+    }
+    int64_t size = env_file_size(env, f);
+    env_file_close(env, f);
+    return size == INTENT_ENTRIES * INTENT_ENTRY_BYTES;
+}
+
 int intent_ring_open(struct intent_ring *r, struct env *env, uint64_t disk)
 {
     *r = (struct intent_ring){.disk = disk};

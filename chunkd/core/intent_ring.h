@@ -53,6 +53,8 @@ struct intent_ring {
     struct list holds; /* intent_hold, oldest first */
 };
 
+/* Is its file there, and whole? To be asked before it is opened, which makes it. Blocks. */
+bool intent_ring_exists(struct env *env);
 /* 0 or -EIO. Existing entries stay until intent_ring_clear. */
 MUST_CHECK int intent_ring_open(struct intent_ring *r, struct env *env, uint64_t disk);
 void intent_ring_clear(struct intent_ring *r);

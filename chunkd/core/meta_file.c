@@ -111,6 +111,7 @@ static int end_of_log(struct meta_log *log, struct window *w, uint64_t off, bool
     }
     env_log(log->env, LOG_INFO, "%s: torn at offset %llu of %llu, cut there", log->path,
             (unsigned long long)off, (unsigned long long)w->size);
+    log->torn = true;
     int err = env_file_truncate(log->env, log->now.file, off);
     err = err == 0 ? env_file_sync(log->env, log->now.file) : err;
     if (err != 0) {

@@ -78,6 +78,7 @@ struct meta_log {
     uint64_t written;           /* tickets in the file */
     uint64_t durable;           /* tickets synced */
     struct list waits;
+    bool torn; /* its end was cut off when it was opened */
     bool busy; /* a batch is being written */
     uint64_t batch_ticket;
     uint64_t batch_sequence;

@@ -299,6 +299,13 @@ static void settle_intents(struct chunkd *c)
 
 /* ---------------------------------------------------------------- replicas */
 
+/* It is compared with the others before it serves. */
+static void suspect(struct local_replica *r)
+{
+    r->state = r->state == REPLICA_OK ? REPLICA_SUSPECT : r->state;
+    replica_log_head(r);
+}
+
 /* The file of a dirty replica against its logged length. */
 static void fit_file(struct local_replica *r, bool power_cut)
 {
@@ -318,18 +325,32 @@ static void fit_file(struct local_replica *r, bool power_cut)
         return;
     }
     if (size > (int64_t)r->length && (!power_cut || size > (int64_t)t->chunk_bytes)) {
+        /* After a kill the intents say what was written: that they do not know of it means that they,
+         * or records, were lost. */
         err = cut_file(r);
         if (err != 0) {
             replica_mark_failed(r, err);
         }
+        suspect(r);
     } else if (size != (int64_t)r->length) {
         /* After a power cut the bytes beyond may be good: whoever compares the replica decides
          * about them. */
         replica_set_length(r, (uint32_t)size);
         replica_note_unlogged(r, 0, replica_blocks(r));
-        r->state = r->state == REPLICA_OK ? REPLICA_SUSPECT : r->state;
-        replica_log_head(r);
+        suspect(r);
     }
+}
+
+/* The end of the log is missing, and with it maybe that the replica was being written. */
+static void doubt_clean(struct local_replica *r)
+{
+    replica_use(r);
+    int err = replica_open(r, false);
+    int64_t size = err == 0 ? env_file_size(r->table->env, r->file) : err;
+    if (size >= 0 && size != (int64_t)r->length) {
+        suspect(r);
+    }
+    replica_unuse(r);
 }
 
 static void recover_dirty(struct local_replica *r, bool power_cut)
@@ -356,6 +377,9 @@ static void recover_each(struct chunkd *c, enum last_end end)
         } else {
             /* One without bytes may have no file yet: its name is still to be made durable. */
             r->file_made = r->entry_durable = r->length > 0;
+            if (c->meta.torn && !r->failed) {
+                doubt_clean(r);
+            }
         }
         r->queued = r->mutation;
     }

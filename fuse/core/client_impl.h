@@ -80,6 +80,7 @@ struct client {
 
     /* locations.c */
     struct hmap locations;
+    uint64_t recalls;         /* times that something known of chunks had to be forgotten */
     struct list location_lru; /* oldest first */
 
     struct statfs_rep statfs;

@@ -372,6 +372,24 @@ void client_release(struct client *c, struct client_file *f)
     api_end(c);
 }
 
+/* ---------------------------------------------------------------- recall */
+
+void files_recall(struct client *c, uint64_t ino)
+{
+    struct inode *i = files_find(c, ino);
+    c->recalls++;
+    if (i != NULL) {
+        i->seen.valid = false;
+        locations_forget(i);
+    }
+}
+
+void files_recall_all(struct client *c)
+{
+    c->recalls++;
+    locations_forget_all(c);
+}
+
 /* ---------------------------------------------------------------- session */
 
 void files_session_lost(struct client *c)

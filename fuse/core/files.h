@@ -120,6 +120,10 @@ uint64_t *files_opens(struct client *c, uint32_t *out_count, uint32_t *out_writi
 /* Sends due closes now. */
 void files_send_closes(struct client *c);
 /* The session ended: sizes not committed may be lost, and trims may have been set. */
+/* The file was truncated by another mount: what is known of its chunks counts no more. */
+void files_recall(struct client *c, uint64_t ino);
+/* Any file may have been. */
+void files_recall_all(struct client *c);
 void files_session_lost(struct client *c);
 
 #endif

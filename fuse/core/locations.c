@@ -215,7 +215,8 @@ static void learn_answer(struct location *l, const struct locate_rep *rep)
         if (chunk.number == l->number) {
             found = true;
             learn_located(l, &chunk);
-        } else if (chunk.number > l->number && chunk.number - l->number < l->locate_count) {
+        } else if (chunk.number > l->number && chunk.number - l->number < l->locate_count &&
+                   l->locate_recalls == l->client->recalls) {
             struct inode *i = files_find(l->client, l->ino);
             if (i != NULL) {
                 location_hint(i, &chunk);
@@ -246,6 +247,7 @@ static void locate_done(struct master_call *m)
 static void send_locate(struct location *l)
 {
     l->locate_changes = l->changes;
+    l->locate_recalls = l->client->recalls;
     l->locate_count = LOCATE_AHEAD;
     struct locate_req req = {.ino = l->ino, .number = l->number, .count = l->locate_count};
     l->locate.done = locate_done;
@@ -346,11 +348,11 @@ void location_refresh(struct location *l, struct location_wait *w)
 
 /* ---------------------------------------------------------------- changes */
 
-void location_trimmed(struct location *l, bool done, int status)
+void location_trimmed(struct location *l, bool done, uint32_t trim, int status)
 {
     l->changes++;
     l->trimming = false;
-    if (done) {
+    if (done && l->trim >= trim) { /* else it was truncated again meanwhile */
         l->trim = NO_TRIM;
     } else {
         l->known = false;

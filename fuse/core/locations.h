@@ -33,6 +33,7 @@ struct location {
     bool fresh;
     bool unsynced;    /* as the master says, until a sync asked from here */
     bool gone;        /* no replica can be read, the master says; believed for a second */
+    uint64_t lost_ns; /* when a write failed because of a block that nobody has whole; 0 = never */
     uint32_t primary; /* 0 = none: ask for a grant */
     struct chunk_peer *members[REPLICAS_MAX];
     uint32_t member_count;
@@ -48,6 +49,7 @@ struct location {
     struct master_call grant;
     uint64_t locate_changes; /* `changes` when it was asked */
     uint64_t grant_changes;
+    uint64_t locate_recalls; /* client.recalls then */
     uint32_t locate_count;
     /* the grant being asked for */
     uint64_t failed_version;
@@ -83,8 +85,8 @@ bool location_grant(struct location *l, struct location_wait *w, uint64_t failed
 /* Asks for a grant even if one is known, so that its trim is the newest. Always ends in w->done. */
 void location_refresh(struct location *l, struct location_wait *w);
 /* One write carries out the trim (trimming is set); this ends it and wakes the others with
- * `status`. done: the replicas are truncated and the master knows. */
-void location_trimmed(struct location *l, bool done, int status);
+ * `status`. done: the replicas are truncated to `trim` and the master knows. */
+void location_trimmed(struct location *l, bool done, uint32_t trim, int status);
 /* Takes over what a create's answer says. */
 void location_learn(struct location *l, const struct chunk *chunk);
 /* Takes over what another answer says by the way, if nothing is known yet. */

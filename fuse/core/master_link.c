@@ -141,10 +141,22 @@ static void on_open(void *owner, struct rpc *r)
     client_leave(l->client);
 }
 
+/* Another mount truncated a file that is open for writing here. */
 static void on_request(void *owner, struct rpc *r, struct message *m)
 {
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
+    struct master_link *l = owner;
+    struct recall_req req;
+    if (m->head.op != OP_recall) {
+        rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
+        return;
+    }
+    int err = recall_req_decode(slice_bytes(&m->body), &req);
+    client_enter(l->client);
+    if (err == 0) {
+        files_recall(l->client, req.ino);
+    }
+    rpc_answer_status(r, &m->head, err);
+    client_leave(l->client);
 }
 
 static void on_close(void *owner, struct rpc *r, int err)
@@ -266,6 +278,7 @@ static void send_attach(struct master_link *l)
 static void attach(struct master_link *l)
 {
     l->state = MASTER_ATTACHING;
+    files_recall_all(l->client); /* whoever truncated meanwhile does not ask us any more */
     mem_free(l->opens);
     l->opens = files_opens(l->client, &l->open_count, &l->open_writing);
     l->open_next = 0;

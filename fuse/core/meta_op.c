@@ -68,6 +68,7 @@ void meta_send(struct meta_op *m)
     struct slice body = m->body;
     m->body = (struct slice){0};
     m->changes = m->inode != NULL ? m->inode->changes : 0;
+    m->recalls = m->op.client->recalls;
     m->call = (struct master_call){.done = answered, .owner = m};
     master_call(&m->op.client->master, &m->call, m->code, body);
 }
@@ -249,7 +250,9 @@ static int take_open(struct meta_op *m, struct client_call *k, struct master_cal
         return err;
     }
     struct client_file *f = file_new(m->inode, &rep.attr, m->flags, m->changes);
-    if (rep.chunk.handle != 0 && rep.chunk.ino == m->inode->ino && rep.chunk.number == 0) {
+    bool recent = m->recalls == m->op.client->recalls;
+    if (recent && rep.chunk.handle != 0 && rep.chunk.ino == m->inode->ino &&
+        rep.chunk.number == 0) {
         location_hint(m->inode, &rep.chunk);
     }
     if (k == NULL) {
@@ -287,7 +290,8 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
         return then_open(m, rep.attr.ino); /* a new master made the file from the log: not opened */
     }
     struct client_file *f = file_new(i, &rep.attr, m->flags, i->changes);
-    if (rep.chunk.handle != 0 && rep.chunk.ino == i->ino && rep.chunk.number == 0) {
+    bool recent = m->recalls == c->recalls;
+    if (recent && rep.chunk.handle != 0 && rep.chunk.ino == i->ino && rep.chunk.number == 0) {
         struct location *l = location_get(i, 0);
         location_learn(l, &rep.chunk);
         location_unpin(l);

@@ -18,6 +18,7 @@ struct meta_op {
     struct first_chunk first;
     struct inode *inode; /* pinned; NULL = none known */
     uint64_t changes;    /* of inode when the request was sent */
+    uint64_t recalls;    /* of the client then */
     uint64_t errors;     /* rename: of writing behind, before it began */
     uint16_t code;
     uint64_t dir;      /* whose entry is meant, if its names may be known; else 0 */

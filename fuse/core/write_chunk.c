@@ -5,6 +5,9 @@
 #include "fuse/core/client_impl.h"
 #include "shared/base/hash.h"
 
+/* A write that a damaged block refuses waits so long for somebody who has the block whole. */
+#define DAMAGE_NS (30 * NS_PER_S)
+
 static void step(struct chunk_write *w);
 
 static void finish(struct chunk_write *w, int status)
@@ -75,7 +78,7 @@ static void trim_drop(struct op *o)
 
 static void trim_end(struct trim_job *j, bool done, int status)
 {
-    location_trimmed(j->loc, done, status);
+    location_trimmed(j->loc, done, j->trim, status);
     op_end(&j->op, 0);
 }
 
@@ -110,6 +113,10 @@ static void trim_durable(struct chunk_write *w)
 static void trim_written(struct chunk_write *w)
 {
     struct trim_job *j = w->owner;
+    if (w->status == -ESTALE) {
+        trim_write(j);
+        return;
+    }
     if (w->status != 0) {
         trim_end(j, false, w->status);
         return;
@@ -257,6 +264,24 @@ static void blame(struct chunk_write *w, const struct chunk_call *k)
     }
 }
 
+/* The write covers a part of a block that no member has whole, and none has been mended for a while:
+ * true, and whoever writes there soon need not wait again. */
+static bool is_lost(struct chunk_write *w)
+{
+    uint64_t now = env_mono_ns(w->inode->client->env);
+    struct location *l = w->loc;
+    if (w->failed_status != ERR_CHECKSUM) {
+        return false;
+    }
+    w->refused_ns = w->refused_ns == 0 ? now : w->refused_ns;
+    bool known = l->lost_ns != 0 && now - l->lost_ns < DAMAGE_NS;
+    if (!known && now - w->refused_ns < DAMAGE_NS) {
+        return false;
+    }
+    l->lost_ns = now;
+    return true;
+}
+
 static void answered(struct chunk_call *k)
 {
     struct chunk_write *w = k->owner;
@@ -279,7 +304,9 @@ static void answered(struct chunk_call *k)
         if (w->kind == CHUNK_SYNC) {
             location_doubt(l, w->sent_version);
         }
-        if (first) {
+        if (is_lost(w)) {
+            finish(w, -EIO);
+        } else if (first) {
             step(w);
         } else {
             pause_then_step(w);
@@ -331,6 +358,10 @@ static void step(struct chunk_write *w)
     }
     if (!location_grant(l, &w->wait, w->failed_version, w->failed_server, w->failed_status)) {
         w->asked_grant = true;
+        return;
+    }
+    if (w->is_trim && w->kind == CHUNK_TRUNCATE && l->trim != w->offset) {
+        finish(w, -ESTALE); /* another mount carried it out meanwhile, and wrote behind it */
         return;
     }
     if (l->trim != NO_TRIM && !w->is_trim && w->kind != CHUNK_SYNC) {

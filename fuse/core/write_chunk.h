@@ -4,7 +4,8 @@
  * Takes a grant (cached, or asked for), truncates the replicas first if the grant has a trim, sends
  * the request to the primary. Whatever fails, the master is told under which version and, if known,
  * which server, and the same request is repeated under the grant it answers. Only -ENOSPC, -EFBIG,
- * -EIO, -ENOENT and the like of the master are final.
+ * -EIO, -ENOENT and the like of the master are final; so is, after half a minute, that a block of which
+ * only a part is written is damaged on all members: -EIO.
  */
 #ifndef FUSE_CORE_WRITE_CHUNK_H
 #define FUSE_CORE_WRITE_CHUNK_H
@@ -49,6 +50,7 @@ struct chunk_write {
     uint64_t failed_version;
     uint32_t failed_server;
     int64_t failed_status;
+    uint64_t refused_ns; /* when a damaged block refused it first; 0 = never */
 };
 
 void chunk_write_start(struct chunk_write *w);

@@ -1,6 +1,7 @@
 /* master.c - start, stop, periodic work, and what the parts of the master ask of each other. */
 #include "master/core/master_internal.h"
 #include "master/core/opens.h"
+#include "master/core/recalls.h"
 #include "master/core/recovery.h"
 #include "master/core/service.h"
 #include "shared/base/mem.h"
@@ -202,6 +203,7 @@ static void tick_fired(struct env_timer *t)
     vigil_tick(m);
     if (m->serving) {
         service_expire(m);
+        recalls_tick(m);
         server_state_tick(m);
         slow_tick(m);
         grants_tick(m);
@@ -230,6 +232,7 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     writer_init(&m->apply);
     writer_init(&m->closed);
     list_init(&m->peers);
+    list_init(&m->recalls);
     list_init(&m->serve_wait.link);
     sessions_init(&m->sessions);
     name_leases_init(&m->name_leases);
@@ -408,6 +411,7 @@ void master_destroy(struct master *m)
     env_timer_stop(m->env, &m->slice);
     grants_close(m);
     scrubs_close(m);
+    recalls_close(m);
     service_free_peers(m);
     commit_close(m);
     balance_close(m);
@@ -461,8 +465,8 @@ int master_audit(struct master *m, struct why *why)
 bool master_settled(struct master *m)
 {
     if (!m->serving || m->commit.draining || committed_index(m) != m->commit.applied ||
-        m->closed.len > 0 || replies_count(m->replies) > 0 || !grants_settled(m) ||
-        !garbage_settled(m) || trash_due(m) || !m->repair.clean ||
+        m->closed.len > 0 || !list_empty(&m->recalls) || replies_count(m->replies) > 0 ||
+        !grants_settled(m) || !garbage_settled(m) || trash_due(m) || !m->repair.clean ||
         !repair_queue_empty(&m->repair.queue)) {
         return false;
     }

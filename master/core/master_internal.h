@@ -80,6 +80,7 @@ struct master {
     uint64_t slow_next_ns; /* servers are compared with each other again */
     struct garbage garbage;
     struct trash trash;
+    struct list recalls; /* truncates applied and not answered */
     struct medium medium;
     struct deletion deletion;
     struct vigil vigil;

@@ -2,7 +2,7 @@
  *
  * `live/doubt` is one byte: how many processes opened the environment and did not get as far as a
  * commit; DOUBT_BUILDING while it is being built. It needs no sync: a power cut drops the
- * environment anyway.
+ * environment anyway. Once there it stays, so that a start needs no room for it.
  */
 #include "master/core/recovery.h"
 #include "master/core/checkpoint.h"
@@ -65,7 +65,8 @@ static int doubt_write(struct env *env, uint8_t doubt, struct why *why)
 
 void recovery_settled(struct env *env)
 {
-    (void)env_unlink(env, LIVE_DOUBT); /* if it stays, two early deaths drop a good environment */
+    struct why ignored; /* if it stays, two early deaths drop a good environment */
+    (void)doubt_write(env, 0, &ignored);
 }
 
 static void drop_live(struct recovery *r, const char *because)

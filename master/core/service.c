@@ -1,6 +1,7 @@
 /* service.c - connections to the master: introduction, dispatch, closing. */
 #include "master/core/service.h"
 #include "master/core/master_internal.h"
+#include "master/core/recalls.h"
 #include "shared/base/mem.h"
 
 /* Ends everything the connection carried. Its rpc is closed already or closes now. */
@@ -19,6 +20,7 @@ static void peer_free(struct peer *p)
     commit_forget(p);
     grants_forget(p);
     scrubs_forget(m, p);
+    recalls_forget(p);
     rpc_close(&p->rpc);
     mem_free(p);
 }

@@ -1,6 +1,7 @@
 /* service_client.c - what mounts ask: sessions, opens, queries, mutations. */
 #include "master/core/master_internal.h"
 #include "master/core/opens.h"
+#include "master/core/recalls.h"
 #include "master/core/service.h"
 #include "shared/base/mem.h"
 
@@ -65,6 +66,7 @@ static void session_attach(struct peer *p, struct message *msg)
     }
     if (!req.more) {
         opens_attached(m, s);
+        s->attaches++;
     }
     struct session_attach_rep rep = {.chunk_bytes = m->cfg.geometry.chunk_bytes,
                                      .block_bytes = m->cfg.geometry.block_bytes,
@@ -132,8 +134,20 @@ static void after_mutation(struct peer *p, const struct frame_header *head, cons
     }
 }
 
+/* Answers what is applied, a truncate after all others who write to the file have heard of it. */
+static void answer_applied(struct peer *p, const struct frame_header *head, const union op_any *req,
+                           uint64_t index, struct slice body)
+{
+    const struct setattr_req *set = &req->setattr_req;
+    bool truncates = head->op == OP_setattr && (set->mask & SETATTR_SIZE) != 0;
+    if (!truncates || !recalls_hold(p, head, set->ino, index, body)) {
+        master_answer(p, head, 0, index, body);
+    }
+}
+
 /* True if the mutation was applied before: its stored answer is given. */
-static bool answered_before(struct peer *p, const struct frame_header *head, int *out_status)
+static bool answered_before(struct peer *p, const struct frame_header *head,
+                            const union op_any *req, int *out_status)
 {
     struct bytes stored;
     int found = ns_reply_find(p->m->ns, head->session, head->sequence, &stored);
@@ -152,7 +166,7 @@ static bool answered_before(struct peer *p, const struct frame_header *head, int
     if (head->op == OP_create && create_rep_decode(writer_bytes(&copy), &rep) == 0) {
         after_mutation(p, head, &(union op_any){.create_rep = rep});
     }
-    master_answer(p, head, 0, p->m->commit.applied, writer_take(&copy));
+    answer_applied(p, head, req, p->m->commit.applied, writer_take(&copy));
     return true;
 }
 
@@ -191,7 +205,7 @@ static void mutation(struct peer *p, const struct frame_header *head, struct byt
             answer_status(p, head, status);
             return;
         }
-        if (answered_before(p, head, &status)) {
+        if (answered_before(p, head, &req, &status)) {
             return;
         }
         if (head->op == OP_create && session_full(p->session)) {
@@ -228,7 +242,7 @@ static void mutation(struct peer *p, const struct frame_header *head, struct byt
     after_mutation(p, head, &rep);
     struct frame_header promising = *head;
     promising.flags = name_leases_after(m, head->session, (enum op_code)head->op, &req, &rep);
-    master_answer(p, &promising, 0, index, writer_take(&w));
+    answer_applied(p, &promising, &req, index, writer_take(&w));
 }
 
 /* ---------------------------------------------------------------- queries */

@@ -114,6 +114,12 @@ bool session_has_open(const struct session *s, uint64_t ino)
     return find(s, ino) != NULL;
 }
 
+bool session_writes_to(const struct session *s, uint64_t ino)
+{
+    const struct session_open *o = find(s, ino);
+    return o != NULL && o->writing;
+}
+
 bool session_full(const struct session *s)
 {
     return s->opens.count >= SESSION_OPENS_MAX;

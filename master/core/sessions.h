@@ -20,6 +20,7 @@ struct session {
     uint64_t id;
     bool is_older;       /* than this master */
     bool attached;       /* it told what it holds open since this master started */
+    uint32_t attaches;   /* how often it did, here */
     struct peer *peer;   /* the connection it is bound to, or NULL */
     uint64_t contact_ns; /* last request, monotonic */
     struct hmap opens;   /* struct session_open by inode */
@@ -47,6 +48,7 @@ MUST_CHECK int session_open(struct sessions *ss, struct session *s, uint64_t ino
 void session_close(struct sessions *ss, struct session *s, uint64_t ino);
 void session_close_all(struct sessions *ss, struct session *s);
 bool session_has_open(const struct session *s, uint64_t ino);
+bool session_writes_to(const struct session *s, uint64_t ino); /* it is open for writing */
 /* Nothing more can be opened. */
 bool session_full(const struct session *s);
 

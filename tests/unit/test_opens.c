@@ -240,6 +240,36 @@ START_TEST(repeated_create_is_open_again)
 }
 END_TEST
 
+static uint64_t truncate_ns(uint64_t ino)
+{
+    struct setattr_req req = {.ino = ino, .mask = SETATTR_SIZE};
+    uint64_t before = f->sim->now_ns;
+    struct slice body = RPC_BODY(setattr_req, &req);
+    uint32_t patience_ms = 2 * f->m->cfg.geometry.session_ms;
+    ck_assert_int_eq(fixture_call(f, OP_setattr, body, ++sequence, patience_ms), 0);
+    return f->sim->now_ns - before;
+}
+
+/* A truncate is answered when who else writes to the file has forgotten where its chunks are, or cannot
+ * write any more: here, when that session has ended. Readers are not waited for. */
+START_TEST(truncate_waits_for_other_writers)
+{
+    uint64_t session_ns = f->m->cfg.geometry.session_ms * NS_PER_MS;
+    uint64_t ino = create("a").attr.ino;
+    uint64_t first = f->session;
+    ck_assert_uint_lt(truncate_ns(ino), session_ns / 4);
+    second_session();
+    sim_run_for(f->sim, session_ns / 2);
+    ck_assert_uint_ge(truncate_ns(ino), session_ns / 4);
+    ck_assert(!writes(first, ino));
+    ck_assert_uint_lt(truncate_ns(ino), session_ns / 4);
+    ck_assert_int_eq(open_file(ino, O_RDONLY), 0);
+    second_session();
+    ck_assert_uint_lt(truncate_ns(ino), session_ns / 4);
+    audit();
+}
+END_TEST
+
 /* A session has no more rows than it may have files open. */
 START_TEST(opens_are_bounded)
 {
@@ -307,6 +337,7 @@ Suite *suite_opens(void)
     tcase_add_test(t, attach_forgets_what_is_closed);
     tcase_add_test(t, attach_registers_what_is_missing);
     tcase_add_test(t, repeated_create_is_open_again);
+    tcase_add_test(t, truncate_waits_for_other_writers);
     tcase_add_test(t, opens_are_bounded);
     tcase_add_test(t, closes_wait_for_quiet_points);
     suite_add_tcase(s, t);
