@@ -31,7 +31,12 @@ enum fault_kind {
     FAULT_MISDIRECT,
     FAULT_LOG_FAILS, /* a write or sync of the operation log */
     FAULT_DISK_FULL, /* of a chunkserver, for a while */
-    FAULT_DIE_EARLY, /* a server, a moment after its start */
+    FAULT_MASTER_FULL,
+    FAULT_STATE_FAILS,    /* a call on a checkpoint, the live environment, or a segment's name */
+    FAULT_BAD_CHECKPOINT, /* one of two */
+    FAULT_NO_CHECKPOINT,  /* all; the disk is given back */
+    FAULT_TRIAL,          /* starts on damaged disks, which are given back */
+    FAULT_DIE_EARLY,      /* a server, a moment after its start */
     FAULT_KINDS
 };
 

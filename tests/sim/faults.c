@@ -1,4 +1,5 @@
 /* faults.c - what goes wrong, when, and the end of it. */
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/promises.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
@@ -7,14 +8,14 @@
 
 enum { FAULT_STREAM = 100000 };
 
-static uint64_t down_time(struct world *w)
+uint64_t fault_down_time(struct world *w)
 {
     struct sim_rand *r = &w->rand;
     return sim_chance(r, 1, 3) ? 10 * NS_PER_MS + sim_below(r, 200 * NS_PER_MS)
                                : 100 * NS_PER_MS + sim_below(r, 3 * NS_PER_S);
 }
 
-static struct sim_server *some_chunkd(struct world *w)
+struct sim_server *fault_some_chunkd(struct world *w)
 {
     return &w->servers[1 + sim_below(&w->rand, w->server_count - 1)];
 }
@@ -118,7 +119,7 @@ static bool power_rack(struct world *w)
     uint32_t rack = 1 + (uint32_t)sim_below(&w->rand, WORLD_RACKS);
     for (uint32_t i = 1; i < w->server_count; i++) {
         if (world_rack(i) == rack) {
-            server_kill(&w->servers[i], true, down_time(w));
+            server_kill(&w->servers[i], true, fault_down_time(w));
         }
     }
     return true;
@@ -143,12 +144,12 @@ static void on_break(struct sim *s)
     w->doomed = NULL;
     for (uint32_t i = 0; i < w->server_count; i++) {
         if (w->servers[i].process == p) {
-            server_kill(&w->servers[i], w->doomed_by_power, down_time(w));
+            server_kill(&w->servers[i], w->doomed_by_power, fault_down_time(w));
         }
     }
     for (uint32_t i = 0; i < w->mount_count; i++) {
         if (w->mounts[i].process == p) {
-            mount_kill(&w->mounts[i], 500 * NS_PER_MS + down_time(w));
+            mount_kill(&w->mounts[i], 500 * NS_PER_MS + fault_down_time(w));
         }
     }
 }
@@ -197,14 +198,14 @@ static bool stop_cleanly(struct world *w)
     }
     sim_disk_real_synced(s->process->disk, true);
     /* What a clean stop leaves must stand a power cut too. */
-    server_kill(s, sim_chance(&w->rand, 1, 2), down_time(w));
+    server_kill(s, sim_chance(&w->rand, 1, 2), fault_down_time(w));
     return true;
 }
 
 /* A mount that dies while the master is down has sent what its successor never hears of. */
 static bool kill_both(struct world *w)
 {
-    uint64_t ns = down_time(w);
+    uint64_t ns = fault_down_time(w);
     struct mount *m = &w->mounts[sim_below(&w->rand, w->mount_count)];
     server_kill(&w->servers[0], sim_chance(&w->rand, 1, 3), ns);
     mount_kill_later(m, sim_below(&w->rand, ns));
@@ -247,173 +248,49 @@ static void lose_when_possible(struct sim_event *e)
 static bool lose_disk(struct world *w)
 {
     if (w->server_count - 1 > WORLD_REPLICAS && !sim_scheduled(&w->lose_event)) {
-        w->losing = some_chunkd(w);
-        w->losing_ns = down_time(w);
+        w->losing = fault_some_chunkd(w);
+        w->losing_ns = fault_down_time(w);
         w->lose_event.run = lose_when_possible;
         sim_at(w->sim, &w->lose_event, w->sim->now_ns);
     }
     return false;
 }
 
-/* Corruption is rationed: of what goes bad somebody else, who is there, has as much. */
-static bool has_another(struct world *w, const struct sim_server *s, const char *path)
-{
-    int64_t size = sim_disk_size(s->process->disk, path);
-    for (uint32_t i = 1; i < w->server_count; i++) {
-        const struct sim_server *other = &w->servers[i];
-        if (other != s && server_up(other) && sim_disk_size(other->process->disk, path) >= size) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool choose_byte(struct world *w, struct sim_place *out)
-{
-    struct sim_server *s = &w->servers[w->rotten];
-    if (!sim_disk_choose(s->process->disk, "chunks/", &w->rand, out) ||
-        !has_another(w, s, out->path)) {
-        return false;
-    }
-    w->rots = true;
-    return true;
-}
-
-static bool flip_bit(struct world *w)
-{
-    struct sim_server *s = &w->servers[w->rotten];
-    struct sim_place p;
-    if (!choose_byte(w, &p)) {
-        return false;
-    }
-    sim_disk_flip(s->process->disk, &p, (unsigned)sim_below(&w->rand, 8));
-    world_say(w, "a bit of %s flips on %s", p.path, s->process->name);
-    return true;
-}
-
-static bool spoil_sector(struct world *w)
-{
-    struct sim_server *s = &w->servers[w->rotten];
-    struct sim_place p;
-    if (!choose_byte(w, &p)) {
-        return false;
-    }
-    sim_disk_spoil(s->process->disk, &p);
-    world_say(w, "a sector of %s cannot be read on %s", p.path, s->process->name);
-    return true;
-}
-
-static bool may_spring(void *owner, const char *path)
-{
-    struct sim_server *s = owner;
-    return strncmp(path, "chunks/", 7) != 0 || has_another(s->world, s, path);
-}
-
-static void sprung(void *owner, const char *path)
-{
-    struct sim_server *s = owner;
-    world_say(s->world, "on %s, at %s: %s", s->process->name, path, fault_name(s->trap));
-    s->world->faults[s->trap]++;
-    s->world->rots |= s->number != 0;
-    s->may_die = strncmp(path, "chunks/", 7) != 0;
-    s->meta_failed |= s->may_die;
-}
-
-/* Counted when it is sprung. */
-static bool set_trap(struct world *w, struct sim_server *s, enum fault_kind kind,
-                     enum sim_trap_kind trap, const char *prefix)
-{
-    uint32_t most = sim_chance(&w->rand, 1, 2) ? 3 : 60;
-    if (s->process->trap.kind == TRAP_NONE) {
-        s->trap = kind;
-        s->process->trap = (struct sim_trap){.kind = trap,
-                                             .prefix = prefix,
-                                             .after = (uint32_t)sim_below(&w->rand, most),
-                                             .may = may_spring,
-                                             .sprung = sprung,
-                                             .owner = s};
-    }
-    return false;
-}
-
-/* Mostly chunks: an error in the meta log ends the process. */
-static const char *some_prefix(struct world *w)
-{
-    return sim_chance(&w->rand, 1, 4) ? "" : "chunks/";
-}
-
-static bool fail_write(struct world *w)
-{
-    return set_trap(w, &w->servers[w->rotten], FAULT_EIO_WRITE, TRAP_WRITE, some_prefix(w));
-}
-
-static bool fail_sync(struct world *w)
-{
-    return set_trap(w, &w->servers[w->rotten], FAULT_FAIL_SYNC, TRAP_SYNC, some_prefix(w));
-}
-
-static bool lose_write(struct world *w)
-{
-    return set_trap(w, &w->servers[w->rotten], FAULT_LOST_WRITE, TRAP_LOST, "chunks/");
-}
-
-static bool misdirect_write(struct world *w)
-{
-    return set_trap(w, &w->servers[w->rotten], FAULT_MISDIRECT, TRAP_MISDIRECTED, "chunks/");
-}
-
-static bool fail_log(struct world *w)
-{
-    enum sim_trap_kind kind = sim_chance(&w->rand, 1, 2) ? TRAP_WRITE : TRAP_SYNC;
-    return set_trap(w, &w->servers[0], FAULT_LOG_FAILS, kind, "log/");
-}
-
-static bool fill_disk(struct world *w)
-{
-    struct sim_server *s = some_chunkd(w);
-    uint64_t left =
-        sim_chance(&w->rand, 1, 2) ? sim_below(&w->rand, 2 << 20) : sim_below(&w->rand, 24 << 20);
-    uint64_t ns = sim_between(&w->rand, 200, 6000) * NS_PER_MS;
-    server_fill(s, left, ns);
-    world_say(w, "the disk of %s has %llu KiB left for %llu ms", s->process->name,
-              (unsigned long long)(left / 1024), (unsigned long long)(ns / NS_PER_MS));
-    return true;
-}
-
 static bool kill_master(struct world *w)
 {
-    server_kill(&w->servers[0], false, down_time(w));
+    server_kill(&w->servers[0], false, fault_down_time(w));
     return true;
 }
 
 static bool kill_chunkd(struct world *w)
 {
-    server_kill(some_chunkd(w), false, down_time(w));
+    server_kill(fault_some_chunkd(w), false, fault_down_time(w));
     return true;
 }
 
 static bool kill_mount(struct world *w)
 {
-    mount_kill(&w->mounts[sim_below(&w->rand, w->mount_count)], 500 * NS_PER_MS + down_time(w));
+    mount_kill(&w->mounts[sim_below(&w->rand, w->mount_count)],
+               500 * NS_PER_MS + fault_down_time(w));
     return true;
 }
 
 static bool power_master(struct world *w)
 {
-    server_kill(&w->servers[0], true, down_time(w));
+    server_kill(&w->servers[0], true, fault_down_time(w));
     return true;
 }
 
 static bool power_chunkd(struct world *w)
 {
-    server_kill(some_chunkd(w), true, down_time(w));
+    server_kill(fault_some_chunkd(w), true, fault_down_time(w));
     return true;
 }
 
 static bool power_site(struct world *w)
 {
     for (uint32_t i = 0; i < w->server_count; i++) {
-        server_kill(&w->servers[i], true, down_time(w));
+        server_kill(&w->servers[i], true, fault_down_time(w));
     }
     return true;
 }
@@ -433,8 +310,8 @@ static bool cut_at_byte(struct world *w)
  * then. */
 static bool die_early(struct world *w)
 {
-    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : some_chunkd(w);
-    uint64_t ns = down_time(w);
+    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : fault_some_chunkd(w);
+    uint64_t ns = fault_down_time(w);
     s->early_deaths = (uint32_t)sim_between(&w->rand, 1, 2);
     s->early_ns = sim_below(&w->rand, (sim_chance(&w->rand, 1, 2) ? 30 : 4) * NS_PER_MS);
     s->early_power_cut = sim_chance(&w->rand, 2, 3);
@@ -468,7 +345,7 @@ static const struct fault_row {
     [FAULT_KILL_BOTH] = {"master and mount kills", 3, kill_both},
     [FAULT_LOSE_DISK] = {"disks lost", 4, lose_disk},
     [FAULT_DIE_EARLY] = {"early deaths", 4, die_early},
-    [FAULT_FLIP_BIT] = {"bits flipped", 3, flip_bit},
+    [FAULT_FLIP_BIT] = {"bits flipped", 3, fault_flip_bit},
     [FAULT_KILL_AT_EVENT] = {"kills at an event", 6, kill_at_event},
     [FAULT_CUT_AT_BYTE] = {"frames cut", 6, cut_at_byte},
     [FAULT_ISOLATE] = {"isolations", 3, isolate},
@@ -477,14 +354,19 @@ static const struct fault_row {
     [FAULT_SLOW_DISK] = {"slow disks", 4, slow_disk},
     [FAULT_PAUSE] = {"pauses", 4, pause_server},
     [FAULT_POWER_RACK] = {"rack power cuts", 2, power_rack},
-    [FAULT_EIO_READ] = {"unreadable sectors", 3, spoil_sector},
-    [FAULT_EIO_WRITE] = {"failed writes", 3, fail_write},
-    [FAULT_FAIL_SYNC] = {"failed syncs", 2, fail_sync},
-    [FAULT_LOST_WRITE] = {"lost writes", 3, lose_write},
-    [FAULT_MISDIRECT] = {"misdirected writes", 3, misdirect_write},
-    [FAULT_LOG_FAILS] = {"failures of the log", 3, fail_log},
-    [FAULT_DISK_FULL] = {"full disks", 3, fill_disk},
+    [FAULT_EIO_READ] = {"unreadable sectors", 3, fault_spoil_sector},
+    [FAULT_EIO_WRITE] = {"failed writes", 3, fault_fail_write},
+    [FAULT_FAIL_SYNC] = {"failed syncs", 2, fault_fail_sync},
+    [FAULT_LOST_WRITE] = {"lost writes", 3, fault_lose_write},
+    [FAULT_MISDIRECT] = {"misdirected writes", 3, fault_misdirect_write},
+    [FAULT_LOG_FAILS] = {"failures of the log", 3, fault_fail_log},
+    [FAULT_DISK_FULL] = {"full disks", 3, fault_fill_disk},
     [FAULT_CLOCK] = {"clock jumps", 2, jump_clock},
+    [FAULT_MASTER_FULL] = {"full disks of the master", 3, fault_fill_master},
+    [FAULT_STATE_FAILS] = {"failures of the state", 3, fault_fail_state},
+    [FAULT_BAD_CHECKPOINT] = {"damaged checkpoints", 3, fault_damage_checkpoint},
+    [FAULT_NO_CHECKPOINT] = {"lost checkpoints", 2, fault_lose_checkpoints},
+    [FAULT_TRIAL] = {"trials of damaged disks", 3, fault_try_disk},
 };
 
 const char *fault_name(enum fault_kind kind)

@@ -738,12 +738,22 @@ static void judge_change(struct history *h, const struct op_entry *e)
     }
 }
 
+/* What makes room must work on a full disk. */
+static bool is_removal(const struct op_entry *e)
+{
+    return e->op == OP_unlink || e->op == OP_rmdir || e->op == OP_removexattr ||
+           (e->op == OP_setattr && (e->mask & SETATTR_SIZE) != 0);
+}
+
 static void judge_rest(struct history *h)
 {
     for (uint32_t i = 0; i < h->count; i++) {
         struct op_entry *e = h->ops[i];
         if (!e->ended) {
             continue;
+        }
+        if (e->status == -ENOSPC && is_removal(e)) {
+            op_fails(h, e, "a removal fails for want of space");
         }
         if (e->status == -ENOSPC && e->short_of_space) {
             continue;

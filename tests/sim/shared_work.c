@@ -1,4 +1,8 @@
-/* shared_work.c - several mounts at one file. */
+/* shared_work.c - several mounts at one file.
+ *
+ * A truncate counts as a write of zeros to every unit from the new size on; what lies beyond the end of
+ * the file is zeros.
+ */
 #include "tests/sim/shared_work.h"
 #include "shared/base/mem.h"
 
@@ -12,9 +16,10 @@ enum { UNIT = 512, FIRST_UNIT = 488, UNITS = 48, PIECE_MAX = 12 };
 
 struct put {
     uint64_t begin_ns;
-    uint64_t end_ns; /* on the chunkservers; UINT64_MAX = never known */
+    uint64_t end_ns;      /* on the chunkservers; UINT64_MAX = never known */
+    uint64_t returned_ns; /* to its program; 0 = not, or with an error */
     uint32_t mount, life;
-    bool returned; /* to its program */
+    bool truncates;
     bool synced;
 };
 
@@ -55,32 +60,63 @@ static bool is_certain(struct actor *a, const struct put *p)
     return p->end_ns != UINT64_MAX && (p->synced || world_power_losses(a->world, p->begin_ns) < 2);
 }
 
+/* The same life of the same mount made both. */
+static bool is_same_mount(const struct put *a, const struct put *b)
+{
+    return a->mount == b->mount && a->life == b->life;
+}
+
 /* Must a reader who opened the file at open_ns see this write, or a later one? */
 static bool must_show(struct actor *a, const struct put *p, uint64_t open_ns, uint64_t asked_ns)
 {
-    bool own = p->mount == a->mount->number && p->life == a->mount->life && p->returned &&
+    bool own = p->mount == a->mount->number && p->life == a->mount->life && p->returned_ns != 0 &&
                p->begin_ns < asked_ns && !world_session_ended(a->world, a->mount) &&
                (p->synced || world_power_losses(a->world, p->begin_ns) < 2);
     return (is_certain(a, p) && p->end_ns < open_ns) || (own && !a->entry->short_of_space);
 }
 
+/* Before one began the other was over, for everybody or for the mount that made both. */
+static bool precedes(const struct put *a, const struct put *b)
+{
+    bool own = (a->truncates || b->truncates) && is_same_mount(a, b) && a->returned_ns != 0 &&
+               a->returned_ns < b->begin_ns;
+    return a->end_ns < b->begin_ns || own;
+}
+
+/* A write that had to show instead of `shown`, or 0. */
+static uint32_t missing(struct actor *a, uint32_t unit, const struct put *shown, uint64_t open_ns)
+{
+    const struct shared_file *s = file_of(a);
+    for (uint32_t i = 0; i < s->unit_count[unit]; i++) {
+        const struct put *p = &s->puts[s->units[unit][i] - 1];
+        if (p != shown && precedes(shown, p) && must_show(a, p, open_ns, a->entry->start_ns)) {
+            return s->units[unit][i];
+        }
+    }
+    return 0;
+}
+
 /* shown: sequence of what was read, 0 = zeros. NULL if that may be, else a sentence. */
 static const char *judge(struct actor *a, uint32_t unit, uint32_t shown, uint64_t open_ns)
 {
+    static const struct put nothing; /* as the file was made */
     const struct shared_file *s = file_of(a);
-    uint64_t end_ns = shown == 0 ? 0 : s->puts[shown - 1].end_ns;
     bool known = shown == 0;
-    for (uint32_t i = 0; i < s->unit_count[unit]; i++) {
+    uint32_t later = shown == 0 ? missing(a, unit, &nothing, open_ns) : 0;
+    for (uint32_t i = 0; i < s->unit_count[unit] && (later != 0 || shown != 0); i++) {
         uint32_t sequence = s->units[unit][i];
         const struct put *p = &s->puts[sequence - 1];
-        known |= sequence == shown;
-        if (sequence != shown && end_ns < p->begin_ns &&
-            must_show(a, p, open_ns, a->entry->start_ns)) {
-            world_say(a->world, "write %u of mount-%u-%u, %.6f to %.6f, must show", sequence,
-                      p->mount, p->life, (double)p->begin_ns / 1e9,
-                      p->end_ns == UINT64_MAX ? 0 : (double)p->end_ns / 1e9);
-            return "a later write was finished before";
+        if (shown == 0 ? p->truncates : sequence == shown && !p->truncates) {
+            known = true;
+            later = missing(a, unit, p, open_ns);
         }
+    }
+    if (later != 0) {
+        const struct put *p = &s->puts[later - 1];
+        world_say(a->world, "%s %u of mount-%u-%u, %.6f to %.6f, must show",
+                  p->truncates ? "truncate" : "write", later, p->mount, p->life,
+                  (double)p->begin_ns / 1e9, p->end_ns == UINT64_MAX ? 0 : (double)p->end_ns / 1e9);
+        return "a later change was finished before";
     }
     return known ? NULL : "no such write was made there";
 }
@@ -117,11 +153,14 @@ static int read_units(struct actor *a, struct client_file *f, uint32_t first, ui
     if (status != 0) {
         return status;
     }
-    if (a->data.len != count * UNIT) {
+    static const uint8_t zeros[UNIT];
+    uint32_t got = a->data.len / UNIT;
+    if (got > count || a->data.len % UNIT != 0) {
         world_fail(a->world, "shared file: a read of %u bytes gave %u", count * UNIT, a->data.len);
     }
     for (uint32_t i = 0; i < count; i++) {
-        check_unit(a, first + i, (const uint8_t *)slice_data(&a->data) + (size_t)i * UNIT, open_ns);
+        const uint8_t *data = slice_data(&a->data);
+        check_unit(a, first + i, i < got ? data + (size_t)i * UNIT : zeros, open_ns);
     }
     return 0;
 }
@@ -157,27 +196,62 @@ static void fill(struct actor *a, uint32_t first, uint32_t count, uint32_t seque
     }
 }
 
-static int write_units(struct actor *a, struct client_file *f, uint8_t *buffer)
+/* Notes a change of units first to end: its sequence, or 0 if there were too many. */
+static uint32_t note_put(struct actor *a, uint32_t first, uint32_t end, bool truncates)
 {
     struct shared_file *s = file_of(a);
-    uint32_t first = (uint32_t)sim_below(&a->rand, UNITS);
-    uint32_t count = (uint32_t)sim_between(&a->rand, 1, MIN(PIECE_MAX, UNITS - first));
+    for (uint32_t u = first; u < end; u++) {
+        if (s->unit_count[u] == COUNT_OF(s->units[u])) {
+            return 0;
+        }
+    }
     s->puts = mem_resize(s->puts, (s->count + 1) * sizeof(struct put));
     uint32_t sequence = ++s->count;
     s->puts[sequence - 1] = (struct put){.begin_ns = now(a),
                                          .end_ns = UINT64_MAX,
                                          .mount = a->mount->number,
-                                         .life = a->mount->life};
-    for (uint32_t u = first; u < first + count; u++) {
-        if (s->unit_count[u] == COUNT_OF(s->units[u])) {
-            return 0;
-        }
+                                         .life = a->mount->life,
+                                         .truncates = truncates};
+    for (uint32_t u = first; u < end; u++) {
         s->units[u][s->unit_count[u]++] = sequence;
+    }
+    return sequence;
+}
+
+static int write_units(struct actor *a, struct client_file *f, uint8_t *buffer)
+{
+    uint32_t first = (uint32_t)sim_below(&a->rand, UNITS);
+    uint32_t count = (uint32_t)sim_between(&a->rand, 1, MIN(PIECE_MAX, UNITS - first));
+    uint32_t sequence = note_put(a, first, first + count, false);
+    if (sequence == 0) {
+        return 0;
     }
     fill(a, first, count, sequence, buffer);
     int status = do_write(a, f, (uint64_t)(FIRST_UNIT + first) * UNIT, buffer, count * UNIT, false);
-    s->puts[sequence - 1].returned = status == 0;
+    file_of(a)->puts[sequence - 1].returned_ns = status == 0 ? now(a) : 0;
     memset(buffer, 0xee, (size_t)count * UNIT);
+    return status;
+}
+
+/* To anywhere in the units, or before or behind them; also without having the file open. */
+static int truncate_shared(struct actor *a)
+{
+    uint64_t draw = sim_below(&a->rand, 8);
+    uint32_t first = draw == 0 ? 0 : draw == 1 ? UNITS : (uint32_t)sim_below(&a->rand, UNITS);
+    uint64_t size = draw == 0   ? sim_below(&a->rand, FIRST_UNIT) * UNIT
+                    : draw == 1 ? (FIRST_UNIT + UNITS + 8) * UNIT
+                                : (uint64_t)(FIRST_UNIT + first) * UNIT;
+    uint32_t sequence = note_put(a, first, UNITS, true);
+    struct attr set = {.size = size};
+    if (sequence == 0) {
+        return 0;
+    }
+    int status = do_setattr(a, file_of(a)->ino, SETATTR_SIZE, &set, NULL);
+    if (status == 0) {
+        struct put *p = &file_of(a)->puts[sequence - 1];
+        p->returned_ns = p->end_ns = now(a);
+        p->synced = true; /* it is in the log */
+    }
     return status;
 }
 
@@ -187,7 +261,8 @@ static void note_flushed(struct actor *a, uint32_t from, bool synced)
     struct shared_file *s = file_of(a);
     for (uint32_t i = from; i < s->count; i++) {
         struct put *p = &s->puts[i];
-        bool mine = p->mount == a->mount->number && p->life == a->mount->life && p->returned;
+        bool mine =
+            p->mount == a->mount->number && p->life == a->mount->life && p->returned_ns != 0;
         if (mine && p->end_ns == UINT64_MAX) {
             p->end_ns = now(a);
         }
@@ -200,7 +275,8 @@ static int one_step(struct actor *a, struct client_file *f, uint8_t *buffer, uin
 {
     uint64_t draw = sim_below(&a->rand, 10);
     if (draw < 5) {
-        return write_units(a, f, buffer);
+        bool truncates = a->world->share_truncates && sim_chance(&a->rand, 1, 5);
+        return truncates ? truncate_shared(a) : write_units(a, f, buffer);
     }
     if (draw < 8) {
         uint32_t first = (uint32_t)sim_below(&a->rand, UNITS);
@@ -254,7 +330,8 @@ void shared_work(struct actor *a)
     uint8_t *buffer = mem_alloc(PIECE_MAX * UNIT);
     while (a->world->ops < a->world->ops_wanted && !a->world->healing && a->world->share) {
         actor_wait_mount(a);
-        int status = visit(a, buffer);
+        bool truncates = a->world->share_truncates && sim_chance(&a->rand, 1, 5);
+        int status = truncates ? truncate_shared(a) : visit(a, buffer);
         bool full = status == -ENOSPC && a->entry->short_of_space;
         if (status != 0 && status != GONE && status != -EIO && !full) {
             char text[256];

@@ -1,6 +1,6 @@
 /* shared_work.h - programs on several mounts that write and read one file at the same time.
  *
- * They write whole units of 512 bytes, each carrying file, unit, writer and sequence. A read may give
+ * They write whole units of 512 bytes, each carrying file, unit, writer and sequence, and truncate. A read may give
  * of a unit what a write put there unless another one that began later was finished, on the
  * chunkservers, before the reader opened the file (close-to-open), or was made on the reader's own
  * mount. What is on the chunkservers and not synced may be lost if power is lost twice.

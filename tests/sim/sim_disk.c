@@ -4,7 +4,7 @@
 #include "shared/base/invariant.h"
 #include "shared/base/mem.h"
 #include "shared/env/env.h"
-#include "tests/sim/sim_inode.h"
+#include "tests/sim/sim_disk_impl.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,40 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct entry {
-    char *path;
-    struct sim_inode *inode; /* NULL = directory; a reference */
-};
-
-struct names {
-    struct entry *items; /* sorted by path */
-    uint32_t count;
-    uint32_t cap;
-};
-
-enum name_op_kind { NAME_CREATE, NAME_DIR, NAME_UNLINK, NAME_RENAME };
-
-/* A change of names that is not durable yet. */
-struct name_op {
-    struct list link;
-    enum name_op_kind kind;
-    char *path;
-    char *path2;
-    struct sim_inode *inode; /* reference, NULL = directory */
-};
-
-struct sim_disk {
-    struct sim *sim;
-    char name[32];
-    uint64_t capacity;
-    uint64_t used;
-    struct names now;
-    struct names old; /* durable */
-    struct list ops;  /* in order: old + ops = now */
-    bool real_made;   /* the real directory exists */
-    bool real_synced; /* what a library wrote in it is durable */
-};
 
 static const char *base_name(const char *path)
 {
@@ -86,7 +52,7 @@ static uint32_t names_place(const struct names *t, const char *path, bool *found
     return low;
 }
 
-static struct entry *names_find(const struct names *t, const char *path)
+struct entry *sim_names_find(const struct names *t, const char *path)
 {
     bool found;
     uint32_t i = names_place(t, path, &found);
@@ -106,7 +72,7 @@ static void names_remove(struct names *t, const char *path)
     memmove(&t->items[i], &t->items[i + 1], (t->count - i) * sizeof(struct entry));
 }
 
-static void names_put(struct names *t, const char *path, struct sim_inode *inode)
+void sim_names_put(struct names *t, const char *path, struct sim_inode *inode)
 {
     bool found;
     uint32_t i = names_place(t, path, &found);
@@ -127,7 +93,7 @@ static void names_put(struct names *t, const char *path, struct sim_inode *inode
     t->items[i] = (struct entry){mem_dup(path, strlen(path)), inode};
 }
 
-static void names_free(struct names *t)
+void sim_names_free(struct names *t)
 {
     for (uint32_t i = 0; i < t->count; i++) {
         mem_free(t->items[i].path);
@@ -139,11 +105,11 @@ static void names_free(struct names *t)
 
 static void apply(struct names *t, const struct name_op *op)
 {
-    struct entry *e = names_find(t, op->path);
+    struct entry *e = sim_names_find(t, op->path);
     switch (op->kind) {
     case NAME_CREATE:
     case NAME_DIR:
-        names_put(t, op->path, op->inode);
+        sim_names_put(t, op->path, op->inode);
         break;
     case NAME_UNLINK:
         if (e != NULL && e->inode == op->inode) {
@@ -152,7 +118,7 @@ static void apply(struct names *t, const struct name_op *op)
         break;
     case NAME_RENAME:
         if (e != NULL && e->inode == op->inode) {
-            names_put(t, op->path2, op->inode);
+            sim_names_put(t, op->path2, op->inode);
             names_remove(t, op->path);
         }
         break;
@@ -193,7 +159,7 @@ struct sim_disk *sim_disk_create(struct sim *s, const char *name, uint64_t capac
     return d;
 }
 
-static void ops_free(struct sim_disk *d)
+void sim_ops_free(struct sim_disk *d)
 {
     list_for_each_safe (it, &d->ops) {
         op_free(list_entry(it, struct name_op, link));
@@ -202,17 +168,18 @@ static void ops_free(struct sim_disk *d)
 
 void sim_disk_free(struct sim_disk *d)
 {
-    ops_free(d);
-    names_free(&d->now);
-    names_free(&d->old);
+    sim_ops_free(d);
+    sim_names_free(&d->now);
+    sim_names_free(&d->old);
+    mem_free(d->live);
     mem_free(d);
 }
 
 void sim_disk_wipe(struct sim_disk *d)
 {
-    names_free(&d->now);
-    names_free(&d->old);
-    ops_free(d);
+    sim_names_free(&d->now);
+    sim_names_free(&d->old);
+    sim_ops_free(d);
 }
 
 /* A byte of those in files below the prefix: the file, NULL if there is none, and its offset. */
@@ -257,12 +224,12 @@ bool sim_disk_choose(struct sim_disk *d, const char *prefix, struct sim_rand *r,
 
 void sim_disk_flip(struct sim_disk *d, const struct sim_place *p, unsigned bit)
 {
-    sim_inode_flip(names_find(&d->now, p->path)->inode, p->at, bit);
+    sim_inode_flip(sim_names_find(&d->now, p->path)->inode, p->at, bit);
 }
 
 void sim_disk_spoil(struct sim_disk *d, const struct sim_place *p)
 {
-    names_find(&d->now, p->path)->inode->flags[p->at / SIM_PAGE_BYTES] |= PAGE_SPOILT;
+    sim_names_find(&d->now, p->path)->inode->flags[p->at / SIM_PAGE_BYTES] |= PAGE_SPOILT;
 }
 
 struct sim_inode *sim_disk_some_file(struct sim_disk *d, const char *prefix, struct sim_rand *r)
@@ -285,14 +252,14 @@ void sim_disk_each(const struct sim_disk *d,
 
 int64_t sim_disk_size(const struct sim_disk *d, const char *path)
 {
-    const struct entry *e = names_find(&d->now, path);
+    const struct entry *e = sim_names_find(&d->now, path);
     return e != NULL && e->inode != NULL ? (int64_t)sim_inode_size(e->inode) : -ENOENT;
 }
 
 void sim_disk_durable(const struct sim_disk *d, const char *path, uint64_t off, void *out,
                       uint32_t len)
 {
-    const struct entry *e = names_find(&d->old, path);
+    const struct entry *e = sim_names_find(&d->old, path);
     memset(out, 0, len);
     if (e != NULL && e->inode != NULL && off < e->inode->old_size) {
         memcpy(out, e->inode->old + off, MIN(len, e->inode->old_size - off));
@@ -318,160 +285,6 @@ int sim_disk_take(struct sim_disk *d, int64_t bytes)
     return 0;
 }
 
-/* ---------------------------------------------------------------- real files */
-
-static const char *real_name(struct sim_disk *d, const char *path, char *out, size_t size)
-{
-    int n = snprintf(out, size, "%s/%s%s%s", d->sim->real_base, d->name, *path ? "/" : "", path);
-    ASSERT(n > 0 && (size_t)n < size);
-    return out;
-}
-
-static void make_real_dir(struct sim_disk *d)
-{
-    if (d->real_made) {
-        return;
-    }
-    char name[512];
-    if (d->sim->real_base[0] == 0) {
-        snprintf(d->sim->real_base, sizeof(d->sim->real_base), "/dev/shm/gfs-sim-%d",
-                 (int)getpid());
-    }
-    ASSERT(mkdir(d->sim->real_base, 0700) == 0 || errno == EEXIST);
-    sim_remove_tree(real_name(d, "", name, sizeof(name))); /* of a killed process with our number */
-    ASSERT(mkdir(real_name(d, "", name, sizeof(name)), 0700) == 0 || errno == EEXIST);
-    d->real_made = true;
-    for (uint32_t i = 0; i < d->now.count; i++) {
-        if (d->now.items[i].inode == NULL) {
-            (void)mkdir(real_name(d, d->now.items[i].path, name, sizeof(name)), 0700);
-        }
-    }
-}
-
-static void remove_real_dir(struct sim_disk *d)
-{
-    if (d->real_made) {
-        char name[512];
-        sim_remove_tree(real_name(d, "", name, sizeof(name)));
-        d->real_made = false;
-    }
-}
-
-/* The one file a library keeps open and writes without syncs. A power cut leaves it with pages
- * missing: nobody may believe it. */
-#define UNSYNCED_FILE "live/data.mdb"
-
-static void tear_real(const char *name, struct sim_rand *r)
-{
-    static const uint8_t zeros[SIM_PAGE_BYTES];
-    struct stat st;
-    int fd = open(name, O_WRONLY | O_CLOEXEC);
-    ASSERT(fd >= 0 && fstat(fd, &st) == 0);
-    for (int64_t at = 0; at < st.st_size; at += SIM_PAGE_BYTES) {
-        if (sim_chance(r, 1, 3)) {
-            ASSERT(pwrite(fd, zeros, sizeof(zeros), at) == SIM_PAGE_BYTES);
-        }
-    }
-    close(fd);
-}
-
-void sim_disk_real_synced(struct sim_disk *d, bool synced)
-{
-    d->real_synced = synced;
-}
-
-static void power_cut_real_dir(struct sim_disk *d, struct sim_rand *r)
-{
-    char name[512];
-    char kept[512];
-    snprintf(kept, sizeof(kept), "%s/%s.kept", d->sim->real_base, d->name);
-    bool any = d->real_made && rename(real_name(d, UNSYNCED_FILE, name, sizeof(name)), kept) == 0;
-    remove_real_dir(d);
-    if (any) {
-        if (!d->real_synced) {
-            tear_real(kept, r);
-        }
-        make_real_dir(d);
-        if (rename(kept, real_name(d, UNSYNCED_FILE, name, sizeof(name))) != 0) {
-            (void)unlink(kept); /* its directory was not durable */
-        }
-    }
-}
-
-/* Whole content of a real file into *out (freed by the caller): its size or -errno. */
-static int64_t read_real(const char *name, uint8_t **out)
-{
-    *out = NULL;
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    struct stat st;
-    ASSERT(fstat(fd, &st) == 0);
-    uint8_t *data = mem_alloc((size_t)st.st_size + 1);
-    int64_t n = 0;
-    while (n < st.st_size) {
-        ssize_t got = pread(fd, data + n, (size_t)(st.st_size - n), n);
-        ASSERT(got > 0);
-        n += got;
-    }
-    close(fd);
-    *out = data;
-    return n;
-}
-
-/* The simulated file's content becomes that of the real one, unless it is already. */
-static void materialise(struct sim_inode *i, const char *name)
-{
-    uint8_t *data;
-    int64_t n = read_real(name, &data);
-    if (n != (int64_t)i->now_size || (n > 0 && memcmp(data, i->now, (size_t)n) != 0)) {
-        int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        ASSERT(fd >= 0);
-        for (uint64_t at = 0; at < i->now_size;) {
-            ssize_t put = pwrite(fd, i->now + at, i->now_size - at, (off_t)at);
-            ASSERT(put > 0);
-            at += (uint64_t)put;
-        }
-        close(fd);
-    }
-    mem_free(data);
-}
-
-const char *sim_disk_real_path(struct sim_disk *d, const char *path, char *out, uint32_t size)
-{
-    make_real_dir(d);
-    real_name(d, path, out, size);
-    struct entry *e = names_find(&d->now, path);
-    if (e != NULL && e->inode != NULL) {
-        materialise(e->inode, out);
-    }
-    return out;
-}
-
-int sim_disk_import(struct sim_disk *d, const char *path)
-{
-    char name[512];
-    uint8_t *data;
-    if (!d->real_made) {
-        return -ENOENT;
-    }
-    int64_t n = read_real(real_name(d, path, name, sizeof(name)), &data);
-    if (n < 0) {
-        return (int)n;
-    }
-    struct sim_inode *i;
-    int err = sim_disk_open(d, path, ENV_OPEN_CREATE, &i);
-    if (err == 0) {
-        (void)sim_inode_truncate(i, 0);
-        err = (int)MIN(sim_inode_write(i, 0, data, (uint32_t)n), 0);
-        sim_inode_sync(i);
-        sim_inode_drop(i);
-    }
-    mem_free(data);
-    return err;
-}
-
 /* ---------------------------------------------------------------- names */
 
 static bool dir_exists(struct sim_disk *d, const char *path)
@@ -479,7 +292,7 @@ static bool dir_exists(struct sim_disk *d, const char *path)
     if (*path == 0) {
         return true;
     }
-    struct entry *e = names_find(&d->now, path);
+    struct entry *e = sim_names_find(&d->now, path);
     return e != NULL && e->inode == NULL;
 }
 
@@ -497,7 +310,7 @@ static bool parent_exists(struct sim_disk *d, const char *path)
 
 int sim_disk_open(struct sim_disk *d, const char *path, unsigned flags, struct sim_inode **out)
 {
-    struct entry *e = names_find(&d->now, path);
+    struct entry *e = sim_names_find(&d->now, path);
     if (e == NULL) {
         if (!(flags & ENV_OPEN_CREATE) || !parent_exists(d, path)) {
             return -ENOENT;
@@ -520,7 +333,7 @@ int sim_disk_open(struct sim_disk *d, const char *path, unsigned flags, struct s
 
 int sim_disk_make_dir(struct sim_disk *d, const char *path)
 {
-    struct entry *e = names_find(&d->now, path);
+    struct entry *e = sim_names_find(&d->now, path);
     if (e != NULL) {
         return e->inode == NULL ? 0 : -EEXIST;
     }
@@ -533,7 +346,7 @@ int sim_disk_make_dir(struct sim_disk *d, const char *path)
     change(d, NAME_DIR, path, NULL, NULL);
     if (d->real_made) {
         char name[512];
-        (void)mkdir(real_name(d, path, name, sizeof(name)), 0700);
+        (void)mkdir(sim_real_name(d, path, name, sizeof(name)), 0700);
     }
     return 0;
 }
@@ -547,11 +360,11 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
         return -ENOENT;
     }
     if (d->real_made) {
-        real_name(d, from, real_from, sizeof(real_from));
-        real_name(d, to, real_to, sizeof(real_to));
+        sim_real_name(d, from, real_from, sizeof(real_from));
+        sim_real_name(d, to, real_to, sizeof(real_to));
         real = rename(real_from, real_to) == 0;
     }
-    struct entry *e = names_find(&d->now, from);
+    struct entry *e = sim_names_find(&d->now, from);
     if (e != NULL) {
         ASSERT(e->inode != NULL); /* nobody renames directories */
         if (d->real_made && !real) {
@@ -560,7 +373,7 @@ int sim_disk_rename(struct sim_disk *d, const char *from, const char *to)
         change(d, NAME_RENAME, from, to, e->inode);
         return 0;
     }
-    e = names_find(&d->now, to);
+    e = sim_names_find(&d->now, to);
     if (real && e != NULL) {
         change(d, NAME_UNLINK, to, NULL, e->inode);
     }
@@ -572,9 +385,9 @@ int sim_disk_unlink(struct sim_disk *d, const char *path)
     bool real = false;
     if (d->real_made) {
         char name[512];
-        real = unlink(real_name(d, path, name, sizeof(name))) == 0;
+        real = unlink(sim_real_name(d, path, name, sizeof(name))) == 0;
     }
-    struct entry *e = names_find(&d->now, path);
+    struct entry *e = sim_names_find(&d->now, path);
     if (e == NULL) {
         return real ? 0 : -ENOENT;
     }
@@ -614,7 +427,7 @@ int sim_disk_sync_dir(struct sim_disk *d, const char *path)
 static size_t add_real_names(struct sim_disk *d, const char *path, char ***found, size_t count)
 {
     char name[512];
-    DIR *dir = d->real_made ? opendir(real_name(d, path, name, sizeof(name))) : NULL;
+    DIR *dir = d->real_made ? opendir(sim_real_name(d, path, name, sizeof(name))) : NULL;
     if (dir == NULL) {
         return count;
     }
@@ -671,14 +484,31 @@ void sim_disk_space(struct sim_disk *d, uint64_t *out_total, uint64_t *out_free)
 /* What a library writes is not on the account: there must be room, and none is taken. */
 int sim_disk_allocate(struct sim_disk *d, const char *path, uint64_t off, uint64_t bytes)
 {
-    char name[512];
-    struct entry *e = names_find(&d->now, path);
-    bool there = e != NULL && e->inode != NULL;
-    if (!there && (!d->real_made || access(real_name(d, path, name, sizeof(name)), F_OK) != 0)) {
+    struct entry *e = sim_names_find(&d->now, path);
+    int64_t size = sim_real_size(d, path);
+    if ((e == NULL || e->inode == NULL) && size < 0) {
         return -ENOENT;
     }
-    (void)off;
-    return d->used + bytes > d->capacity ? -ENOSPC : 0;
+    int err = d->used + bytes > d->capacity ? -ENOSPC : 0;
+    if (strcmp(path, UNSYNCED_FILE) == 0) {
+        if (off == 0) { /* it has just been opened */
+            d->live_taken = 0;
+            d->live_overgrown = false;
+        } else {
+            (void)sim_disk_overgrown(d);
+        }
+        d->live_size = (uint64_t)MAX(size, 0);
+        d->live_taken = err == 0 ? MAX(d->live_taken, off + bytes) : d->live_taken;
+    }
+    return err;
+}
+
+bool sim_disk_overgrown(struct sim_disk *d)
+{
+    int64_t size = sim_real_size(d, UNSYNCED_FILE);
+    bool known = d->live_size > 0 || d->live_taken > 0;
+    d->live_overgrown |= known && size > (int64_t)MAX(d->live_size, d->live_taken);
+    return d->live_overgrown;
 }
 
 void *sim_disk_ring(struct sim_disk *d, const char *path, uint32_t size)
@@ -719,16 +549,16 @@ static void settle_names(struct sim_disk *d, enum sim_loss loss, struct sim_rand
             apply(&d->old, list_entry(it, struct name_op, link));
         }
     }
-    ops_free(d);
-    names_free(&d->now);
+    sim_ops_free(d);
+    sim_names_free(&d->now);
     for (uint32_t i = 0; i < d->old.count; i++) { /* sorted: directories before what is in them */
         if (parent_exists(d, d->old.items[i].path)) {
-            names_put(&d->now, d->old.items[i].path, d->old.items[i].inode);
+            sim_names_put(&d->now, d->old.items[i].path, d->old.items[i].inode);
         }
     }
-    names_free(&d->old);
+    sim_names_free(&d->old);
     for (uint32_t i = 0; i < d->now.count; i++) {
-        names_put(&d->old, d->now.items[i].path, d->now.items[i].inode);
+        sim_names_put(&d->old, d->now.items[i].path, d->now.items[i].inode);
     }
 }
 
@@ -743,5 +573,5 @@ void sim_disk_power_cut(struct sim_disk *d)
             sim_inode_power_cut(d->now.items[i].inode, loss, r);
         }
     }
-    power_cut_real_dir(d, r);
+    sim_real_power_cut(d, r);
 }

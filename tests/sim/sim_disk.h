@@ -87,6 +87,8 @@ int sim_disk_sync_dir(struct sim_disk *d, const char *path);
 int sim_disk_list(struct sim_disk *d, const char *path, void (*each)(void *owner, const char *name),
                   void *owner);
 void sim_disk_space(struct sim_disk *d, uint64_t *out_total, uint64_t *out_free);
+/* The file that a library keeps open has grown beyond the space that was taken for it. */
+bool sim_disk_overgrown(struct sim_disk *d);
 int sim_disk_allocate(struct sim_disk *d, const char *path, uint64_t off, uint64_t bytes);
 void *sim_disk_ring(struct sim_disk *d, const char *path, uint32_t size);
 

@@ -144,56 +144,70 @@ static const char *peer_name(struct env *e, struct env_conn *c)
 
 /* ---------------------------------------------------------------- names, space */
 
+int sim_process_call(struct sim_process *p)
+{
+    p->calls++;
+    return p->fail_call > 0 && --p->fail_call == 0 ? p->fail_error : 0;
+}
+
 static int make_dir(struct env *e, const char *path)
 {
-    return sim_disk_make_dir(process_of(e)->disk, path);
+    int err = sim_process_call(process_of(e));
+    return err != 0 ? err : sim_disk_make_dir(process_of(e)->disk, path);
 }
 
 static int rename_file(struct env *e, const char *from, const char *to)
 {
-    return sim_disk_rename(process_of(e)->disk, from, to);
+    int err = sim_process_call(process_of(e));
+    return err != 0 ? err : sim_disk_rename(process_of(e)->disk, from, to);
 }
 
 static int unlink_file(struct env *e, const char *path)
 {
-    return sim_disk_unlink(process_of(e)->disk, path);
+    int err = sim_process_call(process_of(e));
+    return err != 0 ? err : sim_disk_unlink(process_of(e)->disk, path);
 }
 
 static int sync_dir(struct env *e, const char *path)
 {
-    return sim_disk_sync_dir(process_of(e)->disk, path);
+    int err = sim_process_call(process_of(e));
+    return err != 0 ? err : sim_disk_sync_dir(process_of(e)->disk, path);
 }
 
 static int list_dir(struct env *e, const char *path, void (*each)(void *owner, const char *name),
                     void *owner)
 {
-    return sim_disk_list(process_of(e)->disk, path, each, owner);
+    int err = sim_process_call(process_of(e));
+    return err != 0 ? err : sim_disk_list(process_of(e)->disk, path, each, owner);
 }
 
 static int space(struct env *e, uint64_t *out_total, uint64_t *out_free)
 {
-    sim_disk_space(process_of(e)->disk, out_total, out_free);
-    return 0;
+    int err = sim_process_call(process_of(e));
+    if (err == 0) {
+        sim_disk_space(process_of(e)->disk, out_total, out_free);
+    }
+    return err;
 }
 
 static int allocate(struct env *e, const char *path, uint64_t off, uint64_t bytes)
 {
-    return sim_disk_allocate(process_of(e)->disk, path, off, bytes);
+    int err = sim_process_call(process_of(e));
+    return err != 0 ? err : sim_disk_allocate(process_of(e)->disk, path, off, bytes);
 }
 
 static void *map_ring(struct env *e, const char *path, uint32_t size)
 {
-    return sim_disk_ring(process_of(e)->disk, path, size);
+    bool fails = sim_process_call(process_of(e)) != 0;
+    return fails ? NULL : sim_disk_ring(process_of(e)->disk, path, size);
 }
 
 static int lock_dir(struct env *e)
 {
     struct sim_process *p = process_of(e);
-    if (p->disk_locked) {
-        return -EBUSY;
-    }
-    p->disk_locked = true;
-    return 0;
+    int err = p->disk_locked ? -EBUSY : sim_process_call(p);
+    p->disk_locked |= err == 0;
+    return err;
 }
 
 static void incarnation(struct env *e, uint8_t out[16])
@@ -359,6 +373,7 @@ void sim_process_start(struct sim_process *p)
     sim_files_forget(p);
     sim_disk_real_synced(p->disk, false);
     p->starts++;
+    p->calls = 0;
     p->alive = true;
     p->end_asked = false;
     p->sim->sweep = true;

@@ -52,6 +52,9 @@ struct sim_process {
      * NULL. */
     int (*fault)(void *owner, struct sim_process *p, const char *path, const struct disk_op *op);
     void *fault_owner;
+    uint32_t calls;     /* of those that ask the disk and wait for it, since its start */
+    uint32_t fail_call; /* the one among those to come, from 1, that fails; 0 = none ... */
+    int fail_error;     /* ... with this */
 };
 
 struct sim_process *sim_process_create(struct sim *s, const char *name);
@@ -65,6 +68,9 @@ void sim_process_free(struct sim_process *p);
 void sim_process_pause(struct sim_process *p, uint64_t ns);
 /* If it is stopped the event is put off until it goes on: true. */
 bool sim_process_put_off(struct sim_process *p, struct sim_event *e);
+
+/* A call that asks the disk and waits for it begins: 0, or the error it fails with. */
+int sim_process_call(struct sim_process *p);
 
 /* Disk operations asked for and not ended, and work for threads. */
 bool sim_process_idle(const struct sim_process *p);

@@ -33,7 +33,10 @@ int sim_file_open(struct env *e, const char *path, unsigned flags, struct env_fi
 {
     struct sim_process *p = process_of(e);
     struct sim_inode *i;
-    int err = sim_disk_open(p->disk, path, flags, &i);
+    int err = sim_process_call(p);
+    if (err == 0) {
+        err = sim_disk_open(p->disk, path, flags, &i);
+    }
     if (err != 0) {
         return err;
     }
@@ -60,13 +63,15 @@ void sim_file_close(struct env *e, struct env_file *f)
 int64_t sim_file_size(struct env *e, struct env_file *f)
 {
     (void)e;
-    return (int64_t)sim_inode_size(f->inode);
+    int err = sim_process_call(f->process);
+    return err != 0 ? err : (int64_t)sim_inode_size(f->inode);
 }
 
 int64_t sim_file_read(struct env *e, struct env_file *f, uint64_t off, void *data, uint32_t len)
 {
     (void)e;
-    return sim_inode_read(f->inode, off, data, len);
+    int err = sim_process_call(f->process);
+    return err != 0 ? err : sim_inode_read(f->inode, off, data, len);
 }
 
 int64_t sim_file_write(struct env *e, struct env_file *f, uint64_t off, const void *data,
@@ -74,22 +79,29 @@ int64_t sim_file_write(struct env *e, struct env_file *f, uint64_t off, const vo
 {
     (void)e;
     ASSERT(!f->read_only && f->process->alive);
-    return sim_inode_write(f->inode, off, data, len);
+    int err = sim_process_call(f->process);
+    return err != 0 ? err : sim_inode_write(f->inode, off, data, len);
 }
 
 int sim_file_sync(struct env *e, struct env_file *f)
 {
     (void)e;
     ASSERT(f->process->alive);
-    sim_inode_sync(f->inode);
-    return 0;
+    int err = sim_process_call(f->process);
+    if (err != 0) {
+        sim_inode_fail_sync(f->inode);
+    } else {
+        sim_inode_sync(f->inode);
+    }
+    return err;
 }
 
 int sim_file_truncate(struct env *e, struct env_file *f, uint64_t size)
 {
     (void)e;
     ASSERT(!f->read_only && f->process->alive);
-    return sim_inode_truncate(f->inode, size);
+    int err = sim_process_call(f->process);
+    return err != 0 ? err : sim_inode_truncate(f->inode, size);
 }
 
 /* ---------------------------------------------------------------- in time */
@@ -165,17 +177,17 @@ static void finished(struct sim_event *ev)
     bool fails = (op->kind == DISK_READ || op->kind == DISK_WRITE) &&
                  p->sim->knobs.eio_per_mille > 0 &&
                  sim_chance(&p->sim->disk, p->sim->knobs.eio_per_mille, 1000);
-    int fault = p->fault == NULL
-                    ? 0
-                    : p->fault(p->fault_owner, p, op->file != NULL ? op->file->path : op->path, op);
+    const char *path = op->file != NULL ? op->file->path : op->path;
+    struct sim_inode *inode = op->file != NULL ? op->file->inode : NULL;
+    int fault = p->fault == NULL ? 0 : p->fault(p->fault_owner, p, path, op);
     struct sim_trap trap;
-    bool sprung = op->file != NULL && sim_trap_springs(&p->trap, op, op->file->path, &trap);
+    bool sprung = sim_trap_springs(&p->trap, op, path, &trap);
     op->result = fault != 0 ? fault
                  : fails    ? -EIO
-                 : sprung   ? sim_trap_perform(&trap, p->disk, op->file->inode, op, &p->sim->disk)
+                 : sprung   ? sim_trap_perform(&trap, p->disk, inode, op, &p->sim->disk)
                             : perform(p, op);
     if (sprung) {
-        trap.sprung(trap.owner, op->file->path);
+        trap.sprung(trap.owner, path);
     }
     sim_note(p->sim, 'D' | (uint64_t)p->number << 8 | (uint64_t)op->kind << 32, op->off,
              (uint64_t)op->result);

@@ -10,7 +10,7 @@ bool sim_trap_springs(struct sim_trap *t, const struct disk_op *op, const char *
                       struct sim_trap *out)
 {
     bool syncs = op->kind == DISK_SYNC || (op->kind == DISK_WRITE && op->sync);
-    bool matches = t->kind == TRAP_SYNC ? syncs : op->kind == DISK_WRITE;
+    bool matches = t->kind == TRAP_ANY || (t->kind == TRAP_SYNC ? syncs : op->kind == DISK_WRITE);
     if (t->kind == TRAP_NONE || !matches || path == NULL ||
         strncmp(path, t->prefix, strlen(t->prefix)) != 0 || !t->may(t->owner, path)) {
         return false;
@@ -104,8 +104,9 @@ int64_t sim_trap_perform(const struct sim_trap *t, struct sim_disk *d, struct si
         return lose(inode, op);
     case TRAP_MISDIRECTED:
         return misdirect(t, d, inode, op, r);
+    case TRAP_ANY:
     case TRAP_NONE:
         break;
     }
-    return -EINVAL;
+    return -EIO;
 }

@@ -1,11 +1,12 @@
 /* sim_trap.h - a disk that fails: what it does to one of the operations to come.
  *
- * A process has at most one trap set. It is sprung by the operation of its kind, on a file below
+ * A process has at most one trap set. It is sprung by the operation of its kind, on a path below
  * its prefix, that it was set for; that operation then
  *   TRAP_WRITE        fails with -EIO, having written nothing, or whole pages of it
  *   TRAP_SYNC         fails with -EIO: what was written and not synced is still seen by programs
  *                     and will never be on the disk, whatever is synced later
  *   TRAP_LOST         says it was written, and nothing was
+ *   TRAP_ANY          fails with -EIO, whatever it is, having done nothing
  *   TRAP_MISDIRECTED  says it was written, and was: elsewhere, below the same prefix
  */
 #ifndef TESTS_SIM_SIM_TRAP_H
@@ -14,7 +15,7 @@
 #include "shared/env/env.h"
 #include "tests/sim/sim_disk.h"
 
-enum sim_trap_kind { TRAP_NONE, TRAP_WRITE, TRAP_SYNC, TRAP_LOST, TRAP_MISDIRECTED };
+enum sim_trap_kind { TRAP_NONE, TRAP_WRITE, TRAP_SYNC, TRAP_LOST, TRAP_MISDIRECTED, TRAP_ANY };
 
 struct sim_trap {
     enum sim_trap_kind kind;

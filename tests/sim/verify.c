@@ -342,10 +342,12 @@ static bool is_leaving(struct world *w, uint32_t id, bool *out_failing)
 }
 
 /* A size commit or a later version vouches for the chunk: what was only reserved is moved by
- * nobody. */
+ * nobody. Nor is what all servers are members of. */
 static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
 {
     bool made = c->number == 0;
+    bool bound = false;
+    uint32_t members = 0;
     for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
         const struct record *r = log_tap_record(w->tap, i);
         struct chunk_version_rec version;
@@ -357,11 +359,12 @@ static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
         }
         if (r->type == OP_chunk_version && chunk_version_rec_decode(r->body, &version) == 0 &&
             version.handle == c->handle) {
-            return true;
+            bound = true;
+            members = version.members.len; /* small numbers: a byte each */
         }
         if (made && r->type == OP_extend && extend_rec_decode(r->body, &extend) == 0 &&
             extend.ino == c->ino && extend.end > c->number * w->geo.chunk_bytes) {
-            return true;
+            bound = true;
         }
         if (made && r->type == OP_setattr && setattr_rec_decode(r->body, &set) == 0 &&
             set.ino == c->ino && (set.mask & SETATTR_EXTEND) &&
@@ -369,7 +372,7 @@ static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
             return true;
         }
     }
-    return false;
+    return bound && members < w->server_count - 1;
 }
 
 /* A chunk that it has, or 0. */

@@ -91,7 +91,8 @@ static int master_up(struct sim_server *s, struct why *why)
                                 .balance_percent = 5,
                                 .balance_kib_s = 16 << 20,
                                 .slow_floor_ms = 20,
-                                .slow_window_ms = 2000};
+                                .slow_window_ms = 2000,
+                                .force = s->world->force};
     s->master = master_create(&s->process->env, &cfg);
     return master_start(s->master, why);
 }
@@ -129,6 +130,7 @@ bool server_up(const struct sim_server *s)
 int server_try(struct sim_server *s, struct why *why)
 {
     sim_cancel(s->world->sim, &s->restart);
+    s->began_full = sim_scheduled(&s->room);
     sim_process_start(s->process);
     world_say(s->world, "start of %s", s->process->name);
     return s->number == 0 ? master_up(s, why) : chunkd_up(s, why);
@@ -150,6 +152,11 @@ void server_start(struct sim_server *s)
     int err = server_up(s) ? 0 : server_try(s, &why);
     if (err == ERR_CORRUPT && s->meta_failed && s->number != 0) {
         err = start_with_new_disk(s, &why);
+    }
+    if (err == -ENOSPC && s->number == 0 && sim_scheduled(&s->room)) {
+        world_say(s->world, "%s does not start: %s", s->process->name, why.text);
+        server_kill(s, false, 200 * NS_PER_MS);
+        return;
     }
     if (err != 0) {
         world_fail(s->world, "%s does not start: %s (%s)", s->process->name, why.text,
@@ -195,6 +202,9 @@ void server_wipe(struct sim_server *s)
 static void make_room(struct sim_event *e)
 {
     struct sim_server *s = container_of(e, struct sim_server, room);
+    if (s->number == 0 && !s->began_full && sim_disk_overgrown(s->process->disk)) {
+        world_fail(s->world, "the master's state grew beyond the space it had taken");
+    }
     sim_disk_set_capacity(s->process->disk, s->world->sim->knobs.disk_bytes);
     world_say(s->world, "the disk of %s has room again", s->process->name);
 }
@@ -473,6 +483,7 @@ static void draw_world(struct world *w)
     }
     w->mount_count = sim_chance(&r, 1, 2) ? 2 : (uint32_t)sim_between(&r, 1, WORLD_MOUNTS_MAX);
     w->share = w->mount_count > 1 && sim_chance(&r, 1, 2);
+    w->share_truncates = sim_chance(&r, 1, 2);
     w->rotten = 1 + (uint32_t)sim_below(&r, w->server_count - 1);
     w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
     if (w->plan.ops != 0) {

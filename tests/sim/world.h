@@ -43,6 +43,7 @@ struct sim_server {
     struct chunkd *chunkd;
     struct sim_event restart;
     struct sim_event room; /* its disk has room again */
+    bool began_full;       /* its disk was full when it started: what it replayed had to go in */
     bool may_die;          /* its disk failed: it may end by itself ... */
     bool meta_failed;      /* ... and what it had in its meta log may be lost */
     enum fault_kind trap;  /* what its next trap is counted as */
@@ -92,15 +93,18 @@ struct world {
     uint64_t writers_index;
     struct data_files *data;
     struct shared_file *shared;
-    bool share; /* programs write to it */
+    bool share;           /* programs write to it ... */
+    bool share_truncates; /* ... and truncate it */
     struct list actors;
     uint64_t meta_dir;   /* inode of the directory all metadata programs share */
     uint32_t ops_wanted; /* actors go on until so many operations were started */
     uint32_t ops;
     uint64_t unreadable[WORLD_UNREADABLE_MAX]; /* chunks some of whose blocks are lost for good */
     uint32_t unreadable_count;
-    uint64_t full_ns; /* until then calls may fail for want of space */
-    bool healing;     /* no more faults, no more new work */
+    char bad_checkpoint[64]; /* of the master: damaged, if it is still there */
+    bool force;              /* it starts although its log is damaged */
+    uint64_t full_ns;        /* until then calls may fail for want of space */
+    bool healing;            /* no more faults, no more new work */
     uint64_t faults[FAULT_KINDS];
     uint32_t fault_number;      /* of the newest */
     uint64_t fault_mean_ns;     /* between two */

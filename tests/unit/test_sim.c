@@ -189,6 +189,7 @@ Suite *suite_sim(void)
 {
     Suite *s = suite_create("sim");
     TCase *t = tcase_create("sim");
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, synced_survives_power_cut);
     tcase_add_test(t, kill_keeps_page_cache);
     tcase_add_test(t, frames_in_order_then_cut);

@@ -1,0 +1,263 @@
+/* disk_faults.c - what goes wrong with disks. */
+#include "tests/sim/disk_faults.h"
+#include "shared/base/mem.h"
+#include "tests/sim/sim_image.h"
+#include "tests/sim/trial.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Corruption is rationed: of what goes bad somebody else, who is there, has as much. */
+static bool has_another(struct world *w, const struct sim_server *s, const char *path)
+{
+    int64_t size = sim_disk_size(s->process->disk, path);
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        const struct sim_server *other = &w->servers[i];
+        if (other != s && server_up(other) && sim_disk_size(other->process->disk, path) >= size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool choose_byte(struct world *w, struct sim_place *out)
+{
+    struct sim_server *s = &w->servers[w->rotten];
+    if (!sim_disk_choose(s->process->disk, "chunks/", &w->rand, out) ||
+        !has_another(w, s, out->path)) {
+        return false;
+    }
+    w->rots = true;
+    return true;
+}
+
+bool fault_flip_bit(struct world *w)
+{
+    struct sim_server *s = &w->servers[w->rotten];
+    struct sim_place p;
+    if (!choose_byte(w, &p)) {
+        return false;
+    }
+    sim_disk_flip(s->process->disk, &p, (unsigned)sim_below(&w->rand, 8));
+    world_say(w, "a bit of %s flips on %s", p.path, s->process->name);
+    return true;
+}
+
+bool fault_spoil_sector(struct world *w)
+{
+    struct sim_server *s = &w->servers[w->rotten];
+    struct sim_place p;
+    if (!choose_byte(w, &p)) {
+        return false;
+    }
+    sim_disk_spoil(s->process->disk, &p);
+    world_say(w, "a sector of %s cannot be read on %s", p.path, s->process->name);
+    return true;
+}
+
+static bool may_spring(void *owner, const char *path)
+{
+    struct sim_server *s = owner;
+    return strncmp(path, "chunks/", 7) != 0 || has_another(s->world, s, path);
+}
+
+static void sprung(void *owner, const char *path)
+{
+    struct sim_server *s = owner;
+    world_say(s->world, "on %s, at %s: %s", s->process->name, path, fault_name(s->trap));
+    s->world->faults[s->trap]++;
+    s->world->rots |= s->number != 0;
+    s->may_die = strncmp(path, "chunks/", 7) != 0;
+    s->meta_failed |= s->may_die;
+    if (strncmp(path, "live/", 5) == 0) { /* no space could be taken for the state */
+        s->world->full_ns = MAX(s->world->full_ns, s->world->sim->now_ns);
+    }
+}
+
+/* Counted when it is sprung. */
+static bool set_trap(struct world *w, struct sim_server *s, enum fault_kind kind,
+                     enum sim_trap_kind trap, const char *prefix)
+{
+    uint32_t most = sim_chance(&w->rand, 1, 2) ? 3 : 60;
+    if (s->process->trap.kind == TRAP_NONE) {
+        s->trap = kind;
+        s->process->trap = (struct sim_trap){.kind = trap,
+                                             .prefix = prefix,
+                                             .after = (uint32_t)sim_below(&w->rand, most),
+                                             .may = may_spring,
+                                             .sprung = sprung,
+                                             .owner = s};
+    }
+    return false;
+}
+
+/* Mostly chunks: an error in the meta log ends the process. */
+static const char *some_prefix(struct world *w)
+{
+    return sim_chance(&w->rand, 1, 4) ? "" : "chunks/";
+}
+
+/* Writes, and now and then whatever is asked for next. */
+bool fault_fail_write(struct world *w)
+{
+    enum sim_trap_kind kind = sim_chance(&w->rand, 1, 3) ? TRAP_ANY : TRAP_WRITE;
+    return set_trap(w, &w->servers[w->rotten], FAULT_EIO_WRITE, kind, some_prefix(w));
+}
+
+bool fault_fail_sync(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_FAIL_SYNC, TRAP_SYNC, some_prefix(w));
+}
+
+bool fault_lose_write(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_LOST_WRITE, TRAP_LOST, "chunks/");
+}
+
+bool fault_misdirect_write(struct world *w)
+{
+    return set_trap(w, &w->servers[w->rotten], FAULT_MISDIRECT, TRAP_MISDIRECTED, "chunks/");
+}
+
+bool fault_fail_log(struct world *w)
+{
+    enum sim_trap_kind kind = sim_chance(&w->rand, 1, 2) ? TRAP_WRITE : TRAP_SYNC;
+    return set_trap(w, &w->servers[0], FAULT_LOG_FAILS, kind, "log/");
+}
+
+bool fault_fill_disk(struct world *w)
+{
+    struct sim_server *s = fault_some_chunkd(w);
+    uint64_t left =
+        sim_chance(&w->rand, 1, 2) ? sim_below(&w->rand, 2 << 20) : sim_below(&w->rand, 24 << 20);
+    uint64_t ns = sim_between(&w->rand, 200, 6000) * NS_PER_MS;
+    server_fill(s, left, ns);
+    world_say(w, "the disk of %s has %llu KiB left for %llu ms", s->process->name,
+              (unsigned long long)(left / 1024), (unsigned long long)(ns / NS_PER_MS));
+    return true;
+}
+
+/* ---------------------------------------------------------------- the master's disk */
+
+bool fault_fill_master(struct world *w)
+{
+    struct sim_server *s = &w->servers[0];
+    uint64_t left =
+        sim_chance(&w->rand, 1, 2) ? sim_below(&w->rand, 64 << 10) : sim_below(&w->rand, 40 << 20);
+    uint64_t ns = sim_between(&w->rand, 200, 6000) * NS_PER_MS;
+    server_fill(s, left, ns);
+    world_say(w, "the disk of the master has %llu KiB left for %llu ms",
+              (unsigned long long)(left / 1024), (unsigned long long)(ns / NS_PER_MS));
+    return true;
+}
+
+bool fault_fail_state(struct world *w)
+{
+    static const char *const prefixes[] = {"checkpoints", "checkpoints", "live/", "log"};
+    return set_trap(w, &w->servers[0], FAULT_STATE_FAILS, TRAP_ANY,
+                    prefixes[sim_below(&w->rand, COUNT_OF(prefixes))]);
+}
+
+/* Of "log/log-<index>" or "checkpoints/ckpt-<index>.mdb". */
+static uint64_t index_of(const char *path)
+{
+    unsigned long long index = 0;
+    (void)sscanf(path, "%*[^-]-%llu", &index);
+    return index;
+}
+
+/* Damages a checkpoint's file or its sums. */
+static bool damage_checkpoint(struct world *w, const char *mdb)
+{
+    struct sim_damage_text text;
+    char path[64];
+    snprintf(path, sizeof(path), "%s", mdb);
+    if (sim_chance(&w->rand, 1, 3)) {
+        memcpy(path + strlen(path) - 4, ".sum", 4);
+    }
+    enum sim_damage kind = (enum sim_damage)sim_below(&w->rand, DAMAGE_KINDS);
+    bool done = sim_image_damage(w->servers[0].process->disk, path, kind, &w->rand, &text);
+    if (done) {
+        world_say(w, "on the master, %s of %s", text.text, path);
+    }
+    return done;
+}
+
+/* One of two checkpoints is damaged, while the log reaches back to the other; the power fails, so that
+ * one of them is needed. */
+bool fault_damage_checkpoint(struct world *w)
+{
+    struct sim_server *s = &w->servers[0];
+    struct trial_files f = {.prefix = "checkpoints/ckpt-", .suffix = ".mdb"};
+    struct trial_files log = {.prefix = "log/log-", .suffix = ""};
+    trial_files_find(s->process->disk, &f);
+    trial_files_find(s->process->disk, &log);
+    bool hurt = false;
+    uint32_t usable = 0;
+    for (uint32_t i = 0; i < f.count; i++) {
+        hurt |= strcmp(f.paths[i], w->bad_checkpoint) == 0; /* it is still there */
+        usable += log.count > 0 && index_of(f.paths[i]) + 1 >= index_of(log.paths[0]);
+    }
+    mem_free(log.paths);
+    bool done = false;
+    if (!hurt && usable >= 2) {
+        uint32_t chosen = (uint32_t)sim_below(&w->rand, f.count);
+        snprintf(w->bad_checkpoint, sizeof(w->bad_checkpoint), "%s", f.paths[chosen]);
+        done = damage_checkpoint(w, f.paths[chosen]);
+    }
+    mem_free(f.paths);
+    if (done) {
+        server_kill(s, true, fault_down_time(w));
+    }
+    return done;
+}
+
+/* All checkpoints are damaged: the master starts if it can do without, because it has the whole log,
+ * and refuses else. Then it gets its disk back. */
+bool fault_lose_checkpoints(struct world *w)
+{
+    struct sim_server *s = &w->servers[0];
+    struct trial_files f = {.prefix = "checkpoints/ckpt-", .suffix = ".mdb"};
+    struct trial_files log = {.prefix = "log/log-", .suffix = ""};
+    struct why why;
+    if (!server_up(s)) {
+        return false;
+    }
+    server_kill(s, true, 0);
+    struct sim_disk *image = sim_image_take(s->process->disk);
+    trial_files_find(s->process->disk, &f);
+    trial_files_find(s->process->disk, &log);
+    bool whole = log.count == 0 || index_of(log.paths[0]) == 1;
+    uint32_t hurt = 0;
+    for (uint32_t i = 0; i < f.count; i++) {
+        hurt += damage_checkpoint(w, f.paths[i]);
+    }
+    bool done = f.count > 0 && hurt == f.count;
+    mem_free(f.paths);
+    mem_free(log.paths);
+    if (done) {
+        int err = trial_start(s, &why);
+        world_say(w, "without checkpoints the master %s%s",
+                  err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
+        if ((err == 0) != whole || (err != 0 && err != ERR_CORRUPT)) {
+            world_fail(w, "without checkpoints, and with %s log, the master %s%s",
+                       whole ? "its whole" : "the end of its",
+                       err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
+        }
+    }
+    server_kill(s, false, fault_down_time(w));
+    sim_image_put_back(s->process->disk, image);
+    sim_disk_free(image);
+    return done;
+}
+
+/* Seldom: each of them starts a server several times. */
+bool fault_try_disk(struct world *w)
+{
+    enum { TRIALS_MAX = 2 };
+    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : fault_some_chunkd(w);
+    if (w->faults[FAULT_TRIAL] >= TRIALS_MAX) {
+        return false;
+    }
+    return trial_of(w, s, &w->rand, fault_down_time(w));
+}

@@ -1,0 +1,320 @@
+/* trial.c - processes tried on damaged disks.
+ *
+ * What a server has is compared as far as it was promised: the master's rows by their hash, of a
+ * chunkserver's replicas all that are OK. Time stands still meanwhile, so that nobody is told
+ * anything by a process that starts from a damaged disk.
+ */
+#include "tests/sim/trial.h"
+#include "shared/base/mem.h"
+#include "tests/sim/sim_image.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TRIALS = 3, CALLS_MAX = 400 };
+
+/* What a server has. */
+struct outcome {
+    uint64_t hash;                        /* the master */
+    struct chunkd_replica_info *replicas; /* a chunkserver, by handle */
+    uint32_t count;
+};
+
+struct trial {
+    struct world *world;
+    struct sim_server *server;
+    struct sim_rand *rand;
+    struct sim_disk *image;
+    struct outcome sound;
+    uint32_t calls;       /* that it makes when it starts */
+    bool spares_newest;   /* power was lost: the end of the log cannot be told from a torn one */
+    char path[64];        /* damaged; empty = none ... */
+    enum sim_damage kind; /* ... so */
+    char what[160];
+};
+
+/* ---------------------------------------------------------------- files */
+
+static void note_file(void *owner, const char *path, uint64_t size)
+{
+    struct trial_files *f = owner;
+    size_t n = strlen(path);
+    size_t end = strlen(f->suffix);
+    if (size == 0 || strncmp(path, f->prefix, strlen(f->prefix)) != 0 || n < end ||
+        strcmp(path + n - end, f->suffix) != 0 || n >= sizeof(f->paths[0])) {
+        return;
+    }
+    f->paths = mem_resize(f->paths, (f->count + 1) * sizeof(f->paths[0]));
+    snprintf(f->paths[f->count++], sizeof(f->paths[0]), "%s", path);
+}
+
+void trial_files_find(struct sim_disk *d, struct trial_files *f)
+{
+    f->paths = NULL;
+    f->count = 0;
+    sim_disk_each(d, note_file, f);
+}
+
+/* ---------------------------------------------------------------- a start */
+
+int trial_start(struct sim_server *s, struct why *why)
+{
+    struct sim *sim = s->world->sim;
+    volatile bool may_die = s->may_die;
+    volatile int err = TRIAL_DIED;
+    jmp_buf out;
+    memcpy(&out, &sim->out, sizeof(out));
+    *why = (struct why){{0}};
+    s->may_die = true;
+    if (setjmp(sim->out) == 0) {
+        err = server_try(s, why);
+    } else {
+        sim->dying = NULL;
+    }
+    memcpy(&sim->out, &out, sizeof(out));
+    s->may_die = may_die;
+    return err;
+}
+
+static void look(struct sim_server *s, struct outcome *o)
+{
+    struct chunkd_replica_info r;
+    *o = (struct outcome){0};
+    if (s->number == 0) {
+        o->hash = master_state_hash(s->master);
+        return;
+    }
+    for (uint64_t h = 1; chunkd_replica_next(s->chunkd, h, &r) == 0; h = r.handle + 1) {
+        o->replicas = mem_resize(o->replicas, (o->count + 1) * sizeof(r));
+        o->replicas[o->count++] = r;
+    }
+}
+
+static const struct chunkd_replica_info *find(const struct outcome *o, uint64_t handle)
+{
+    for (uint32_t i = 0; i < o->count; i++) {
+        if (o->replicas[i].handle == handle) {
+            return &o->replicas[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- judging */
+
+static _Noreturn void trial_fails(struct trial *t, const char *why)
+{
+    world_fail(t->world, "%s was started on a disk where %s: %s", t->server->process->name, t->what,
+               why);
+}
+
+/* Bytes of the replica's data that the disk holds are those of before. */
+static bool is_same_data(struct trial *t, const struct chunkd_replica_info *r)
+{
+    struct sim_inode *now, *before;
+    bool same = false;
+    if (sim_disk_open(t->server->process->disk, t->path, 0, &now) != 0) {
+        return false;
+    }
+    if (sim_disk_open(t->image, t->path, 0, &before) == 0) {
+        uint8_t *a = mem_alloc(r->length + 1);
+        uint8_t *b = mem_alloc(r->length + 1);
+        same = sim_inode_read(now, 0, a, r->length) == sim_inode_read(before, 0, b, r->length) &&
+               memcmp(a, b, r->length) == 0;
+        mem_free(a);
+        mem_free(b);
+        sim_inode_drop(before);
+    }
+    sim_inode_drop(now);
+    return same;
+}
+
+/* The chunk whose data file was damaged, or 0. */
+static uint64_t damaged_chunk(const struct trial *t)
+{
+    unsigned dir;
+    unsigned long long handle;
+    return sscanf(t->path, "chunks/%x/%llx", &dir, &handle) == 2 ? handle : 0;
+}
+
+/* The end of a meta log that is damaged is taken for torn, unless records behind it show that it was
+ * synced: then a replica may be missing, which the master notices, or have older sums, which do not fit
+ * its bytes. So it is if intents are missing. */
+static void judge_replica(struct trial *t, const struct chunkd_replica_info *was,
+                          const struct chunkd_replica_info *is)
+{
+    bool older = strncmp(t->path, "meta/", 5) == 0;
+    bool old_sums = older || strcmp(t->path, "ring") == 0;
+    bool hurt = was->handle == damaged_chunk(t);
+    if (is == NULL) {
+        if (!older) {
+            trial_fails(t, "it does not know of one of its replicas");
+        }
+        return;
+    }
+    if (is->state != REPLICA_OK || (older && is->version < was->version)) {
+        return;
+    }
+    if (was->state != REPLICA_OK && !old_sums) {
+        trial_fails(t, "it takes a replica for good that is in doubt");
+    }
+    if (is->version != was->version || (!hurt && is->length != was->length) ||
+        (!hurt && !old_sums && is->digest != was->digest)) {
+        trial_fails(t, "it takes a replica for good that is another");
+    }
+    if (hurt && chunkd_verify(t->server->chunkd, was->handle) == 0 &&
+        (is->length != was->length || !is_same_data(t, is))) {
+        trial_fails(t, "it takes damaged bytes for good");
+    }
+}
+
+static void judge_replicas(struct trial *t, const struct outcome *o)
+{
+    for (uint32_t i = 0; i < t->sound.count; i++) {
+        judge_replica(t, &t->sound.replicas[i], find(o, t->sound.replicas[i].handle));
+    }
+    if (o->count > t->sound.count && strncmp(t->path, "meta/", 5) != 0) {
+        trial_fails(t, "it knows of replicas it does not have");
+    }
+}
+
+static void judge(struct trial *t, int err, const struct why *why)
+{
+    struct outcome o;
+    if (err == TRIAL_DIED) {
+        return; /* on_die told why */
+    }
+    if (err != 0) {
+        world_say(t->world, "it refuses: %s", why->text);
+        if (why->text[0] == '\0') {
+            trial_fails(t, "it refuses without a word");
+        }
+        return;
+    }
+    look(t->server, &o);
+    if (t->server->number != 0) {
+        judge_replicas(t, &o);
+    } else if (o.hash != t->sound.hash) {
+        trial_fails(t, "its state is another");
+    }
+    mem_free(o.replicas);
+}
+
+/* What is left may be less, but must be in order. */
+static void judge_forced(struct trial *t)
+{
+    struct why why;
+    struct sim_server *s = t->server;
+    server_kill(s, false, 0);
+    t->world->force = true;
+    int err = trial_start(s, &why);
+    t->world->force = false;
+    world_say(t->world, "forced, it %s%s",
+              err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
+    if (err == 0 && master_audit(s->master, &why) != 0) {
+        trial_fails(t, why.text);
+    }
+}
+
+/* ---------------------------------------------------------------- what is tried */
+
+static const char *some_prefix(struct trial *t)
+{
+    static const char *const of_master[] = {"log/log-", "log/log-", "log/meta", "checkpoints/"};
+    static const char *const of_chunkd[] = {"meta/", "meta/", "label", "", "chunks/", "ring"};
+    return t->server->number == 0 ? of_master[sim_below(t->rand, COUNT_OF(of_master))]
+                                  : of_chunkd[sim_below(t->rand, COUNT_OF(of_chunkd))];
+}
+
+/* Damages some file: false if there is none, or nothing changed. */
+static bool damage(struct trial *t)
+{
+    struct trial_files f = {.prefix = some_prefix(t), .suffix = ""};
+    struct sim_damage_text text;
+    struct sim_disk *d = t->server->process->disk;
+    trial_files_find(d, &f);
+    bool log = strcmp(f.prefix, "log/log-") == 0;
+    uint32_t may = f.count - (log && f.count > 0 && t->spares_newest);
+    uint32_t chosen = (uint32_t)sim_below(t->rand, may);
+    uint64_t kinds = DAMAGE_KINDS;
+    /* That its last segment is gone the master cannot know. */
+    kinds -= log && chosen + 1 == f.count;
+    t->kind = (enum sim_damage)sim_below(t->rand, kinds);
+    if (may > 0) {
+        snprintf(t->path, sizeof(t->path), "%s", f.paths[chosen]);
+    }
+    bool done = may > 0 && sim_image_damage(d, t->path, t->kind, t->rand, &text);
+    mem_free(f.paths);
+    if (done) {
+        snprintf(t->what, sizeof(t->what), "%s of %s", text.text, t->path);
+    }
+    return done;
+}
+
+static bool fail_a_call(struct trial *t)
+{
+    struct sim_process *p = t->server->process;
+    p->fail_call = 1 + (uint32_t)sim_below(t->rand, MIN(t->calls, CALLS_MAX + 0u));
+    p->fail_error = sim_chance(t->rand, 1, 4) ? -ENOSPC : -EIO;
+    snprintf(t->what, sizeof(t->what), "call %u fails with %s", p->fail_call,
+             err_name(p->fail_error));
+    return true;
+}
+
+static void try_once(struct trial *t)
+{
+    struct why why;
+    struct sim_server *s = t->server;
+    t->path[0] = '\0';
+    bool log = false;
+    bool done = sim_chance(t->rand, 1, 2) ? damage(t) : fail_a_call(t);
+    if (done) {
+        world_say(t->world, "%s is tried on a disk where %s", s->process->name, t->what);
+        int err = trial_start(s, &why);
+        s->process->fail_call = 0;
+        judge(t, err, &why);
+        log = strncmp(t->path, "log/", 4) == 0;
+        if (err == ERR_CORRUPT && log) {
+            judge_forced(t);
+        }
+        sim_note(t->world->sim, 't', s->number, (uint64_t)err);
+    }
+    server_kill(s, false, 0);
+    sim_image_put_back(s->process->disk, t->image);
+}
+
+bool trial_of(struct world *w, struct sim_server *s, struct sim_rand *r, uint64_t down_ns)
+{
+    struct trial t = {.world = w, .server = s, .rand = r, .spares_newest = sim_chance(r, 1, 2)};
+    struct sim_process *p = s->process;
+    struct why why;
+    void (*on_write)(void *, struct sim_process *, const char *, const struct disk_op *, bool) =
+        p->on_write;
+    struct sim_trap trap = p->trap;
+    server_kill(s, t.spares_newest, down_ns);
+    p->on_write = NULL;
+    p->trap.kind = TRAP_NONE;
+    t.spares_newest |= s->power_cut_ns >= s->killed_ns;
+    t.image = sim_image_take(p->disk);
+    snprintf(t.what, sizeof(t.what), "nothing is wrong");
+    int err = trial_start(s, &why);
+    bool sound = err == 0;
+    if (sound) {
+        t.calls = p->calls;
+        look(s, &t.sound);
+    } else if (!s->meta_failed && !(err == -ENOSPC && sim_scheduled(&s->room))) {
+        trial_fails(&t, why.text);
+    }
+    server_kill(s, false, 0);
+    sim_image_put_back(p->disk, t.image);
+    for (int i = 0; i < TRIALS && sound; i++) {
+        try_once(&t);
+    }
+    p->on_write = on_write;
+    p->trap = trap;
+    mem_free(t.sound.replicas);
+    sim_disk_free(t.image);
+    sim_at(w->sim, &s->restart, w->sim->now_ns + down_ns);
+    return sound;
+}
