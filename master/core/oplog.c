@@ -39,6 +39,7 @@
  *
  *   next          the coming segment while it is being zeroed
  *   log-*.bad     what a forced start set aside
+ *   cut           copy of a segment without its last records, until it takes its place
  *   flush-failed  empty; a flush failed, and the page cache may show what the disk does not have
  *
  * A batch and its slot are written and synced together. The slot is the proof that the batch was
@@ -125,6 +126,7 @@ int oplog_open(struct env *env, const struct oplog_config *cfg, const char *clus
         env_incarnation(env, incarnation);
         l->incarnation_same =
             l->now.starts > 0 && memcmp(incarnation, l->now.incarnation, sizeof(incarnation)) == 0;
+        (void)env_unlink(env, NEXT_SEGMENT); /* how far it was zeroed is not known */
         rc = oplog_scan(l, why);
     }
     if (rc < 0) {

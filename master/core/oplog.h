@@ -6,7 +6,8 @@
  * table. When it is on this disk, durable() rises and on_durable runs.
  *
  * A lone log commits by that: committed() rises with durable(). One log of several (replicated) is
- * told by oplog_commit_to what enough of them hold.
+ * told by oplog_commit_to what enough of them hold; damage found when it is opened is not judged by
+ * itself: oplog_findings tells what is there, and the log takes no records until it was cut.
  *
  * Pure: env only. A failed write or sync ends the process (env_die): a failed fsync is never
  * retried. Invariants: a sector that holds a committed record is never rewritten; indices are
@@ -15,6 +16,7 @@
 #ifndef MASTER_CORE_OPLOG_H
 #define MASTER_CORE_OPLOG_H
 
+#include "master/core/log_rule.h"
 #include "master/core/record.h"
 #include "shared/base/geometry.h"
 #include "shared/env/env.h"
@@ -83,6 +85,17 @@ void oplog_promise(struct oplog *l, uint32_t epoch, void (*done)(void *owner), v
 bool oplog_promising(const struct oplog *l);
 /* oplog_append stamps this epoch, the promised one, from now on. */
 void oplog_take_epoch(struct oplog *l, uint32_t epoch);
+
+/* What a replicated log found on its disk, for the rule by which a new primary chooses. */
+struct log_answer oplog_findings(const struct oplog *l);
+/* It has holes, or bytes behind its last record: nothing can be appended before it is cut. */
+bool oplog_damaged(const struct oplog *l);
+/* No record is on its way to the disk and no file of the log is being renamed or removed. */
+bool oplog_quiet(const struct oplog *l);
+/* Removes the records above `index`, and what cannot be read behind it, durably; a crash at any
+ * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
+ * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index. Blocks. */
+MUST_CHECK int oplog_cut(struct oplog *l, uint64_t index, struct why *why);
 
 /* Appends r (type, session, sequence, acked, time_ns, body of `r` are used; body is copied);
  * returns its index and, in *r, what was decided (index, epoch, chain). */

@@ -90,7 +90,7 @@ static void added(struct oplog *l, struct batch *b, const struct record *r, uint
 
 uint64_t oplog_append(struct oplog *l, struct record *r)
 {
-    ASSERT(!l->stopped && l->writer_epoch > 0);
+    ASSERT(!l->stopped && !l->damaged && l->writer_epoch > 0);
     uint32_t size = record_size(r);
     struct batch *b = batch_with_room(l, size);
     r->index = l->last + 1;
@@ -154,7 +154,7 @@ static int check_records(const struct oplog *l, struct bytes in, struct why *why
 
 int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why)
 {
-    ASSERT(!l->stopped);
+    ASSERT(!l->stopped && !l->damaged);
     int rc = check_records(l, records, why);
     while (rc == 0 && records.len > 0) {
         struct record r;

@@ -25,6 +25,7 @@ enum {
 #define LOG_DIR      "log"
 #define NEXT_SEGMENT LOG_DIR "/next"
 /* Left by a process whose flush failed: the page cache may show a batch the disk does not have. */
+#define CUT_SEGMENT  LOG_DIR "/cut" /* the segment that will be the last, while it is copied */
 #define FLUSH_FAILED LOG_DIR "/flush-failed"
 
 /* One file of the log. */
@@ -119,6 +120,9 @@ struct oplog {
     struct disk_op trim_op;
     char trim_path[SEGMENT_NAME_BYTES];
 
+    bool damaged;               /* `findings` has holes or an unsure end, or the end is dirty */
+    struct log_answer findings; /* of a damaged log: all but committed */
+
     bool stopped;
     void (*on_durable)(void *owner, uint64_t index);
     void *on_durable_owner;
@@ -195,6 +199,8 @@ void segment_reader_close(struct segment_reader *r);
  * ERR_CORRUPT (why names file, offset, expected, found); negative errno. */
 MUST_CHECK int segment_reader_next(struct segment_reader *r, struct batch_view *out,
                                    struct why *why);
+/* The header of the record at r->unit, if it is whole and of this cluster. */
+bool segment_reader_peek(struct segment_reader *r, struct record *out);
 /* Whole read or an error with the file's name. */
 MUST_CHECK int read_exactly(struct oplog *l, struct env_file *f, const char *path, uint64_t off,
                             void *data, uint32_t len, struct why *why);
@@ -219,6 +225,23 @@ MUST_CHECK int tail_survey(const struct segment_reader *r, const uint8_t *table,
 /* ---- oplog_scan.c: finding the log's end on open */
 
 MUST_CHECK int oplog_scan(struct oplog *l, struct why *why);
+/* First indices of the segments there are, from their names, ascending; the caller frees. */
+struct segment_listing {
+    uint64_t *firsts;
+    uint32_t count;
+    uint32_t cap;
+};
+MUST_CHECK int segments_list(struct oplog *l, struct segment_listing *out, struct why *why);
+/* Reads a segment's header. On a bad one *out has first and bytes, for judging. */
+MUST_CHECK int segment_load(struct oplog *l, uint64_t first, struct segment *out, struct why *why);
+
+/* ---- oplog_survey.c: what is left of a damaged log */
+
+/* The next good batch of the segment, past what is not; 0: there is none; negative errno. Records
+ * from `index` as it was to the batch's first one are missing. */
+MUST_CHECK int survey_next(struct segment_reader *r, struct batch_view *out, struct why *why);
+/* Fills l->findings, the list of segments, last, chain. */
+MUST_CHECK int oplog_survey(struct oplog *l, struct why *why);
 
 /* ---- oplog_append.c */
 

@@ -142,6 +142,16 @@ static int parse_batch(struct segment_reader *r, struct bytes in, struct batch_v
     return 1;
 }
 
+bool segment_reader_peek(struct segment_reader *r, struct record *out)
+{
+    struct bytes in;
+    struct why ignored;
+    bool header_good;
+    return fill_window(r, &in, &ignored) == 0 &&
+           (record_decode(in, out, &header_good, &ignored) == 0 || header_good) &&
+           out->cluster == r->log->now.cluster;
+}
+
 int segment_reader_next(struct segment_reader *r, struct batch_view *out, struct why *why)
 {
     struct bytes in;

@@ -71,6 +71,9 @@ static int judge(const struct scan *s, const struct tail *t, uint32_t unit, uint
     if (t->slot != SLOT_EMPTY && s->log->incarnation_same) {
         return refuse(why, "its id slot was written and the machine did not go down");
     }
+    if (t->slot != SLOT_EMPTY && s->log->cfg.replicated) {
+        return refuse(why, "its id slot was written, and only the other logs can tell");
+    }
     return 0;
 }
 
@@ -304,8 +307,7 @@ static int scan_segment(struct oplog *l, uint32_t i, bool closed, uint32_t *out_
 
 /* ---------------------------------------------------------------- all segments */
 
-/* Reads a segment's header. On a bad one *out has first and bytes, for judging. */
-static int load_header(struct oplog *l, uint64_t first, struct segment *out, struct why *why)
+int segment_load(struct oplog *l, uint64_t first, struct segment *out, struct why *why)
 {
     char path[SEGMENT_NAME_BYTES];
     uint8_t header[UNIT_BYTES];
@@ -391,15 +393,9 @@ static int set_aside(struct oplog *l, const uint64_t *firsts, uint32_t from, uin
     return 0;
 }
 
-struct listing {
-    uint64_t *firsts;
-    uint32_t count;
-    uint32_t cap;
-};
-
 static void list_entry_name(void *owner, const char *name)
 {
-    struct listing *list = owner;
+    struct segment_listing *list = owner;
     uint64_t first = 0;
     if (strncmp(name, "log-", 4) != 0 || strlen(name) != 24) {
         return;
@@ -419,12 +415,12 @@ static void list_entry_name(void *owner, const char *name)
 
 /* Loads the headers of all listed segments; *out_closed: a segment after the last loaded one
  * existed. */
-static int load_headers(struct oplog *l, const struct listing *list, bool *out_closed,
+static int load_headers(struct oplog *l, const struct segment_listing *list, bool *out_closed,
                         struct why *why)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         struct segment seg;
-        int rc = load_header(l, list->firsts[i], &seg, why);
+        int rc = segment_load(l, list->firsts[i], &seg, why);
         bool last = i + 1 == list->count;
         if (rc == ERR_CORRUPT && last && (i > 0 || seg.first == 1)) {
             rc = drop_unbegun(l, &seg, why);
@@ -446,7 +442,7 @@ static int load_headers(struct oplog *l, const struct listing *list, bool *out_c
 
 /* Scans what must be scanned: the last segment; with force all, because replay could not go on
  * later. */
-static int scan_segments(struct oplog *l, const struct listing *list, bool dropped_last,
+static int scan_segments(struct oplog *l, const struct segment_listing *list, bool dropped_last,
                          struct why *why)
 {
     uint32_t i = l->cfg.force ? 0 : l->segment_count - 1;
@@ -486,14 +482,22 @@ static int open_current(struct oplog *l, struct why *why)
     return rc < 0 ? why_set(why, rc, "cannot open %s: %s", l->current_path, err_text(rc)) : 0;
 }
 
-int oplog_scan(struct oplog *l, struct why *why)
+int segments_list(struct oplog *l, struct segment_listing *out, struct why *why)
 {
-    struct listing list = {0};
+    *out = (struct segment_listing){0};
+    int rc = env_list_dir(l->env, LOG_DIR, list_entry_name, out);
+    return rc < 0 ? why_set(why, rc, "cannot list %s: %s", LOG_DIR, err_text(rc)) : 0;
+}
+
+/* The log as it must be: every damage is judged, cut or refused. */
+static int scan_whole(struct oplog *l, struct why *why)
+{
+    struct segment_listing list;
     bool dropped_last = false;
-    (void)env_unlink(l->env, NEXT_SEGMENT); /* how far it was zeroed is not known */
-    int rc = env_list_dir(l->env, LOG_DIR, list_entry_name, &list);
-    rc = rc < 0 ? why_set(why, rc, "cannot list %s: %s", LOG_DIR, err_text(rc))
-                : load_headers(l, &list, &dropped_last, why);
+    int rc = segments_list(l, &list, why);
+    if (rc == 0) {
+        rc = load_headers(l, &list, &dropped_last, why);
+    }
     if (rc == 0 && l->segment_count > 0) {
         rc = scan_segments(l, &list, dropped_last, why);
         if (rc == 0) {
@@ -509,17 +513,31 @@ int oplog_scan(struct oplog *l, struct why *why)
     if (rc < 0) {
         return why_set(why, rc, "cannot sync directory %s: %s", LOG_DIR, err_text(rc));
     }
-    if (l->last < l->now.committed) {
+    uint64_t committed = MAX(l->committed, l->now.committed);
+    if (l->last < committed) {
         why_set(why, ERR_CORRUPT,
                 LOG_DIR " ends at record %llu, but records to %llu were committed",
-                (unsigned long long)l->last, (unsigned long long)l->now.committed);
-        if (!l->cfg.force) {
+                (unsigned long long)l->last, (unsigned long long)committed);
+        if (!l->cfg.force || l->cfg.replicated) {
             return ERR_CORRUPT;
         }
         env_log(l->env, LOG_WARN, "forced start: %s", why->text);
     }
-    l->durable = l->last;
-    l->durable_chain = l->chain;
-    l->committed = l->cfg.replicated ? l->now.committed : l->durable;
     return 0;
+}
+
+int oplog_scan(struct oplog *l, struct why *why)
+{
+    (void)env_unlink(l->env, CUT_SEGMENT); /* a cut that did not end has not begun */
+    int rc = scan_whole(l, why);
+    if (rc == ERR_CORRUPT && l->cfg.replicated) {
+        env_log(l->env, LOG_ERROR, "operation log is damaged: %s", why->text);
+        rc = oplog_survey(l, why);
+    }
+    if (rc == 0) {
+        l->durable = l->last;
+        l->durable_chain = l->chain;
+        l->committed = l->cfg.replicated ? MAX(l->committed, l->now.committed) : l->durable;
+    }
+    return rc;
 }

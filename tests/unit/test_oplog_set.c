@@ -2,6 +2,7 @@
  * is durable against what is committed, reading for a log that catches up. */
 #include "master/core/oplog_cursor.h"
 #include "master/core/oplog_internal.h"
+#include "tests/sim/sim_env.h"
 #include "tests/unit/dir_env.h"
 #include "tests/unit/unit.h"
 
@@ -271,6 +272,284 @@ START_TEST(a_promise_survives)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- damage */
+
+static const char *segment_of(int i, uint64_t index)
+{
+    static char path[SEGMENT_NAME_BYTES];
+    uint32_t n = l[i]->segment_count;
+    while (l[i]->segments[n - 1].first > index) {
+        n--;
+    }
+    segment_path(l[i]->segments[n - 1].first, path);
+    return path;
+}
+
+/* Changes `len` bytes at `off` of a file of log i, or zeroes them. */
+static void spoil(int i, const char *path, uint64_t off, uint32_t len, bool zero)
+{
+    struct env_file *f;
+    uint8_t bytes[4096];
+    MUST(len <= sizeof(bytes));
+    MUST(env_file_open(&d[i]->env, path, 0, &f) == 0);
+    MUST(env_file_read(&d[i]->env, f, off, bytes, len) == (int64_t)len);
+    for (uint32_t n = 0; n < len; n++) {
+        bytes[n] = zero ? 0 : (uint8_t)~bytes[n];
+    }
+    MUST(env_file_write(&d[i]->env, f, off, bytes, len) == (int64_t)len);
+    env_file_close(&d[i]->env, f);
+}
+
+static uint64_t unit_at(uint32_t unit)
+{
+    return segment_unit_offset(SEGMENT, unit);
+}
+
+static void expect_end(int i, enum log_end end, uint64_t tail, uint32_t holes)
+{
+    struct log_answer a = oplog_findings(l[i]);
+    ck_assert(a.here);
+    ck_assert_uint_eq(a.tail.index, tail);
+    ck_assert_int_eq(a.end, end);
+    ck_assert_uint_eq(a.hole_count, holes);
+}
+
+/* Whether the last batch was flushed is written in its slot; without one it was not. */
+START_TEST(the_end_is_told_apart)
+{
+    append(5, 100); /* a batch a unit */
+    promise(1, 2);
+    follow();
+    const char *path = segment_of(1, 1);
+    spoil(1, path, unit_at(4) + 70, 10, false);
+    reopen(1);
+    ck_assert(oplog_damaged(l[1]));
+    expect_end(1, LOG_END_NAMED, 4, 0);
+    ck_assert_uint_eq(oplog_findings(l[1]).end_place.index, 5);
+    ck_assert_uint_eq(oplog_findings(l[1]).end_place.epoch, 1);
+    spoil(1, path, segment_slot_offset(4), 4, false);
+    reopen(1);
+    expect_end(1, LOG_END_UNKNOWN, 4, 0);
+    spoil(1, path, segment_slot_offset(4), SLOT_BYTES, true);
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1])); /* the flush had not ended: gone */
+    expect_end(1, LOG_END_SURE, 4, 0);
+    follow();
+    expect_equal();
+}
+END_TEST
+
+START_TEST(a_committed_end_that_is_gone_is_unsure)
+{
+    append(5, 100);
+    follow();
+    oplog_commit_to(l[1], 5);
+    dir_env_advance(d[1], 3 * NS_PER_S);
+    const char *path = segment_of(1, 1);
+    spoil(1, path, unit_at(4), 4096, true);
+    spoil(1, path, segment_slot_offset(4), SLOT_BYTES, true);
+    reopen(1);
+    expect_end(1, LOG_END_UNKNOWN, 4, 0);
+    ck_assert_uint_eq(oplog_findings(l[1]).committed, 5);
+    ck_assert_int_eq(oplog_cut(l[1], 4, &why), -EPERM);
+}
+END_TEST
+
+START_TEST(holes_are_found)
+{
+    append(60, 700);
+    follow();
+    ck_assert_uint_gt(l[1]->segment_count, 3);
+    uint64_t second = l[1]->segments[1].first, last = l[1]->segments[l[1]->segment_count - 1].first;
+    ck_assert_uint_gt(60, last + 1);
+    spoil(1, segment_of(1, 1), unit_at(2), 100, false);        /* record 3 */
+    spoil(1, segment_of(1, second), 0, 100, false);            /* its header alone: no hole */
+    spoil(1, segment_of(1, last), unit_at(0) + 80, 10, false); /* its first record */
+    reopen(1);
+    expect_end(1, LOG_END_SURE, 60, 2);
+    struct log_answer a = oplog_findings(l[1]);
+    ck_assert_uint_eq(a.first, 1);
+    ck_assert_uint_eq(a.holes[0].from, 3);
+    ck_assert_uint_eq(a.holes[0].to, 3);
+    ck_assert_uint_eq(a.holes[0].epoch_before, 1);
+    ck_assert_uint_eq(a.holes[1].from, last);
+    ck_assert_uint_eq(a.holes[1].to, last);
+    ck_assert_int_eq(oplog_cut(l[1], last, &why), -ENOENT);
+    ck_assert_msg(oplog_cut(l[1], last + 1, &why) == 0, "%s", why.text);
+    expect_end(1, LOG_END_SURE, last + 1, 2);
+    ck_assert_msg(oplog_cut(l[1], 2, &why) == 0, "%s", why.text);
+    ck_assert(!oplog_damaged(l[1]));
+    follow();
+    expect_equal();
+}
+END_TEST
+
+START_TEST(a_missing_segment_is_a_hole)
+{
+    append(60, 700);
+    follow();
+    uint64_t from = l[1]->segments[1].first, to = l[1]->segments[2].first - 1;
+    MUST(env_unlink(&d[1]->env, segment_of(1, from)) == 0);
+    spoil(1, segment_of(1, 60), unit_at(0), 8, false); /* else only the last one is looked at */
+    reopen(1);
+    struct log_answer a = oplog_findings(l[1]);
+    ck_assert_uint_eq(a.holes[0].from, from);
+    ck_assert_uint_eq(a.holes[0].to, to);
+    ck_assert_msg(oplog_cut(l[1], from - 1, &why) == 0, "%s", why.text);
+    follow();
+    expect_equal();
+}
+END_TEST
+
+/* Wherever it is cut, also within a batch and between segments: what is left is the same history,
+ * also after a restart, and goes on. */
+START_TEST(a_log_is_cut_anywhere)
+{
+    for (int i = 0; i < 40; i++) {
+        struct record r = {.type = 0x0120, .sequence = oplog_last(l[0]) + 1};
+        oplog_append(l[0], &r);
+    }
+    append(40, 700);
+    for (uint64_t keep = 0; keep <= 80; keep++) {
+        uint64_t chain[2];
+        follow();
+        ck_assert_msg(oplog_cut(l[1], keep, &why) == 0, "%s", why.text);
+        ck_assert_uint_eq(oplog_last(l[1]), keep);
+        ck_assert_uint_eq(oplog_durable(l[1]), keep);
+        ck_assert_uint_eq(oplog_last_epoch(l[1]), keep > 0);
+        for (int i = 0; i < LOGS; i++) {
+            ck_assert_int_eq(oplog_chain(l[i], keep, &chain[i], &why), 0);
+        }
+        ck_assert_uint_eq(chain[0], chain[1]);
+        if (keep % 5 == 0) {
+            reopen(1);
+            ck_assert_uint_eq(oplog_last(l[1]), keep);
+        }
+    }
+    follow();
+    expect_equal();
+}
+END_TEST
+
+/* ---------------------------------------------------------------- crashes while it is cut */
+
+static struct env_ops limited;
+static const struct env_ops *whole;
+static uint32_t ops_left; /* the process dies before the next operation */
+
+static bool dead(void)
+{
+    if (ops_left == 0) {
+        return true;
+    }
+    ops_left--;
+    return false;
+}
+
+static int64_t limited_write(struct env *e, struct env_file *f, uint64_t off, const void *data,
+                             uint32_t len)
+{
+    return dead() ? -EIO : whole->file_write(e, f, off, data, len);
+}
+
+static int limited_sync(struct env *e, struct env_file *f)
+{
+    return dead() ? -EIO : whole->file_sync(e, f);
+}
+
+static int limited_rename(struct env *e, const char *from, const char *to)
+{
+    return dead() ? -EIO : whole->rename(e, from, to);
+}
+
+static int limited_unlink(struct env *e, const char *path)
+{
+    return dead() ? -EIO : whole->unlink(e, path);
+}
+
+static int limited_sync_dir(struct env *e, const char *path)
+{
+    return dead() ? -EIO : whole->sync_dir(e, path);
+}
+
+enum { CUT_RECORDS = 30, CUT_KEEP = 11 };
+
+static struct oplog *sim_log(struct sim *s, struct sim_process *p)
+{
+    struct oplog_config cfg = {.segment_bytes = SEGMENT, .replicated = true};
+    struct oplog *log;
+    sim_process_start(p);
+    ck_assert_msg(oplog_open(&p->env, &cfg, "test", &log, &why) == 0, "%s", why.text);
+    ck_assert_msg(oplog_start(log, &why) == 0, "%s", why.text);
+    sim_run_for(s, NS_PER_S);
+    return log;
+}
+
+/* True if the cut ended before the crash. */
+static bool crash_in_cut(uint64_t seed, uint32_t after)
+{
+    uint64_t chains[CUT_RECORDS + 1] = {0};
+    struct sim *s = sim_create(seed);
+    struct sim_process *p = sim_process_create(s, "logger");
+    struct oplog *log = sim_log(s, p);
+    s->log_level = LOG_ERROR + 1;
+    oplog_promise(log, 1, on_promise, log);
+    sim_run_for(s, NS_PER_S);
+    oplog_take_epoch(log, 1);
+    for (uint32_t i = 1; i <= CUT_RECORDS; i++) {
+        static uint8_t body[9000];
+        struct record r = {.type = 0x0120, .body = bytes_of(body, 8000)};
+        oplog_append(log, &r);
+        chains[i] = r.chain;
+        sim_run_for(s, i % 3 == 0 ? NS_PER_S : 0); /* three a batch */
+    }
+    MUST(oplog_durable(log) == CUT_RECORDS && log->segment_count > 3);
+
+    whole = p->env.ops;
+    limited = *whole;
+    limited.file_write = limited_write;
+    limited.file_sync = limited_sync;
+    limited.rename = limited_rename;
+    limited.unlink = limited_unlink;
+    limited.sync_dir = limited_sync_dir;
+    p->env.ops = &limited;
+    ops_left = after;
+    bool ended = oplog_cut(log, CUT_KEEP, &why) == 0;
+    if (seed % 2 == 0) {
+        sim_process_power_cut(p);
+    } else {
+        sim_process_kill(p);
+    }
+    p->env.ops = whole;
+    oplog_close(log);
+
+    log = sim_log(s, p);
+    MUST(!oplog_damaged(log));
+    MUST(oplog_last(log) >= CUT_KEEP && oplog_last(log) <= (ended ? CUT_KEEP : CUT_RECORDS));
+    for (uint64_t i = 1; i <= oplog_last(log); i++) {
+        uint64_t chain;
+        MUST(oplog_chain(log, i, &chain, &why) == 0 && chain == chains[i]);
+    }
+    MUST(oplog_cut(log, CUT_KEEP, &why) == 0 && oplog_last(log) == CUT_KEEP);
+    sim_process_kill(p);
+    oplog_close(log);
+    sim_process_free(p);
+    sim_destroy(s);
+    return ended;
+}
+
+START_TEST(a_crash_while_it_is_cut_leaves_a_log)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        uint32_t after = 0;
+        while (!crash_in_cut(seed, after)) {
+            after++;
+        }
+        ck_assert_uint_gt(after, 8);
+    }
+}
+END_TEST
+
 Suite *suite_oplog_set(void);
 Suite *suite_oplog_set(void)
 {
@@ -283,5 +562,16 @@ Suite *suite_oplog_set(void)
     tcase_add_test(c, records_that_do_not_follow_are_refused);
     tcase_add_test(c, a_promise_survives);
     suite_add_tcase(s, c);
+    TCase *damage = tcase_create("damage");
+    tcase_add_checked_fixture(damage, setup, teardown);
+    tcase_add_test(damage, the_end_is_told_apart);
+    tcase_add_test(damage, a_committed_end_that_is_gone_is_unsure);
+    tcase_add_test(damage, holes_are_found);
+    tcase_add_test(damage, a_missing_segment_is_a_hole);
+    tcase_add_test(damage, a_log_is_cut_anywhere);
+    suite_add_tcase(s, damage);
+    TCase *crash = tcase_create("crash");
+    tcase_add_test(crash, a_crash_while_it_is_cut_leaves_a_log);
+    suite_add_tcase(s, crash);
     return s;
 }

@@ -1,0 +1,217 @@
+/* oplog_cut.c - removes the end of a log.
+ *
+ * Later segments go one by one, the newest first. The one that holds the first record to be removed
+ * is copied up to there. The copy takes its place by a rename, so no sector that holds a kept
+ * record is written.
+ */
+#include "master/core/oplog_internal.h"
+#include "shared/base/mem.h"
+
+#include <stdio.h>
+
+/* The copy being made. */
+struct copy {
+    struct oplog *log;
+    struct segment segment;
+    struct env_file *file;
+    uint8_t *table;
+    uint32_t unit;
+};
+
+bool oplog_quiet(const struct oplog *l)
+{
+    return l->flushing == NULL && list_empty(&l->queue) && !l->rolling && !l->trim_busy;
+}
+
+static int put(struct copy *c, uint64_t off, const void *data, uint32_t len)
+{
+    int64_t n = env_file_write(c->log->env, c->file, off, data, len);
+    return n < 0 ? (int)n : n < (int64_t)len ? -EIO : 0;
+}
+
+/* Records of one batch, from its first one on. */
+static int put_batch(struct copy *c, struct bytes records, struct slot slot)
+{
+    uint32_t len = slot.units * UNIT_BYTES;
+    uint8_t *data = mem_alloc(len);
+    memset(data, 0, len);
+    memcpy(data, records.data, records.len);
+    uint32_t at = 0, last = 0;
+    for (uint32_t i = 0; i < slot.records; i++) {
+        struct record r;
+        struct why ignored;
+        bool header_good;
+        int rc = record_decode(bytes_of(data + at, records.len - at), &r, &header_good, &ignored);
+        ASSERT(rc == 0);
+        last = at;
+        at += record_size(&r);
+    }
+    record_set_batch_flags(data + last, last == 0 ? RECORD_FIRST_OF_BATCH | RECORD_LAST_OF_BATCH
+                                                  : RECORD_LAST_OF_BATCH);
+    slot_encode(&slot, c->log->now.cluster, c->table + (size_t)c->unit * SLOT_BYTES);
+    int rc = put(c, segment_unit_offset(c->segment.bytes, c->unit), data, len);
+    c->unit += slot.units;
+    mem_free(data);
+    return rc;
+}
+
+/* The batch without its records above `index`. */
+static int put_kept(struct copy *c, const struct batch_view *b, uint64_t index, struct why *why)
+{
+    struct slot slot = {0};
+    uint32_t len = 0;
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct record r;
+        bool header_good;
+        int rc = record_decode(bytes_of(b->records.data + len, b->records.len - len), &r,
+                               &header_good, why);
+        if (rc < 0) {
+            return rc;
+        }
+        if (r.index > index) {
+            break;
+        }
+        len += record_size(&r);
+        slot.first = i == 0 ? r.index : slot.first;
+        slot.records++;
+        slot.epoch = r.epoch;
+        slot.chain_low = (uint32_t)r.chain;
+    }
+    slot.units = units_of(len);
+    return slot.records > 0 ? put_batch(c, bytes_of(b->records.data, len), slot) : 0;
+}
+
+static int put_batches(struct copy *c, uint64_t index, struct why *why)
+{
+    struct segment_reader r;
+    struct batch_view b;
+    int rc = segment_reader_open(&r, c->log, &c->segment, why);
+    while (rc == 0 && r.index <= index && (rc = survey_next(&r, &b, why)) == 1) {
+        rc = put_kept(c, &b, index, why);
+    }
+    segment_reader_close(&r);
+    return rc;
+}
+
+/* Zeros to the end of the file, id table, header. */
+static int put_rest(struct copy *c)
+{
+    uint32_t units = segment_units(c->segment.bytes);
+    uint8_t header[UNIT_BYTES];
+    uint8_t *zeros = mem_alloc(ZERO_STEP_BYTES);
+    int rc = 0;
+    memset(zeros, 0, ZERO_STEP_BYTES);
+    for (uint32_t u = c->unit; u < units && rc == 0; u += ZERO_STEP_BYTES / UNIT_BYTES) {
+        rc = put(c, segment_unit_offset(c->segment.bytes, u), zeros,
+                 MIN(units - u, (uint32_t)ZERO_STEP_BYTES / UNIT_BYTES) * UNIT_BYTES);
+    }
+    mem_free(zeros);
+    segment_header_encode(&c->segment, c->log->now.cluster, header);
+    if (rc == 0) {
+        rc = put(c, UNIT_BYTES, c->table, segment_table_bytes(c->segment.bytes));
+    }
+    return rc == 0 ? put(c, 0, header, sizeof(header)) : rc;
+}
+
+static int take_place(struct copy *c)
+{
+    char path[SEGMENT_NAME_BYTES];
+    segment_path(c->segment.first, path);
+    int rc = env_file_sync(c->log->env, c->file);
+    if (rc == 0) {
+        rc = env_rename(c->log->env, CUT_SEGMENT, path);
+    }
+    return rc == 0 ? env_sync_dir(c->log->env, LOG_DIR) : rc;
+}
+
+static int copy_segment(struct oplog *l, struct segment seg, uint64_t index, struct why *why)
+{
+    struct copy c = {.log = l, .segment = seg};
+    (void)env_unlink(l->env, CUT_SEGMENT);
+    int rc = env_file_open(l->env, CUT_SEGMENT, ENV_OPEN_CREATE, &c.file);
+    if (rc < 0) {
+        return why_set(why, rc, "cannot create %s: %s", CUT_SEGMENT, err_text(rc));
+    }
+    c.table = mem_alloc(segment_table_bytes(seg.bytes));
+    memset(c.table, 0, segment_table_bytes(seg.bytes));
+    rc = put_batches(&c, index, why);
+    if (rc == 0) {
+        rc = put_rest(&c);
+        rc = rc == 0 ? take_place(&c) : rc;
+        if (rc < 0) {
+            why_set(why, rc, "cannot write %s: %s", CUT_SEGMENT, err_text(rc));
+        }
+    }
+    mem_free(c.table);
+    env_file_close(l->env, c.file);
+    return rc;
+}
+
+/* Removes the segments that begin above `first`, the newest first. */
+static int remove_later(struct oplog *l, uint64_t first, struct why *why)
+{
+    struct segment_listing list;
+    int rc = segments_list(l, &list, why);
+    for (uint32_t i = list.count; rc == 0 && i > 0 && list.firsts[i - 1] > first; i--) {
+        char path[SEGMENT_NAME_BYTES];
+        segment_path(list.firsts[i - 1], path);
+        rc = env_unlink(l->env, path);
+        if (rc == 0) {
+            rc = env_sync_dir(l->env, LOG_DIR);
+        }
+        if (rc < 0) {
+            why_set(why, rc, "cannot remove %s: %s", path, err_text(rc));
+        }
+    }
+    mem_free(list.firsts);
+    return rc;
+}
+
+/* The list of segments, the end, and what is damaged, as they are on the disk now. */
+static int look_again(struct oplog *l, struct why *why)
+{
+    if (l->current != NULL) {
+        env_file_close(l->env, l->current);
+        l->current = NULL;
+    }
+    l->segment_count = 0;
+    l->last = 0;
+    l->chain = 0;
+    l->last_epoch = 0;
+    l->damaged = false;
+    return oplog_scan(l, why);
+}
+
+static bool readable(const struct oplog *l, uint64_t index)
+{
+    for (uint32_t i = 0; l->damaged && i < l->findings.hole_count; i++) {
+        if (index >= l->findings.holes[i].from && index <= l->findings.holes[i].to) {
+            return false;
+        }
+    }
+    return index <= l->last;
+}
+
+int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
+{
+    ASSERT(oplog_quiet(l) && l->cfg.replicated && !l->stopped);
+    uint32_t i = l->segment_count;
+    while (i > 0 && l->segments[i - 1].first > index + 1) {
+        i--;
+    }
+    if (index < MAX(l->committed, l->now.committed)) {
+        return why_set(why, -EPERM, "records to %llu are committed",
+                       (unsigned long long)MAX(l->committed, l->now.committed));
+    }
+    if (i == 0 || !readable(l, index)) {
+        return why_set(why, -ENOENT, "the log has no record %llu", (unsigned long long)index);
+    }
+    /* Where the log begins stays known: the first segment is kept, perhaps without a record. */
+    bool whole = i > 1 && l->segments[i - 1].first == index + 1;
+    struct segment seg = l->segments[whole ? i - 2 : i - 1];
+    int rc = remove_later(l, seg.first, why);
+    if (rc == 0 && !whole) {
+        rc = copy_segment(l, seg, index, why);
+    }
+    return rc == 0 ? look_again(l, why) : rc;
+}
