@@ -29,8 +29,10 @@ ONLY=${ONLY:-.}
 golden_make
 began=$(date +%s)
 tried=0 bad=0
+: >"$WORK/outcomes"
 line() { # line STRUCTURE FAULT END: the table's, of the case that was just tried
     printf '  %-34s %-10s %-8s %s\n' "$1" "$2" "$3" "${outcome_bad:-$outcome${message:+: $message}}"
+    echo "${outcome_bad:+forbidden}${outcome_bad:-$outcome}" | sed -E 's/^forbidden.*/forbidden/; s/ \(status.*//; s/^-$/same bytes/' >>"$WORK/outcomes"
     tried=$((tried + 1))
     [ -z "$outcome_bad" ] || bad=$((bad + 1))
 }
@@ -57,5 +59,6 @@ while IFS='|' read -r structure who call file when; do
         line "$structure" "EIO $call" "$after"
     done
 done <"$WORK/errors"
+sort "$WORK/outcomes" | uniq -c | sort -rn
 say "$tried faults in $(($(date +%s) - began)) s, $bad with an outcome that is forbidden"
 [ $bad = 0 ] || fail "$bad faults had an outcome that is forbidden"
