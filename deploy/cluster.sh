@@ -2,7 +2,8 @@
 # cluster.sh - what up.sh and down.sh share: where the cluster lives, and which processes are its own.
 #
 # Environment: RUN (state, configuration, logs), MNT (mount point), PORT (of the master; chunkd i has PORT + i),
-# N (chunkservers), RACKS (racks they are dealt to in turn; default one each), BINDIR (programs). A process is ours
+# N (chunkservers), RACKS (racks they are dealt to in turn; default one each), MONITOR (what watches the master: local or
+# empty; it listens at PORT + 19), BINDIR (programs). A process is ours
 # if it has the recorded pid and its command line names a file of RUN: a pid that was given to somebody else since is
 # neither trusted nor killed.
 
@@ -14,6 +15,8 @@ mkdir -p "${RUN:-build/run}"
 RUN=$(cd "${RUN:-build/run}" && pwd)
 BINDIR=$(cd "${BINDIR:-build/bin}" && pwd)
 MASTERS=127.0.0.1:$PORT
+MONITOR=${MONITOR:-}
+MONITOR_ADDR=127.0.0.1:$((PORT + 19))
 
 rack_of() { echo $((($1 - 1) % RACKS + 1)); } # of chunkserver NUMBER
 

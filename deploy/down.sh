@@ -42,6 +42,10 @@ if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted && mount_is_
     wait_gone fuse 3 || signal TERM fuse
     stop fuse
 fi
+if [ -e "$RUN/monitor.pid" ]; then # first, or it would start the master again
+    signal TERM monitor
+    stop monitor
+fi
 names=
 for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid; do
     [ -e "$f" ] && names="$names $(basename "$f" .pid)"

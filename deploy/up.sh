@@ -1,12 +1,13 @@
 #!/bin/sh
 # up.sh - one master, N chunkservers and a mount on this machine: starts what is not running, waits until it serves.
+# MONITOR=local: a monitor starts the master, and starts it again when it dies.
 # The environment says which (cluster.sh); GFS_MASTER_CONF and GFS_CHUNKD_CONF are lines added to the configuration.
 set -eu
 . "$(dirname "$0")/cluster.sh"
 
 died() {
     echo "up: $1" >&2
-    if [ -s "$RUN/$2.log" ]; then
+    if [ -n "${2:-}" ] && [ -s "$RUN/$2.log" ]; then
         echo "up: the end of $RUN/$2.log:" >&2
         tail -n 5 "$RUN/$2.log" >&2
     fi
@@ -22,7 +23,8 @@ launch() {
 }
 
 start_master() {
-    pid_of master >/dev/null && return
+    pid_of master >/dev/null && [ -z "$MONITOR" ] && return
+    pid_of monitor >/dev/null && return # it starts the master
     mkdir -p "$RUN/master"
     cat >"$RUN/master.conf" <<END
 # written by make up at every start of the master
@@ -31,7 +33,28 @@ listen = 127.0.0.1:$PORT
 dir = $RUN/master
 ${GFS_MASTER_CONF:-}
 END
-    launch master gfs-master
+    case $MONITOR in
+    '') launch master gfs-master ;;
+    local) start_monitor ;;
+    *) died "MONITOR is $MONITOR: expected local, or nothing" ;;
+    esac
+}
+
+start_monitor() {
+    mkdir -p "$RUN/monitor"
+    cat >"$RUN/monitor.conf" <<END
+# written by make up at every start of the monitor
+cluster = gfs
+listen = $MONITOR_ADDR
+dir = $RUN/monitor
+masters = $MASTERS
+master_configs = $RUN/master.conf
+program = $BINDIR/gfs-master
+pid_dir = $RUN
+log_dir = $RUN
+${GFS_MONITOR_CONF:-}
+END
+    launch monitor gfs-monitor
 }
 
 start_chunkd() { # start_chunkd NUMBER
@@ -51,7 +74,9 @@ END
 }
 
 check_running() {
-    for name in master $(seq -f 'chunkd-%.0f' 1 "$N"); do
+    first=master
+    [ ! -e "$RUN/monitor.pid" ] || first=monitor # a master that ended is started again
+    for name in $first $(seq -f 'chunkd-%.0f' 1 "$N"); do
         pid_of "$name" >/dev/null || died "$name has ended" "$name"
     done
 }
@@ -97,8 +122,9 @@ start_mount() {
 }
 
 report() {
-    line() { printf '  %-10s pid %-8s %-22s %s\n' "$1" "$(pid_of "$1")" "$2" "$3"; }
+    line() { printf '  %-10s pid %-8s %-22s %s\n' "$1" "$(pid_of "$1" || echo -)" "$2" "$3"; }
     line master "127.0.0.1:$PORT" "$RUN/master"
+    [ ! -e "$RUN/monitor.pid" ] || line monitor "$MONITOR_ADDR" "$RUN/monitor"
     for i in $(seq 1 "$N"); do
         line "chunkd-$i" "127.0.0.1:$((PORT + i))" "$RUN/chunkd-$i, rack r$(rack_of "$i")"
     done

@@ -5,6 +5,7 @@
 
 #include "deploy/gfsctl/chunk_cmd.h"
 #include "deploy/gfsctl/gfsctl.h"
+#include "deploy/gfsctl/masters_cmd.h"
 #include "deploy/gfsctl/path.h"
 #include "deploy/gfsctl/replicas_cmd.h"
 #include "deploy/gfsctl/server_cmd.h"
@@ -17,6 +18,8 @@ static const struct command commands[] = {
     {"checkpoint list", "DIR", "checkpoints in a master's directory, running or not",
      cmd_checkpoint_list},
     {"checkpoint verify", "DIR", "compare every checksum of theirs", cmd_checkpoint_verify},
+    {"handover", "",
+     "have the monitor replace the master in order, or start it anew if it is alone", cmd_handover},
     {"why", "PATH [--all]",
      "what a file's chunks lack: which copies are away or bad, and since when", cmd_why},
     {"fsck", "[--compare]",

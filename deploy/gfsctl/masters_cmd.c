@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HAND_OVER_WAIT_MS = 40000 };
+
 static void keep(char to[ADDR_LEN_MAX + 1], struct bytes text)
 {
     memcpy(to, text.data, text.len);
@@ -89,4 +91,42 @@ void masters_json(struct json *j, const struct masters_seen *m)
     }
     json_close(j, ']');
     json_monitor(j, m);
+}
+
+/* ---------------------------------------------------------------- handover */
+
+int cmd_handover(struct call *c)
+{
+    union op_any req = {0}, rep;
+    struct masters_seen masters;
+    char addr[PLAIN_TEXT];
+    if (c->argc != 0) {
+        return EXIT_USAGE;
+    }
+    if (masters_ask(c->session, &masters) != 0) {
+        return EXIT_FAILED;
+    }
+    if (masters.monitor[0] == 0 || !masters.watched) {
+        return say("no monitor watches the master: nobody would replace it, or start it again");
+    }
+    struct session *monitor = session_new(masters.monitor);
+    if (monitor == NULL) {
+        return say("the monitor's address is none: %s", plain(bytes_str(masters.monitor), addr));
+    }
+    int code = session_ask_or_say(monitor, OP_handover, &req, &rep, HAND_OVER_WAIT_MS, "monitor");
+    const struct handover_rep *r = &rep.handover_rep;
+    if (code == 0 && c->json) {
+        struct json j = {false};
+        json_open(&j, '{');
+        json_text(&j, "primary", r->primary);
+        json_u64(&j, "epoch", r->epoch);
+        json_u64(&j, "took_ms", r->took_ms);
+        json_close(&j, '}');
+        putchar('\n');
+    } else if (code == 0) {
+        printf("master %s serves in epoch %u, after %" PRIu64 " ms\n", plain(r->primary, addr),
+               r->epoch, r->took_ms);
+    }
+    session_free(monitor);
+    return code == 0 ? 0 : EXIT_FAILED;
 }

@@ -25,4 +25,6 @@ MUST_CHECK int masters_ask(struct session *s, struct masters_seen *out);
 void masters_print(const struct masters_seen *m);
 void masters_json(struct json *j, const struct masters_seen *m); /* members masters, monitor */
 
+int cmd_handover(struct call *c);
+
 #endif

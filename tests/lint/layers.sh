@@ -17,7 +17,7 @@ check shared/base 'shared/base'
 check shared/proto 'shared/(base|proto)'
 check shared/env 'shared/(base|proto|env)'
 check shared/io 'shared/(base|proto|env|io)'
-for p in master chunkd fuse; do
+for p in master chunkd fuse deploy/monitor; do
     check $p/core "$p/core|shared/(base|proto|env)"
     check $p/io "$p/(core|io)|shared/(base|proto|env|io)"
     check $p "$p/(core|io)|shared/(base|proto|env|io)"

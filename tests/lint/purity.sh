@@ -5,7 +5,7 @@ set -eu
 B=$1
 defined=$(mktemp)
 trap 'rm -f "$defined"' EXIT
-cores="shared/base shared/proto shared/env master/core chunkd/core fuse/core"
+cores="shared/base shared/proto shared/env master/core chunkd/core fuse/core deploy/monitor/core"
 for d in $cores; do
     nm --defined-only -f posix "$B/$d"/*.o | awk 'NF > 1 && $2 ~ /^[TDRBVWC]$/ {print $1}'
 done | sort -u > "$defined"

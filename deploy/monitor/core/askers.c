@@ -1,0 +1,123 @@
+/* askers.c - connections of operators' tools: hello, and hand-over. */
+#include "deploy/monitor/core/monitor_internal.h"
+#include "shared/base/mem.h"
+
+struct asker {
+    struct monitor *m;
+    struct list link; /* in monitor.askers */
+    struct rpc rpc;
+    bool introduced;
+    uint64_t end_ns; /* hung up then */
+};
+
+static void asker_free(struct asker *a)
+{
+    if (a->m->handover_by == a) {
+        a->m->handover_by = NULL; /* it goes on, nobody is told */
+    }
+    list_remove(&a->link);
+    a->m->asker_count--;
+    rpc_close(&a->rpc);
+    mem_free(a);
+}
+
+static void on_close(void *owner, struct rpc *r, int err)
+{
+    (void)r;
+    (void)err;
+    asker_free(owner);
+}
+
+static const char *primary_addr(const struct monitor *m)
+{
+    return m->state == HOLDING ? m->target->addr : "";
+}
+
+static void hello(struct asker *a, struct message *msg)
+{
+    struct hello_req req;
+    if (msg->head.op != OP_hello || hello_req_decode(slice_bytes(&msg->body), &req) != 0) {
+        rpc_answer_status(&a->rpc, &msg->head, ERR_PROTOCOL);
+        return;
+    }
+    if (req.name.len > 0 && !bytes_equal(req.name, bytes_str(a->m->cfg.cluster))) {
+        rpc_answer_status(&a->rpc, &msg->head, ERR_FOREIGN_CLUSTER);
+        return;
+    }
+    a->introduced = true;
+    struct hello_rep rep = {.primary = bytes_str(primary_addr(a->m))};
+    rpc_answer(&a->rpc, &msg->head, 0, 0, monitor_epoch(a->m), RPC_BODY(hello_rep, &rep), NULL);
+}
+
+static void on_request(void *owner, struct rpc *r, struct message *msg)
+{
+    struct asker *a = owner;
+    struct monitor *m = a->m;
+    if (!a->introduced) {
+        hello(a, msg);
+    } else if (msg->head.op != OP_handover) {
+        rpc_answer_status(r, &msg->head, ERR_UNKNOWN_OP);
+    } else if (m->handover_by != NULL || !monitor_hand_over(m)) {
+        rpc_answer_status(r, &msg->head, ERR_BUSY);
+    } else {
+        m->handover = msg->head;
+        m->handover_by = a;
+        m->handover_ns = env_mono_ns(m->env);
+    }
+}
+
+static const struct rpc_events events = {.on_request = on_request, .on_close = on_close};
+
+void askers_accept(void *owner, struct env_conn *c)
+{
+    struct monitor *m = owner;
+    if (m->asker_count >= ASKERS_MAX) {
+        env_hangup(m->env, c);
+        return;
+    }
+    struct asker *a = mem_new(struct asker);
+    a->m = m;
+    a->end_ns = env_mono_ns(m->env) + ASKER_WAIT_MS * NS_PER_MS;
+    list_push_back(&m->askers, &a->link);
+    m->asker_count++;
+    rpc_init(&a->rpc, m->env, &events, a);
+    rpc_accept(&a->rpc, c);
+}
+
+void askers_handed(struct monitor *m, int status)
+{
+    struct asker *a = m->handover_by;
+    if (a == NULL) {
+        return;
+    }
+    m->handover_by = NULL;
+    if (status != 0) {
+        rpc_answer_status(&a->rpc, &m->handover, status);
+        return;
+    }
+    struct handover_rep rep = {.epoch = m->epoch,
+                               .primary = bytes_str(m->target->addr),
+                               .took_ms = (env_mono_ns(m->env) - m->handover_ns) / NS_PER_MS};
+    rpc_answer(&a->rpc, &m->handover, 0, 0, m->epoch, RPC_BODY(handover_rep, &rep), NULL);
+}
+
+void askers_tick(struct monitor *m)
+{
+    uint64_t now = env_mono_ns(m->env);
+    if (m->handover_by != NULL && now - m->handover_ns > HAND_OVER_WAIT_MS * NS_PER_MS) {
+        askers_handed(m, ERR_TIMEOUT);
+    }
+    list_for_each_safe (it, &m->askers) {
+        struct asker *a = list_entry(it, struct asker, link);
+        if (now >= a->end_ns) {
+            asker_free(a);
+        }
+    }
+}
+
+void askers_close(struct monitor *m)
+{
+    while (!list_empty(&m->askers)) {
+        asker_free(list_entry(m->askers.next, struct asker, link));
+    }
+}

@@ -1,0 +1,54 @@
+/* watched.h - one master under a monitor: its process, and the conversation with it.
+ *
+ * The process is started again when it has ended: at once if it had come to answer, else after a
+ * pause that doubles. A process that has not answered yet since it was started may be reading a long
+ * log: it is waited for. Loop thread only.
+ */
+#ifndef DEPLOY_MONITOR_CORE_WATCHED_H
+#define DEPLOY_MONITOR_CORE_WATCHED_H
+
+#include "deploy/monitor/core/processes.h"
+#include "shared/env/rpc.h"
+
+enum {
+    HEALTH_MS = 500,            /* between two questions */
+    MISS_MS = 2000,             /* without an answer a master cannot be promoted */
+    REDIAL_MS = 50,             /* between attempts to connect */
+    START_PAUSE_MS = 250,       /* before a process that ended early is started again ... */
+    START_PAUSE_MAX_MS = 30000, /* ... twice as long each time, up to this */
+};
+
+struct watched {
+    struct env *env;
+    struct processes *processes;
+    const char *cluster;
+    uint32_t number; /* in processes */
+    char addr[ADDR_LEN_MAX + 1];
+    bool running;
+    bool introduced;
+    bool killed;  /* it was told to end for good, and has not yet */
+    bool refused; /* it said no to hello or health, and that was logged */
+    struct rpc rpc;
+    struct rpc_call ask; /* hello, then health again and again */
+    uint64_t dial_ns;    /* not before */
+    uint64_t ask_ns;     /* not before */
+    uint64_t start_ns;   /* not before */
+    uint32_t early_ends; /* in a row */
+    uint64_t heard_ns;   /* newest answer to health of this process; 0 = none yet */
+    struct health_rep health;
+};
+
+void watched_init(struct watched *w, struct env *env, struct processes *p, uint32_t number,
+                  const char *cluster, struct bytes addr);
+/* Looks at the process, starts it if it is time to, asks how it is. True if it has just ended. */
+bool watched_tick(struct watched *w);
+/* It answered within MISS_MS, as a master that is or may become the primary. */
+bool watched_able(const struct watched *w);
+/* It answered once and has been silent for `ms` since. */
+bool watched_silent(const struct watched *w, uint64_t ms);
+/* Times of silence counted so far were the monitor's own. */
+void watched_forgive(struct watched *w);
+void watched_kill(struct watched *w, const char *reason);
+void watched_close(struct watched *w);
+
+#endif
