@@ -195,6 +195,16 @@ uint64_t oplog_committed(const struct oplog *l)
     return l->committed;
 }
 
+bool oplog_settled(const struct oplog *l)
+{
+    return l->last == l->durable;
+}
+
+uint64_t oplog_last_chain(const struct oplog *l)
+{
+    return l->chain;
+}
+
 uint32_t oplog_last_epoch(const struct oplog *l)
 {
     return l->last_epoch;

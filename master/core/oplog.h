@@ -56,11 +56,13 @@ const struct oplog_identity *oplog_identity(const struct oplog *l);
 /* Un-synced writes of the last process that opened it are still there: it was killed, the machine
  * was not. */
 bool oplog_incarnation_same(const struct oplog *l);
-uint64_t oplog_first(const struct oplog *l);     /* lowest index held; last + 1 if empty */
-uint64_t oplog_last(const struct oplog *l);      /* highest index appended; 0 if none */
-uint64_t oplog_durable(const struct oplog *l);   /* highest index on this disk */
-uint64_t oplog_committed(const struct oplog *l); /* highest index known to be committed */
-uint32_t oplog_epoch(const struct oplog *l);     /* highest epoch promised */
+uint64_t oplog_first(const struct oplog *l);      /* lowest index held; last + 1 if empty */
+uint64_t oplog_last(const struct oplog *l);       /* highest index appended; 0 if none */
+uint64_t oplog_durable(const struct oplog *l);    /* highest index on this disk */
+bool oplog_settled(const struct oplog *l);        /* all that was appended is on this disk */
+uint64_t oplog_committed(const struct oplog *l);  /* highest index known to be committed */
+uint32_t oplog_epoch(const struct oplog *l);      /* highest epoch promised */
+uint64_t oplog_last_chain(const struct oplog *l); /* H(last) */
 /* Epoch of the last record; 0 if there is none. */
 uint32_t oplog_last_epoch(const struct oplog *l);
 /* H(i) for a durable index held, or first - 1. -ENOENT if not held; ERR_CORRUPT or a negative
@@ -86,7 +88,7 @@ bool oplog_promising(const struct oplog *l);
 /* oplog_append stamps this epoch, the promised one, from now on. */
 void oplog_take_epoch(struct oplog *l, uint32_t epoch);
 
-/* What a replicated log found on its disk, for the rule by which a new primary chooses. */
+/* What a replicated log, settled, has on its disk: for the rule by which a new primary chooses. */
 struct log_answer oplog_findings(const struct oplog *l);
 /* It has holes, or bytes behind its last record: nothing can be appended before it is cut. */
 bool oplog_damaged(const struct oplog *l);

@@ -630,6 +630,22 @@ START_TEST(golden_mkdir)
 }
 END_TEST
 
+START_TEST(golden_log_append)
+{
+    struct log_append_req req = {
+        .serial = 3, .first = 300, .prev_chain = 0x0102030405060708, .committed = 299};
+    struct log_append_rep rep = {.durable = 301, .yield_to = 5};
+    struct writer w;
+    writer_init(&w);
+    log_append_req_encode(&w, &req);
+    check_hex(writer_bytes(&w).data, w.len, "9403cd012ccf0102030405060708cd012b");
+    w.len = 0;
+    log_append_rep_encode(&w, &rep);
+    check_hex(writer_bytes(&w).data, w.len, "92cd012d05");
+    writer_free(&w);
+}
+END_TEST
+
 static struct frame_header some_header(void)
 {
     return (struct frame_header){
@@ -740,6 +756,7 @@ Suite *suite_codec(void)
     tcase_add_test(t, reads_what_msgpack_reads);
     tcase_add_test(t, skips_what_msgpack_skips);
     tcase_add_test(t, golden_mkdir);
+    tcase_add_test(t, golden_log_append);
     tcase_add_test(t, golden_frame_header);
     tcase_add_test(t, bad_frame_headers_are_refused);
     tcase_add_test(t, operations_are_found);

@@ -1,0 +1,35 @@
+/* logger.h - a log as one of several, as the other masters see it: promises of epochs, records of a
+ * primary, reading, cutting. (shared/proto/logger.def has the requests.)
+ *
+ * A promise is durable before it is told, and holds for every later request. Whoever was told that
+ * its records were taken has the logger's word that for LOG_LEASE_MS (and the clocks' error) no
+ * other epoch is promised, unless it yields; a logger that just started keeps a word it may have
+ * given before. Pure; loop thread only.
+ */
+#ifndef MASTER_CORE_LOGGER_H
+#define MASTER_CORE_LOGGER_H
+
+#include "master/core/oplog.h"
+#include "shared/env/rpc.h"
+
+enum {
+    LOG_LEASE_MS = 4000,
+    LOG_APPENDS_MAX = 16, /* requests of one logger that wait for the disk */
+};
+
+struct logger;
+
+/* `log` is replicated and started. on_promise(owner, epoch) runs when a higher epoch is about to be
+ * promised: a primary in this process must stop at once. */
+struct logger *logger_create(struct env *env, struct oplog *log,
+                             void (*on_promise)(void *owner, uint32_t epoch), void *owner);
+void logger_destroy(struct logger *g); /* NULL is fine */
+
+/* Answers the request, now or later; false if it is none of the logger's. */
+bool logger_request(struct logger *g, struct rpc *r, struct message *m);
+/* The connection is gone. */
+void logger_forget(struct logger *g, struct rpc *r);
+/* The log is durable to this index: oplog_on_durable's word, passed on. */
+void logger_durable(struct logger *g, uint64_t index);
+
+#endif
