@@ -61,12 +61,13 @@ static void waiter_free(struct master *m, struct grant_waiter *w)
 }
 
 static void waiter_add(struct list *to, struct peer *p, const struct frame_header *head,
-                       const struct grant_req *req)
+                       const struct grant_req *req, bool heard)
 {
     struct grant_waiter *w = mem_new(struct grant_waiter);
     w->peer = p;
     w->head = *head;
     w->req = *req;
+    w->heard = heard;
     list_push_back(to, &w->link);
     list_push_back(&p->waiters, &w->peer_link);
     p->m->grants.waiters++;
@@ -202,12 +203,14 @@ void grant_end(struct grant *g, int status)
         struct peer *p = w->peer;
         struct frame_header head = w->head;
         struct grant_req req = w->req;
+        bool heard = w->heard;
         waiter_free(m, w);
         struct ns_chunk row;
         if (status != 0) {
             master_answer(p, &head, status, 0, (struct slice){0});
         } else if (ns_chunk_get(m->ns, req.ino, req.number, &row) == 0 &&
-                   row.version > req.failed_version && !complains(m, &req, &row)) {
+                   row.version > req.failed_version && (heard || !complains(m, &req, &row))) {
+            /* A complaint is heard once: if it still holds, the new version fails as well. */
             answer_row(p, &head, &row, ns_changed_at(m->ns, req.ino));
         } else {
             grants_ask(m, p, &head, &req);
@@ -322,7 +325,7 @@ static void ask_new(struct master *m, struct peer *p, const struct frame_header 
     uint32_t ids[REPLICAS_MAX];
     int n = master_choose_members(m, ns_wanted(m->ns, req->ino), ids, REPLICAS_MAX);
     if (n == 0 || (n == -ENOSPC && trash_give(m, false))) {
-        waiter_add(&m->grants.unplaced, p, head, req);
+        waiter_add(&m->grants.unplaced, p, head, req, false);
         return;
     }
     if (n < 0) {
@@ -401,10 +404,11 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
         return;
     }
     /* An attempt that runs chose its members already: the request stands, and asks again after it. */
-    if (unheard && (begin || g->phase == GRANT_WAIT)) {
+    bool heard = unheard && (begin || g->phase == GRANT_WAIT);
+    if (heard) {
         note_complaint(g, req, row.members[0]);
     }
-    waiter_add(&g->waiters, p, head, req);
+    waiter_add(&g->waiters, p, head, req, heard);
     if (begin) {
         grant_attempt(g);
     }

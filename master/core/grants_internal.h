@@ -49,6 +49,7 @@ struct grant_waiter {
     struct peer *peer;
     struct frame_header head;
     struct grant_req req;
+    bool heard; /* the machine knows which member it complains of */
 };
 
 struct grant {

@@ -69,7 +69,7 @@ static void make_records(struct actor *a)
 {
     for (int n = 0; n < RECORDS && !a->gone; n++) {
         struct attr attr;
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "z%d", n);
         (void)do_make(a, ROOT_INO, name, S_IFDIR | 0755, &attr);
     }

@@ -158,7 +158,9 @@ static void done(struct rpc_call *c)
     if (c->reply != NULL) {
         a.epoch = c->reply->head.epoch;
         MUST(c->reply->body.len <= sizeof(a.body) && c->reply->payload.len <= sizeof(a.payload));
-        memcpy(a.body, slice_data(&c->reply->body), c->reply->body.len);
+        if (c->reply->body.len > 0) {
+            memcpy(a.body, slice_data(&c->reply->body), c->reply->body.len);
+        }
         a.payload_len = c->reply->payload.len;
         if (a.payload_len > 0) {
             memcpy(a.payload, slice_data(&c->reply->payload), a.payload_len);

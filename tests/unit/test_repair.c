@@ -394,6 +394,28 @@ START_TEST(a_pair_does_not_quarrel_for_ever)
 }
 END_TEST
 
+/* Two complaints of the same old version, each of the other one's member: the second makes one new
+ * version, not one after the other. */
+START_TEST(a_complaint_is_heard_once)
+{
+    f->m->cfg.geometry.replicas = 2;
+    f->m->cfg.pair_pause_ms = 2000;
+    fixture_run_ms(f, 3000);
+    for (int i = 0; i < 5; i++) {
+        f->fakes[i].avail = 0; /* nobody takes a replica */
+    }
+    fixture_run_ms(f, 200);
+    struct ns_chunk k = row();
+    c.version = k.version;
+    ck_assert_int_eq(grant(k.members[1]), 0);
+    uint32_t before = fixture_fake(f, k.members[0])->prepares;
+    c.version = k.version;
+    ck_assert_int_eq(grant(k.members[0]), 0);
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(fixture_fake(f, k.members[0])->prepares, before + 1);
+}
+END_TEST
+
 Suite *suite_repair(void);
 Suite *suite_repair(void)
 {
@@ -417,6 +439,7 @@ Suite *suite_repair(void)
     tcase_add_test(q, balance_moves_are_made);
     tcase_add_test(q, draining_server_is_emptied);
     tcase_add_test(q, a_pair_does_not_quarrel_for_ever);
+    tcase_add_test(q, a_complaint_is_heard_once);
     suite_add_tcase(s, q);
     return s;
 }
