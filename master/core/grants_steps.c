@@ -355,13 +355,15 @@ static bool source_is_cut_off(const struct grant *g)
 /* Too few replicas take part: what the next attempt does differently. */
 static void try_otherwise(struct grant *g)
 {
-    if (g->source != UINT32_MAX && source_is_cut_off(g)) {
-        g->complained = g->parts[g->source].server;
-        return;
-    }
+    /* Of two that do not reach each other either may be cut off from the rest: the one that was to
+     * leave takes part again before one of them is left out. */
     if (g->complained != 0) {
         g->complained = 0;
         g->rotate = true;
+        return;
+    }
+    if (g->source != UINT32_MAX && source_is_cut_off(g)) {
+        g->complained = g->parts[g->source].server;
         return;
     }
     g->add = 0;

@@ -93,7 +93,7 @@ static void fake_pull(struct fake *k, struct message *msg)
     for (int i = 0; i < FAKES_MAX; i++) {
         from = k->f->fakes[i].id == req.source.id ? &k->f->fakes[i] : from;
     }
-    if (from != NULL && from->cut_off) {
+    if (k->cut_off || (from != NULL && from->cut_off)) {
         rpc_answer_status(&k->rpc, &msg->head, ERR_TIMEOUT);
         return;
     }

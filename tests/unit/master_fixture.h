@@ -31,7 +31,7 @@ struct fake {
     uint32_t disk_us; /* told in heartbeats */
     bool up;
     bool mute;             /* prepares are not answered */
-    bool cut_off;          /* the others cannot reach it, the master can */
+    bool cut_off;          /* it and the others do not hear each other, the master hears all */
     bool hold_pulls;       /* pulls are not answered */
     bool full;             /* pulls that would make a replica longer find no room */
     uint64_t client_bytes; /* told in each heartbeat */

@@ -747,6 +747,21 @@ START_TEST(source_nobody_reaches_is_left_out)
 }
 END_TEST
 
+/* A member that does not hear the others complains of one, and cannot copy from the other: none of
+ * these two is to blame. */
+START_TEST(who_hears_nobody_is_left_out)
+{
+    write_all(1);
+    uint32_t deaf = row().members[0], one = row().members[1], other = row().members[2];
+    fake_of(deaf)->cut_off = true;
+    fake_put(fake_of(one), &c, 2, 102);
+    fake_put(fake_of(other), &c, 2, 102);
+    ck_assert_int_eq(grant(c.version, one, ERR_TIMEOUT), 0);
+    ck_assert(!is_member(deaf) && is_member(one) && is_member(other));
+    all_equal_and_active();
+}
+END_TEST
+
 Suite *suite_grants(void);
 Suite *suite_grants(void)
 {
@@ -766,6 +781,7 @@ Suite *suite_grants(void)
                                   away_member_is_waited_for,
                                   mute_member_is_cut_off,
                                   source_nobody_reaches_is_left_out,
+                                  who_hears_nobody_is_left_out,
                                   one_replica_of_three_waits,
                                   full_disks_end_in_enospc,
                                   what_nobody_was_told_of_needs_no_room,
