@@ -20,10 +20,11 @@ struct fake {
     char addr[16];
     uint32_t role, epoch, promised;
     uint64_t durable, age_ms;
-    uint64_t nonce; /* of the promotion it obeyed */
-    bool lone;      /* makes itself primary of a new epoch when it starts */
-    bool stuck;     /* never listens */
-    bool silent;    /* answers nothing */
+    uint64_t nonce;                 /* of the promotion it obeyed */
+    bool lone;                      /* makes itself primary of a new epoch when it starts */
+    bool stuck;                     /* never listens */
+    bool silent;                    /* answers nothing */
+    uint32_t healths, silent_after; /* answers since its start; 0 = never falls silent by itself */
     bool kill_asked;
     uint32_t starts, kills, promotes, leases;
     bool alarmed;
@@ -103,6 +104,7 @@ static void fake_request(void *owner, struct rpc *r, struct message *msg)
                                 .applied = k->durable + (k->age_ms > 0),
                                 .age_ms = k->age_ms};
     struct hello_rep hello = {.role = k->role};
+    k->silent |= k->silent_after != 0 && k->healths == k->silent_after;
     if (k->silent) {
         return;
     }
@@ -111,6 +113,7 @@ static void fake_request(void *owner, struct rpc *r, struct message *msg)
         rpc_answer(r, &msg->head, 0, 0, k->epoch, RPC_BODY(hello_rep, &hello), NULL);
         break;
     case OP_health:
+        k->healths++;
         rpc_answer(r, &msg->head, 0, 0, k->epoch, RPC_BODY(health_rep, &health), NULL);
         break;
     case OP_promote:
@@ -166,6 +169,7 @@ static int start(struct processes *p, uint32_t master)
     rpc_init(&k->rpc, &k->p->env, &fake_events, k);
     k->starts++;
     k->silent = false;
+    k->healths = 0;
     k->role = MASTER_SHADOW;
     if (k->lone) {
         serve(k, k->promised + 1);
@@ -356,6 +360,22 @@ START_TEST(silence_is_judged_after_an_answer)
     ck_assert_uint_eq(k->kills, 1);
     ck_assert_ptr_eq(primary(), k);
     ck_assert_uint_eq(monitor_epoch(w->m), 3);
+}
+END_TEST
+
+/* One that falls silent before it was told that it is the primary is ended, too. */
+START_TEST(silence_of_who_is_not_primary_yet)
+{
+    struct fake *k = &w->fakes[0];
+    k->silent_after = (uint32_t)_i;
+    must_up();
+    run_ms(2000);
+    ck_assert(k->silent);
+    k->silent_after = 0;
+    run_ms(12000);
+    ck_assert_uint_eq(k->kills, 1);
+    ck_assert_ptr_eq(primary(), k);
+    ck_assert_uint_eq(monitor_epoch(w->m), 2);
 }
 END_TEST
 
@@ -616,6 +636,7 @@ Suite *suite_monitor(void)
     tcase_add_test(one, lone_master_is_started_again);
     tcase_add_test(one, early_ends_make_pauses);
     tcase_add_test(one, silence_is_judged_after_an_answer);
+    tcase_add_loop_test(one, silence_of_who_is_not_primary_yet, 1, 5);
     tcase_add_test(one, lagging_monitor_judges_nobody);
     tcase_add_test(one, older_epoch_is_noticed);
     tcase_add_test(one, masters_outlive_their_monitor);

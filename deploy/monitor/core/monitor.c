@@ -356,8 +356,11 @@ static void tick_fired(struct env_timer *t)
     }
     m->tick_ns = now;
     for (uint32_t i = 0; i < m->count; i++) {
-        if (watched_tick(&m->masters[i])) {
-            on_ended(m, &m->masters[i]);
+        struct watched *w = &m->masters[i];
+        if (watched_tick(w)) {
+            on_ended(m, w);
+        } else if (watched_silent(w, m->cfg.hang_ms)) { /* whatever it is or was to become */
+            watched_kill(w, "it does not answer any more");
         }
     }
     step(m, now);
