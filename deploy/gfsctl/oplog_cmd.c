@@ -86,11 +86,6 @@ static void print_record(struct walk *w, const struct record *r)
            r->sequence, op_name(r->type), w->line);
 }
 
-static bool all_zero(const uint8_t *data, size_t len)
-{
-    return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
-}
-
 static void walk_bytes(struct walk *w, const uint8_t *data, size_t len)
 {
     size_t at = 0, damaged = 0;
@@ -110,7 +105,7 @@ static void walk_bytes(struct walk *w, const uint8_t *data, size_t len)
             continue;
         }
         size_t next = MIN((at / UNIT_BYTES + 1) * UNIT_BYTES, len);
-        if (any && !all_zero(data + at, next - at) && damaged++ == 0) {
+        if (any && !bytes_are_zero(data + at, next - at) && damaged++ == 0) {
             fault(w, "%s: what lies at %zu is no record", w->path, at);
         }
         at = next;

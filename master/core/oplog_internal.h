@@ -147,7 +147,6 @@ void slot_encode(const struct slot *s, uint64_t cluster, uint8_t out[SLOT_BYTES]
 enum slot_state slot_decode(const uint8_t in[SLOT_BYTES], uint64_t cluster, struct slot *out);
 void segment_list_add(struct oplog *l, struct segment s); /* behind the others */
 void segment_list_drop_first(struct oplog *l);
-bool bytes_are_zero(const uint8_t *p, size_t len);
 static inline uint32_t units_of(uint32_t len)
 {
     return (len + UNIT_BYTES - 1) / UNIT_BYTES;

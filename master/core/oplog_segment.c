@@ -132,9 +132,3 @@ void segment_list_drop_first(struct oplog *l)
     l->segment_count--;
     memmove(l->segments, l->segments + 1, l->segment_count * sizeof(*l->segments));
 }
-
-bool bytes_are_zero(const uint8_t *p, size_t len)
-{
-    /* Equal to itself shifted by one, and the first byte is zero. */
-    return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
-}

@@ -122,6 +122,12 @@ static inline struct bytes byte_reader_bytes(struct byte_reader *r, size_t n)
     return b;
 }
 
+static inline bool bytes_are_zero(const uint8_t *p, size_t len)
+{
+    /* Equal to itself shifted by one, and the first byte is zero. */
+    return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
+}
+
 /* Writes v as a varint at p (up to 10 bytes); returns its length. */
 static inline size_t put_varint(uint8_t *p, uint64_t v)
 {

@@ -364,6 +364,20 @@ static int grant(uint32_t failed_server)
     return status;
 }
 
+/* Two replicas of each chunk, and nobody takes another one: c's row. */
+static struct ns_chunk only_two_members(void)
+{
+    f->m->cfg.geometry.replicas = 2;
+    fixture_run_ms(f, 3000);
+    for (int i = 0; i < 5; i++) {
+        f->fakes[i].avail = 0; /* nobody takes a replica */
+    }
+    fixture_run_ms(f, 200);
+    struct ns_chunk k = row();
+    c.version = k.version;
+    return k;
+}
+
 /* Two servers that do not reach each other make a new version at most once in a while; a third one
  * takes the place of the one that failed, and that is not taken in again at once. */
 START_TEST(a_pair_does_not_quarrel_for_ever)
@@ -378,14 +392,7 @@ START_TEST(a_pair_does_not_quarrel_for_ever)
     ck_assert(!is_member(failed));
     /* With two members nobody can be left out: the second new version waits. */
     c = files[1];
-    f->m->cfg.geometry.replicas = 2;
-    fixture_run_ms(f, 3000);
-    for (int i = 0; i < 5; i++) {
-        f->fakes[i].avail = 0; /* nobody takes a replica */
-    }
-    fixture_run_ms(f, 200);
-    struct ns_chunk k = row();
-    c.version = k.version;
+    struct ns_chunk k = only_two_members();
     ck_assert_uint_eq(k.member_count, 2);
     ck_assert_int_eq(grant(k.members[1]), 0);
     uint64_t before = f->sim->now_ns;
@@ -398,15 +405,8 @@ END_TEST
  * version, not one after the other. */
 START_TEST(a_complaint_is_heard_once)
 {
-    f->m->cfg.geometry.replicas = 2;
     f->m->cfg.pair_pause_ms = 2000;
-    fixture_run_ms(f, 3000);
-    for (int i = 0; i < 5; i++) {
-        f->fakes[i].avail = 0; /* nobody takes a replica */
-    }
-    fixture_run_ms(f, 200);
-    struct ns_chunk k = row();
-    c.version = k.version;
+    struct ns_chunk k = only_two_members();
     ck_assert_int_eq(grant(k.members[1]), 0);
     uint32_t before = fixture_fake(f, k.members[0])->prepares;
     c.version = k.version;
