@@ -3,9 +3,11 @@
  * A read takes its turn in the replica's queue, so no mutation of its blocks is in flight while it
  * runs: a block that does not match its sum then is bad. It reads whole blocks, in pieces, two of
  * them in flight: while one is hashed the next one's I/O goes on. The sums are in memory: a piece
- * costs one read and nothing else.
+ * costs one read and nothing else. Of a block that was verified before, a small read takes only the
+ * pages it wants (page_sums.h); what does not match then is judged by the whole block.
  */
 #include "chunkd/core/core.h"
+#include "chunkd/core/page_sums.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
 
@@ -31,7 +33,8 @@ struct read_request {
     bool raw;              /* for a copy */
     uint64_t handle, version;
     uint32_t offset, end;    /* bytes wanted, cut at the length */
-    uint32_t from, to, next; /* whole blocks around them; next byte to ask for */
+    uint32_t from, to, next; /* whole blocks, or pages, around them; next byte to ask for */
+    bool pages;              /* a part of one block is read, whose pages' sums were known */
     struct buf *buf;         /* [from, to) */
     struct read_piece pieces[PIECES];
     uint32_t in_flight;
@@ -136,6 +139,55 @@ static void found_bad(struct read_request *rq, uint32_t block, int status)
     rq->bad_found = true;
 }
 
+/* ---------------------------------------------------------------- pages of a verified block */
+
+/* A small part of one block. */
+static bool wants_pages(const struct read_request *rq)
+{
+    uint32_t bs = rq->op.replica->table->block_bytes;
+    return rq->offset / bs == (rq->end - 1) / bs && rq->end - rq->offset <= bs / 4;
+}
+
+static void note_pages(const struct read_request *rq, const uint8_t *block)
+{
+    const struct local_replica *r = rq->op.replica;
+    const struct table *t = r->table;
+    uint32_t b = rq->offset / t->block_bytes, page = t->block_bytes / PAGES_PER_BLOCK;
+    uint32_t extent = block_extent(t, r->length, b);
+    uint32_t *sums = page_sums_put(t->page_sums, r->handle, b, r->sums[b]);
+    for (uint32_t i = 0; i < PAGES_PER_BLOCK; i++) {
+        uint32_t at = MIN(i * page, extent);
+        sums[i] = block_sum(block + at, MIN(page, extent - at));
+    }
+}
+
+static const uint32_t *known_pages(const struct read_request *rq)
+{
+    const struct local_replica *r = rq->op.replica;
+    uint32_t b = rq->offset / r->table->block_bytes;
+    return page_sums_get(r->table->page_sums, r->handle, b, r->sums[b]);
+}
+
+/* What was read is what the block held when it was verified. */
+static bool pages_match(const struct read_request *rq, const struct read_piece *p)
+{
+    const struct table *t = rq->op.replica->table;
+    const uint32_t *sums = known_pages(rq); /* another block may have taken their place */
+    uint32_t page = t->block_bytes / PAGES_PER_BLOCK;
+    if (sums == NULL || p->op.result != p->op.len) {
+        return false;
+    }
+    for (uint32_t at = rq->from; at < rq->to; at += page) {
+        uint32_t sum = block_sum(rq->buf->data + (at - rq->from), MIN(page, rq->to - at));
+        if (sum != sums[at % t->block_bytes / page]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- whole blocks */
+
 static void verify_piece(struct read_request *rq, const struct read_piece *p)
 {
     const struct local_replica *r = rq->op.replica;
@@ -151,9 +203,32 @@ static void verify_piece(struct read_request *rq, const struct read_piece *p)
         }
         done += n;
     }
+    if (!rq->raw && wants_pages(rq)) {
+        note_pages(rq, p->op.data);
+    }
 }
 
 static void submit_piece(struct read_request *rq, struct read_piece *p);
+
+/* Reads what is wanted, in units of this size. */
+static void read_units(struct read_request *rq, uint32_t unit)
+{
+    rq->from = rq->next = rq->offset / unit * unit;
+    uint64_t to = ((uint64_t)rq->end + unit - 1) / unit * unit;
+    rq->to = (uint32_t)MIN(to, rq->op.replica->length);
+    buf_unref(rq->buf);
+    rq->buf = buf_new(rq->to - rq->from);
+    submit_piece(rq, &rq->pieces[0]);
+    if (rq->next < rq->to) {
+        submit_piece(rq, &rq->pieces[1]);
+    }
+}
+
+static void read_blocks(struct read_request *rq)
+{
+    rq->pages = false;
+    read_units(rq, rq->op.replica->table->block_bytes);
+}
 
 /* Which block it is shows when they are read one by one. */
 static void read_failed(struct read_request *rq, struct read_piece *p)
@@ -175,7 +250,11 @@ static void piece_done(struct disk_op *op)
     struct table *t = rq->op.replica->table;
     mean_time_add(&t->latency.disk, env_mono_ns(t->env) - p->begin_ns);
     rq->in_flight--;
-    if (op->result < 0 && rq->status == 0) {
+    if (rq->pages) {
+        if (!pages_match(rq, p)) {
+            read_blocks(rq);
+        }
+    } else if (op->result < 0 && rq->status == 0) {
         read_failed(rq, p);
     } else if (rq->status == 0 && p->off + op->len < p->end) {
         verify_piece(rq, p);
@@ -253,10 +332,8 @@ static void read_start(struct replica_op *op)
         finish(rq);
         return;
     }
-    rq->from = rq->next = rq->offset / t->block_bytes * t->block_bytes;
-    uint64_t to = ((uint64_t)rq->end + t->block_bytes - 1) / t->block_bytes * t->block_bytes;
-    rq->to = (uint32_t)MIN(to, r->length);
-    for (uint32_t b = rq->from / t->block_bytes; b * (uint64_t)t->block_bytes < rq->to; b++) {
+    uint32_t first = rq->offset / t->block_bytes;
+    for (uint32_t b = first; b * (uint64_t)t->block_bytes < rq->end; b++) {
         if (replica_block_is_bad(r, b)) { /* known: the disk is not asked again */
             rq->status = ERR_CHECKSUM;
             rq->bad_block = b;
@@ -264,10 +341,11 @@ static void read_start(struct replica_op *op)
             return;
         }
     }
-    rq->buf = buf_new(rq->to - rq->from);
-    submit_piece(rq, &rq->pieces[0]);
-    if (rq->next < rq->to) {
-        submit_piece(rq, &rq->pieces[1]);
+    rq->pages = !rq->raw && wants_pages(rq) && known_pages(rq) != NULL;
+    if (rq->pages) {
+        read_units(rq, t->block_bytes / PAGES_PER_BLOCK);
+    } else {
+        read_blocks(rq);
     }
 }
 

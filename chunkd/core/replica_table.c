@@ -1,5 +1,6 @@
 /* replica_table.c - the replicas of this disk: lookup, files, and the queue of each. */
 #include "chunkd/core/replica_table.h"
+#include "chunkd/core/page_sums.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
 
@@ -31,6 +32,7 @@ void table_init(struct table *t, struct env *env, struct meta_log *meta, struct 
     list_init(&t->removals);
     hmap_init(&t->tombstones);
     list_init(&t->tombstone_order);
+    t->page_sums = page_sums_new();
 }
 
 void table_set_geometry(struct table *t, uint32_t chunk_bytes, uint32_t block_bytes)
@@ -119,6 +121,7 @@ void table_close(struct table *t)
         tombstone_free(t, list_entry(t->tombstone_order.next, struct tombstone, link));
     }
     hmap_close(&t->tombstones);
+    page_sums_free(t->page_sums);
     mem_free(t->zeros);
     mem_free(t->snapshot);
 }

@@ -127,6 +127,7 @@ struct table {
     uint64_t *snapshot; /* handles of a compaction, in order */
     uint64_t snapshot_count, snapshot_at, snapshot_number;
     struct latency latency;
+    struct page_sums *page_sums;
     struct list removals;        /* files being removed */
     struct hmap tombstones;      /* struct tombstone, by handle */
     struct list tombstone_order; /* oldest first */

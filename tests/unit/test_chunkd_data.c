@@ -71,6 +71,32 @@ START_TEST(damaged_block_is_never_served)
 }
 END_TEST
 
+/* A small read of a block that was verified looks at what it wants only, and trusts nothing more. */
+START_TEST(pages_of_a_verified_block)
+{
+    struct fx *f = three(9);
+    uint32_t length = 3 * BS + BS / 2 + 77, page = BS / 16;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, length), 0);
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t at = 0; at < length; at += page / 2 + 13) {
+            expect_bytes(f, 2, at, data + at, MIN(page + 9, length - at));
+        }
+    }
+    fx_flip(f, 2, H, BS + 5 * page + 7);
+    expect_bytes(f, 2, BS + 2 * page, data + BS + 2 * page, page);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, BS + 4 * page, page + 1, got), ERR_CHECKSUM);
+    fx_run_ms(f, 50);
+    ck_assert_uint_eq(f->bad.block, 1);
+    ck_assert_int_eq(fx_read(f, 2, H, FX_V1, BS + 2 * page, page, got), ERR_CHECKSUM);
+    fx_fill(data, sizeof(data), 10);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, BS, data + BS, BS), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 2 * BS + 5, data + 2 * BS + 5, 3), 0);
+    expect_bytes(f, 2, BS + 2 * page, data + BS + 2 * page, page);
+    expect_bytes(f, 2, 2 * BS + 5, data + 2 * BS + 5, 3);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(damage_is_remembered_over_a_restart)
 {
     struct fx *f = three(3);
@@ -510,6 +536,7 @@ Suite *suite_chunkd_data(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, write_reaches_all_members_and_reads_back);
     tcase_add_test(t, damaged_block_is_never_served);
+    tcase_add_test(t, pages_of_a_verified_block);
     tcase_add_test(t, damage_is_remembered_over_a_restart);
     tcase_add_test(t, partial_overwrite_of_damaged_block_fails_the_member);
     tcase_add_test(t, whole_overwrite_heals_a_damaged_block);
