@@ -21,7 +21,7 @@ static uint32_t confirmed(const struct master *m, const struct ns_chunk *row)
 
 static bool everybody_reported(const struct master *m)
 {
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL && !s->reported) {
             return false;

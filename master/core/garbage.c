@@ -89,7 +89,7 @@ void garbage_scan(struct master *m)
         g->next_ns =
             now + IDLE_PAUSE_MS * NS_PER_MS; /* of servers that are away, or busy with it */
     }
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL) {
             garbage_flush(m, s);
@@ -100,7 +100,7 @@ void garbage_scan(struct master *m)
 bool garbage_settled(struct master *m)
 {
     uint64_t now = env_mono_ns(m->env);
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL && (s->drop_count > 0 || rpc_call_running(&s->drop_call))) {
             return false;

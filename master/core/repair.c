@@ -39,7 +39,7 @@ bool repair_picture_complete(const struct master *m)
     if (env_mono_ns(m->env) - m->start_ns > grace) {
         return true;
     }
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL && !s->reported) {
             return false;
@@ -153,7 +153,7 @@ static void pass_begin(struct master *m)
     r->under = r->lost = r->homeless = 0;
     memset(r->counted, 0, sizeof(r->counted));
     r->hosts = 0;
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         r->hosts += repair_may_take(m, id);
     }
     r->acted = r->paused = r->dirty = false;
@@ -179,7 +179,7 @@ static void pass_end(struct master *m)
     /* A pass takes at most a fifth of the time. */
     uint64_t pause = r->acted ? PASS_PAUSE_BUSY_MS : PASS_PAUSE_MS;
     r->next_ns = now + MAX(pause * NS_PER_MS, (now - r->begin_ns) * 4);
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL) {
             garbage_flush(m, s);

@@ -398,7 +398,7 @@ static bool step(struct master *m, struct chunkserver *s)
 bool report_slice(struct master *m)
 {
     bool more = false;
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
         for (uint32_t n = 0; s != NULL && s->report != NULL && n < SLICE_ROWS * 4; n++) {
             if (!step(m, s)) {

@@ -6,7 +6,7 @@ enum { LOAD_MS = 10000, LOAD_IDLE = 1 << 20 };
 
 void servers_close(struct servers *ss)
 {
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= ss->highest; id++) {
         if (ss->by_id[id] != NULL) {
             rpc_cancel(&ss->by_id[id]->drop_call);
             mem_free(ss->by_id[id]);
@@ -23,7 +23,7 @@ struct chunkserver *servers_get(const struct servers *ss, uint32_t id)
 
 struct chunkserver *servers_by_disk(const struct servers *ss, uint64_t disk)
 {
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= ss->highest; id++) {
         if (ss->by_id[id] != NULL && ss->by_id[id]->disk == disk) {
             return ss->by_id[id];
         }

@@ -282,7 +282,7 @@ static void query_statfs(struct master *m, struct statfs_rep *rep)
     uint64_t now = env_mono_ns(m->env);
     *rep = (struct statfs_rep){.files = ns_counts(m->ns).inodes,
                                .files_free = store_room(m->store) / BYTES_PER_INODE};
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s == NULL) {
             continue;

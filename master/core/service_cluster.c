@@ -167,7 +167,7 @@ bool service_cluster(struct peer *p, struct message *msg)
 
 static void status_servers(struct master *m, struct writer *w)
 {
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s == NULL) {
             continue;

@@ -63,7 +63,7 @@ static void answer_status(struct peer *p, const struct frame_header *head)
     struct master *m = p->m;
     struct writer w;
     writer_init(&w);
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s != NULL) {
             struct scrub_status one = {.server = server_as_field(s),

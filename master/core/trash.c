@@ -24,7 +24,7 @@ static bool disks_are_low(const struct master *m)
     const struct geometry *geo = &m->cfg.geometry;
     uint64_t now = env_mono_ns(m->env);
     uint32_t alive = 0, roomy = 0;
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         if (s == NULL || !server_alive(s, now) || s->draining || s->failing) {
             continue;
@@ -45,7 +45,7 @@ static bool rows_are_low(const struct master *m)
 static uint64_t round_bytes(const struct master *m)
 {
     uint64_t total = 0;
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
         total += s != NULL && server_alive(s, env_mono_ns(m->env)) ? s->total : 0;
     }
