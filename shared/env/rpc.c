@@ -39,7 +39,8 @@ static void on_message(void *owner, struct env_conn *conn, struct message *m)
     struct rpc *r = owner;
     (void)conn;
     if (!(m->head.flags & FRAME_REPLY)) {
-        m->head.flags = 0; /* the answer's are ours to set */
+        m->head.flags &= FRAME_ANY_AGE; /* the answer's are ours to set */
+        m->head.age_ms = 0;
         r->events->on_request(r->owner, r, m);
         return;
     }
@@ -158,7 +159,7 @@ void rpc_call(struct rpc *r, struct rpc_call *c, const struct frame_header *head
     if (timeout_ms > 0) {
         env_timer_set(r->env, &c->timer, timeout_ms * NS_PER_MS);
     }
-    m.head.flags = 0;
+    m.head.flags &= FRAME_ANY_AGE;
     m.head.status = 0;
     m.head.request_id = c->id;
     env_send(r->env, r->conn, &m);
@@ -197,6 +198,7 @@ void rpc_answer(struct rpc *r, const struct frame_header *request, int status, u
     m.head.sequence = request->sequence;
     m.head.index = index;
     m.head.epoch = epoch;
+    m.head.age_ms = request->age_ms;
     env_send(r->env, r->conn, &m);
 }
 

@@ -57,7 +57,8 @@ void rpc_accept(struct rpc *r, struct env_conn *c);
 /* Ends every call (done with ERR_DISCONNECTED runs inside) and hangs up; on_close is not called. */
 void rpc_close(struct rpc *r);
 
-/* Send a request. `op`, `session`, `sequence`, `acked`, `index`, `epoch` of `head` are used; `body`
+/* Send a request. `op`, `session`, `sequence`, `acked`, `index`, `epoch` and the flag FRAME_ANY_AGE
+ * of `head` are used; `body`
  * and `payload` references are taken (payload may be NULL). timeout_ms 0 = wait for ever. */
 void rpc_call(struct rpc *r, struct rpc_call *c, const struct frame_header *head, struct slice body,
               struct slice *payload, uint32_t timeout_ms);
@@ -68,8 +69,8 @@ static inline bool rpc_call_running(const struct rpc_call *c)
     return c->rpc != NULL;
 }
 
-/* Answer the request with header `request`; of its flags FRAME_PROMISES go into the answer. `index`
- * and `epoch` go there, too (0 if none). Takes the references; payload may be NULL. Nothing happens
+/* Answer the request with header `request`; of its flags FRAME_PROMISES go into the answer, and its
+ * age_ms, which is 0 as received. `index` and `epoch` go there, too (0 if none). Takes the references; payload may be NULL. Nothing happens
  * if the connection is gone. */
 void rpc_answer(struct rpc *r, const struct frame_header *request, int status, uint64_t index,
                 uint32_t epoch, struct slice body, struct slice *payload);

@@ -18,7 +18,7 @@ void frame_header_encode(const struct frame_header *h, uint8_t out[FRAME_HEADER_
     put_le(out + 56, h->epoch, 4);
     put_le(out + 60, h->body_len, 4);
     put_le(out + 64, h->payload_len, 4);
-    put_le(out + 68, 0, 4);
+    put_le(out + 68, h->age_ms, 4);
     put_le(out + 72, h->body_sum, 8);
     put_le(out + 80, hash64(out, 80), 8);
 }
@@ -52,6 +52,7 @@ int frame_header_decode(struct frame_header *h, const uint8_t in[FRAME_HEADER_BY
         .epoch = (uint32_t)get_le(in + 56, 4),
         .body_len = (uint32_t)get_le(in + 60, 4),
         .payload_len = (uint32_t)get_le(in + 64, 4),
+        .age_ms = (uint32_t)get_le(in + 68, 4),
         .body_sum = get_le(in + 72, 8),
     };
     if (f.body_len > FRAME_BODY_MAX || f.payload_len > FRAME_PAYLOAD_MAX) {

@@ -7,7 +7,8 @@
  *     0   4  magic        "GFSF"
  *     4   2  version      1
  *     6   2  op           code of shared/proto/ops.def
- *     8   4  flags        FRAME_REPLY in answers, and FRAME_NAMES_* in those of a master; other bits 0
+ *     8   4  flags        FRAME_REPLY in answers, and FRAME_NAMES_* in those of a master; FRAME_ANY_AGE
+ *                         in requests; other bits 0
  *    12   4  status       answers: 0 or a negative error code; requests: 0
  *    16   8  request_id   chosen by the asker, repeated in the answer
  *    24   8  session      the mount's session, 0 = none
@@ -19,7 +20,8 @@
  *                         the highest epoch it has seen
  *    60   4  body_len     <= FRAME_BODY_MAX
  *    64   4  payload_len  <= FRAME_PAYLOAD_MAX
- *    68   4  reserved     0
+ *    68   4  age_ms       answers of a shadow: at most so long ago everything that was committed was
+ *                         in what it answered from; else 0
  *    72   8  body_sum     XXH3-64 of the body
  *    80   8  header_sum   XXH3-64 of the 80 bytes before
  *
@@ -43,6 +45,8 @@ enum {
     FRAME_NAMES_KEPT = 2, /* its directory, and nobody did since the asker made that */
     FRAME_NAMES_NEW = 4,  /* the directory that it made */
     FRAME_PROMISES = FRAME_NAMES_KEPT | FRAME_NAMES_NEW,
+    /* A request to a shadow: to be answered however old what it knows may be. */
+    FRAME_ANY_AGE = 8,
 };
 
 struct frame_header {
@@ -58,6 +62,7 @@ struct frame_header {
     uint32_t epoch;
     uint32_t body_len;
     uint32_t payload_len;
+    uint32_t age_ms;
     uint64_t body_sum;
 };
 

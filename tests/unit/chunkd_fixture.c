@@ -55,7 +55,7 @@ static void master_request(void *owner, struct rpc *r, struct message *m)
             rpc_answer_status(r, &m->head, ERR_FOREIGN_CLUSTER);
             return;
         }
-        struct hello_rep rep = {.cluster = f->cluster};
+        struct hello_rep rep = {.cluster = f->cluster, .role = MASTER_PRIMARY};
         rpc_answer(r, &m->head, 0, 0, f->epoch, RPC_BODY(hello_rep, &rep), NULL);
     } else if (m->head.op == OP_register) {
         struct register_req req;

@@ -307,7 +307,7 @@ static void answer_master(struct script_link *l, struct message *m, const union 
     }
     switch (m->head.op) {
     case OP_hello: {
-        struct hello_rep rep = {.cluster = 77};
+        struct hello_rep rep = {.cluster = 77, .role = MASTER_PRIMARY};
         answer_body(l, m, 0, RPC_BODY(hello_rep, &rep), NULL);
         break;
     }
