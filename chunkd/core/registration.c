@@ -1,7 +1,10 @@
 /* registration.c - our connection to the master.
  *
  *   dial -> hello -> register -> report (all parts at once: one picture) -> heartbeats
- *   any failure -> hang up, next address, backoff
+ *   any failure -> hang up, next address, backoff when all were tried
+ *
+ * Which master is the primary only the masters know: a deposed one that does not know it yet is told
+ * by the epochs, which a chunkserver keeps in its label.
  */
 #include "chunkd/core/registration.h"
 #include "chunkd/core/core.h"
@@ -16,8 +19,15 @@ enum {
     BACKOFF_MAX_MS = 2000,
     REFUSED_MS = 5000, /* a master that refuses us is asked again this late */
     ANSWER_MS = 3000,  /* hello, register and heartbeats */
+    /* The same where there are several: one of the others may have taken over. */
+    ROUND_MAX_MS = 500, /* between rounds through the list */
+    NEXT_MS = 10,       /* within a round */
+    DIAL_MS = 1500,     /* for a connection, and for its hello */
+    SILENCE_MS = 2000,  /* heartbeats */
     REPORT_REPLICAS = 4096,
 };
+
+#define SAY_NS (10 * NS_PER_S)
 
 /* A call whose answer nobody waits for. */
 struct note {
@@ -57,30 +67,71 @@ static void drop_link(struct registration *m)
     }
 }
 
-/* Says why we have no master, once per reason. */
+static bool several(const struct registration *m)
+{
+    return m->addr_count > 1;
+}
+
+/* Says why we have no master, once per reason; of several masters now and then. */
 static void say(struct registration *m, int err, const char *what)
 {
     char text[sizeof(m->said)];
-    snprintf(text, sizeof(text), "master %s: %s: %s", m->addrs[m->addr], what, err_text(err));
+    uint64_t now = env_mono_ns(m->c->env);
+    if (several(m) && m->said_ns != 0 && now - m->said_ns < SAY_NS) {
+        return;
+    }
+    snprintf(text, sizeof(text), "master %.60s: %s: %s", m->current, what, err_text(err));
     if (strcmp(text, m->said) != 0) {
         memcpy(m->said, text, sizeof(text));
+        m->said_ns = now;
         env_log(m->c->env, LOG_WARN, "%s", text);
     }
+}
+
+/* How long to wait before the next one is dialled. */
+static uint64_t pause_ms(struct registration *m, int err)
+{
+    m->failures++;
+    bool all_tried = m->failures % m->addr_count == 0;
+    uint64_t rounds = MIN(m->failures / m->addr_count, 8u);
+    if (err == ERR_FOREIGN_CLUSTER && (!several(m) || all_tried)) {
+        return REFUSED_MS;
+    }
+    if (!all_tried) {
+        return NEXT_MS;
+    }
+    m->hinted = false;
+    return MIN((uint64_t)BACKOFF_MIN_MS << rounds,
+               (uint64_t)(several(m) ? ROUND_MAX_MS : BACKOFF_MAX_MS));
+}
+
+static void dial_after(struct registration *m, uint64_t ms)
+{
+    drop_link(m);
+    m->timer.fire = timer_fired;
+    env_timer_set(m->c->env, &m->timer, ms * NS_PER_MS);
 }
 
 static void try_next(struct registration *m, int err, const char *what)
 {
     say(m, err, what);
-    drop_link(m);
     m->addr = (m->addr + 1) % m->addr_count;
-    m->failures = MIN(m->failures + 1, 16u);
-    uint64_t ms =
-        MIN((uint64_t)BACKOFF_MIN_MS << (m->failures / m->addr_count), (uint64_t)BACKOFF_MAX_MS);
-    if (err == ERR_FOREIGN_CLUSTER) {
-        ms = REFUSED_MS;
+    dial_after(m, pause_ms(m, err));
+}
+
+/* It says who is, perhaps: that one is asked next, once in a round. */
+static void not_the_primary(struct registration *m, const struct hello_rep *hello)
+{
+    bool other = hello->primary.len > 0 && hello->primary.len < sizeof(m->hint) &&
+                 !bytes_equal(hello->primary, bytes_str(m->current));
+    if (!other || m->hinted) {
+        try_next(m, hello->role == MASTER_STARTING ? ERR_NOT_READY : ERR_NOT_MASTER, "no use");
+        return;
     }
-    m->timer.fire = timer_fired;
-    env_timer_set(m->c->env, &m->timer, ms * NS_PER_MS);
+    memcpy(m->hint, hello->primary.data, hello->primary.len);
+    m->hint[hello->primary.len] = '\0';
+    m->hinted = true;
+    dial_after(m, 0);
 }
 
 /* The connection's end ended this call: on_close deals with it. */
@@ -144,7 +195,8 @@ static void send_heartbeat(struct registration *m)
     m->heartbeat_sent_ns = env_mono_ns(c->env);
     m->heartbeat.done = heartbeat_answered;
     rpc_call(&m->link->rpc, &m->heartbeat, &(struct frame_header){.op = OP_heartbeat},
-             RPC_BODY(heartbeat_req, &req), NULL, MAX(m->lease_ms, (uint32_t)ANSWER_MS));
+             RPC_BODY(heartbeat_req, &req), NULL,
+             several(m) ? (uint32_t)SILENCE_MS : MAX(m->lease_ms, (uint32_t)ANSWER_MS));
     writer_free(&peers);
 }
 
@@ -300,7 +352,7 @@ static void registered(struct registration *m)
     m->registered = true;
     m->failures = 0;
     m->said[0] = '\0';
-    env_log(c->env, LOG_INFO, "registered with master %s as server %u", m->addrs[m->addr],
+    env_log(c->env, LOG_INFO, "registered with master %s as server %u", m->current,
             c->label.server);
     if (!chunkd_has_lease(c)) {
         refuse_old_requests(c);
@@ -407,6 +459,14 @@ static void hello_answered(struct rpc_call *call)
         try_next(m, err, "refused");
         return;
     }
+    if (hello.role != MASTER_PRIMARY) {
+        not_the_primary(m, &hello);
+        return;
+    }
+    if (call->reply->head.epoch < c->label.epoch) {
+        try_next(m, ERR_STALE_EPOCH, "refused");
+        return;
+    }
     const char *advertise = c->cfg.advertise[0] != '\0' ? c->cfg.advertise : c->cfg.listen;
     struct register_req req = {.disk = c->label.disk,
                                .self = {.id = c->label.server,
@@ -427,7 +487,8 @@ static void on_open(void *owner, struct rpc *r)
         .cluster = l->c->label.cluster, .name = bytes_str(l->c->cfg.cluster), .role = ROLE_CHUNKD};
     m->hello.done = hello_answered;
     rpc_call(r, &m->hello, &(struct frame_header){.op = OP_hello}, RPC_BODY(hello_req, &req), NULL,
-             ANSWER_MS);
+             several(m) ? DIAL_MS : ANSWER_MS);
+    env_timer_stop(m->c->env, &m->timer);
 }
 
 static void on_request(void *owner, struct rpc *r, struct message *msg)
@@ -453,12 +514,23 @@ static void on_close(void *owner, struct rpc *r, int err)
 
 static const struct rpc_events master_events = {on_open, on_request, on_close};
 
+static void dial_too_long(struct env_timer *t)
+{
+    struct registration *m = container_of(t, struct registration, timer);
+    try_next(m, ERR_TIMEOUT, "no connection");
+}
+
 static void dial(struct registration *m)
 {
     ASSERT(m->link == NULL);
     m->link = link_new(m->c);
-    link_dial(m->link, m->addrs[m->addr], &master_events);
-    m->timer.fire = timer_fired;
+    memcpy(m->current, m->hint[0] != '\0' ? m->hint : m->addrs[m->addr], sizeof(m->current));
+    m->hint[0] = '\0';
+    if (several(m)) {
+        m->timer.fire = dial_too_long;
+        env_timer_set(m->c->env, &m->timer, DIAL_MS * NS_PER_MS);
+    }
+    link_dial(m->link, m->current, &master_events);
 }
 
 /* ---------------------------------------------------------------- life */

@@ -1,7 +1,8 @@
 /* registration.h - our connection to the master: introduction, report, heartbeats, the lease, and
  * its requests.
  *
- * The masters of the configuration are dialled in turn. The lease runs from the sending of the last
+ * The masters of the configuration are dialled in turn, a primary that one of them names before the
+ * others, until one says that it is the primary. The lease runs from the sending of the last
  * answered heartbeat for 99 % of lease_ms; while it runs, replicas may be read and primaries here
  * keep their role. Versions may be made without us once it has ended: it begins again only when the
  * answers to the report have named the replicas that were left out.
@@ -22,7 +23,10 @@ struct registration {
     struct chunkd *c;
     char addrs[MASTERS_MAX][256];
     uint32_t addr_count;
-    uint32_t addr; /* in use */
+    uint32_t addr;     /* to be dialled next, or in use */
+    char hint[256];    /* of a primary, to be dialled before that; empty = none */
+    char current[256]; /* in use */
+    bool hinted;       /* a hint was followed since all of the list were tried */
     struct link *link;
     bool registered; /* on the present connection */
     uint32_t failures;
@@ -36,6 +40,7 @@ struct registration {
     struct env_timer timer; /* redial or next heartbeat */
     struct list notes;      /* calls nobody waits for: reports */
     char said[160];         /* last complaint, so that it is not repeated */
+    uint64_t said_ns;
 };
 
 MUST_CHECK int registration_init(struct registration *m, struct chunkd *c, struct why *why);

@@ -31,6 +31,7 @@ struct read_request {
     struct replica_op op;
     struct copy_wait wait; /* of a first copy, before it stands in the replica's queue */
     bool raw;              /* for a copy */
+    bool unfenced;         /* to be answered without a lease, too */
     uint64_t handle, version;
     uint32_t offset, end;    /* bytes wanted, cut at the length */
     uint32_t from, to, next; /* whole blocks, or pages, around them; next byte to ask for */
@@ -103,7 +104,7 @@ static void finish(struct read_request *rq)
         chunkd_found_bad(rq->q.c, r, rq->bad_block);
     }
     /* Asked after the bytes were read: they were the newest at a moment when the lease ran. */
-    if (rq->status == 0 && !rq->raw && !chunkd_has_lease(rq->q.c)) {
+    if (rq->status == 0 && !rq->raw && !rq->unfenced && !chunkd_has_lease(rq->q.c)) {
         rq->status = ERR_NO_LEASE;
     }
     if (rq->status == 0) {
@@ -289,7 +290,9 @@ static void submit_piece(struct read_request *rq, struct read_piece *p)
     ask_disk(rq, p, len);
 }
 
-/* May this replica give bytes under `version`? */
+/* May this replica give bytes under `version`? An asker that found no primary, but a shadow that named
+ * the version, wants them without a lease: what is committed was equal on all members, and nobody can
+ * make a later version but a primary. */
 static int check_readable(const struct read_request *rq, const struct local_replica *r)
 {
     if (r->version != rq->version) {
@@ -301,7 +304,7 @@ static int check_readable(const struct read_request *rq, const struct local_repl
     if (rq->raw) {
         return 0;
     }
-    if (!r->active || r->state == REPLICA_CLONING) {
+    if ((!r->active && !rq->unfenced) || r->state == REPLICA_CLONING) {
         return ERR_NO_LEASE; /* the version is not known to be committed yet */
     }
     if (r->state != REPLICA_OK) {
@@ -310,7 +313,7 @@ static int check_readable(const struct read_request *rq, const struct local_repl
     if (registration_outdated(&rq->q.c->master, r)) {
         return ERR_WRONG_VERSION;
     }
-    return chunkd_has_lease(rq->q.c) ? 0 : ERR_NO_LEASE;
+    return rq->unfenced || chunkd_has_lease(rq->q.c) ? 0 : ERR_NO_LEASE;
 }
 
 static void read_start(struct replica_op *op)
@@ -369,6 +372,7 @@ static struct read_request *take_read(struct link *l, struct message *m, const s
     c->request_bytes += req->length;
     rq->handle = req->handle;
     rq->version = req->version;
+    rq->unfenced = req->unfenced_ok;
     rq->offset = req->offset;
     rq->end = req->offset + req->length;
     rq->op.start = read_start;
@@ -489,7 +493,8 @@ static void seek_start(struct replica_op *op)
 {
     struct seek_request *s = container_of(op, struct seek_request, op);
     struct local_replica *r = op->replica;
-    struct read_request as_read = {.q = {.c = s->q.c}, .version = s->req.version};
+    struct read_request as_read = {
+        .q = {.c = s->q.c}, .version = s->req.version, .unfenced = s->req.unfenced_ok};
     int err = check_readable(&as_read, r);
     if (err == 0 && s->req.offset < r->length) {
         err = replica_open(r, false);

@@ -55,7 +55,7 @@ static void master_request(void *owner, struct rpc *r, struct message *m)
             rpc_answer_status(r, &m->head, ERR_FOREIGN_CLUSTER);
             return;
         }
-        struct hello_rep rep = {.cluster = f->cluster, .role = MASTER_PRIMARY};
+        struct hello_rep rep = {.cluster = f->cluster, .role = f->role};
         rpc_answer(r, &m->head, 0, 0, f->epoch, RPC_BODY(hello_rep, &rep), NULL);
     } else if (m->head.op == OP_register) {
         struct register_req req;
@@ -138,6 +138,8 @@ struct fx *fx_new(uint64_t seed)
     f->sim->log_level = LOG_ERROR + 1;
     list_init(&f->conns);
     writer_init(&f->stale);
+    f->role = MASTER_PRIMARY;
+    f->masters = "master:1";
     f->epoch = 1;
     f->cluster = FX_CLUSTER;
     f->lease_ms = 1000;
@@ -172,6 +174,13 @@ static void end_server(struct fx *f, uint32_t id)
     fx_run_ms(f, 1000); /* the connections' ends are heard of */
 }
 
+void fx_cut_master(struct fx *f)
+{
+    while (!list_empty(&f->conns)) {
+        master_conn_free(list_entry(f->conns.next, struct fx_master_conn, link));
+    }
+}
+
 void fx_free(struct fx *f)
 {
     drop_answer();
@@ -180,9 +189,7 @@ void fx_free(struct fx *f)
             fx_kill(f, id);
         }
     }
-    while (!list_empty(&f->conns)) {
-        master_conn_free(list_entry(f->conns.next, struct fx_master_conn, link));
-    }
+    fx_cut_master(f);
     sim_destroy(f->sim);
     writer_free(&f->stale);
     mem_free(f);
@@ -197,13 +204,13 @@ int fx_start(struct fx *f, uint32_t id)
 {
     struct fx_server *s = &f->servers[id];
     struct chunkd_config cfg = {.cluster = "unit",
-                                .masters = "master:1",
                                 .flush_ms = 1000,
                                 .aside_ms = f->aside_ms,
                                 .scrub_period_s = f->scrub_period_s,
                                 .scrub_share = f->scrub_share};
     struct why why = {""};
     snprintf(cfg.listen, sizeof(cfg.listen), "%s", s->addr);
+    snprintf(cfg.masters, sizeof(cfg.masters), "%s", f->masters);
     if (!s->process->alive) {
         sim_process_start(s->process);
     }

@@ -41,6 +41,8 @@ struct fx {
     struct list conns;
     struct fx_server servers[FX_SERVERS + 1]; /* by id, from 1 */
     bool mute;                                /* the master answers no heartbeats */
+    uint32_t role;                            /* of the master: MASTER_* */
+    const char *masters;                      /* of servers started from now on */
     uint32_t epoch;
     uint64_t cluster;
     uint32_t lease_ms;
@@ -71,6 +73,8 @@ void fx_kill(struct fx *f, uint32_t id);
 void fx_power_cut(struct fx *f, uint32_t id);
 int fx_stop(struct fx *f, uint32_t id); /* clean */
 void fx_run_ms(struct fx *f, uint64_t ms);
+/* Ends the connections to the master. */
+void fx_cut_master(struct fx *f);
 
 /* A call of the client to a server, and of the master to a server. */
 struct fx_answer *fx_ask(struct fx *f, uint32_t id, uint16_t op, struct slice body,

@@ -243,6 +243,46 @@ START_TEST(nothing_is_served_without_lease)
 }
 END_TEST
 
+static int read_unfenced(struct fx *f, uint64_t version)
+{
+    struct read_req req = {
+        .handle = H, .version = version, .offset = 0, .length = 100, .unfenced_ok = true};
+    return fx_ask(f, 1, OP_read, RPC_BODY(read_req, &req), NULL, 0)->status;
+}
+
+/* Who has the version from a shadow may read it without a lease: exactly that, and nothing else. */
+START_TEST(reads_without_a_lease_name_the_version)
+{
+    struct fx *f = three(34);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 100), 0);
+    f->mute = true;
+    fx_run_ms(f, 1500);
+    ck_assert_int_eq(fx_read(f, 1, H, FX_V1, 0, 100, got), ERR_NO_LEASE);
+    ck_assert_int_eq(read_unfenced(f, FX_V1), 0);
+    ck_assert_int_eq(read_unfenced(f, FX_V1 + 1), ERR_WRONG_VERSION);
+    struct seek_req req = {.handle = H, .version = FX_V1, .offset = 0};
+    ck_assert_int_eq(fx_ask(f, 1, OP_seek, RPC_BODY(seek_req, &req), NULL, 0)->status,
+                     ERR_NO_LEASE);
+    req.unfenced_ok = true;
+    ck_assert_int_eq(fx_ask(f, 1, OP_seek, RPC_BODY(seek_req, &req), NULL, 0)->status, 0);
+    fx_free(f);
+}
+END_TEST
+
+/* A version that was prepared is served when it is known to be committed, a replica being made is not. */
+START_TEST(reads_without_a_lease_of_prepared_versions)
+{
+    struct fx *f = three(35);
+    struct replica r;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 100), 0);
+    ck_assert_int_eq(fx_prepare(f, 1, H, FX_V1, FX_V1 + 1, 0, &r), 0);
+    ck_assert_int_eq(fx_read(f, 1, H, FX_V1 + 1, 0, 100, got), ERR_NO_LEASE);
+    ck_assert_int_eq(read_unfenced(f, FX_V1 + 1), 0);
+    ck_assert_int_eq(read_unfenced(f, FX_V1), ERR_WRONG_VERSION);
+    fx_free(f);
+}
+END_TEST
+
 /* The lease runs from the sending of the heartbeat, however late the answer comes. */
 START_TEST(a_late_answer_makes_the_lease_no_longer)
 {
@@ -545,6 +585,8 @@ Suite *suite_chunkd_data(void)
     tcase_add_test(t, payload_that_does_not_match_its_sums_is_refused);
     tcase_add_test(t, gap_reads_as_zeros_and_stays_a_hole);
     tcase_add_test(t, nothing_is_served_without_lease);
+    tcase_add_test(t, reads_without_a_lease_name_the_version);
+    tcase_add_test(t, reads_without_a_lease_of_prepared_versions);
     tcase_add_test(t, a_late_answer_makes_the_lease_no_longer);
     tcase_add_test(t, other_versions_and_chunks_are_refused);
     tcase_add_test(t, mutations_apply_in_order_and_gaps_are_refused);
