@@ -1,4 +1,8 @@
-/* ask.c - the conversation with a master: one question at a time, waited for. */
+/* ask.c - the conversation with a master: one question at a time, waited for.
+ *
+ * Of several masters the primary is asked: whom they name is tried before the rest of the list. When all
+ * were tried in vain, what a shadow can answer is asked of one.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +14,7 @@
 enum {
     ANSWER_WAIT_MS = 5000, /* for a first answer */
     TRY_MS = 2000,         /* one master */
+    DIAL_MS = 1000,        /* one of several, until it says who it is */
     AGAIN_MS = 100,
     MASTERS_MAX = 16,
 };
@@ -20,11 +25,18 @@ struct session {
     struct rpc_call call;
     struct env_timer again;
     struct env_timer deadline;
+    struct env_timer patience;
     char masters[1024]; /* separated by NULs */
     const char *addrs[MASTERS_MAX];
     unsigned addr_count;
     unsigned next;
-    bool introduced; /* the connection is open and the master said hello */
+    unsigned tried; /* since the question */
+    char hint[256]; /* of a primary, to be tried before the next one; empty = none */
+    bool hinted;    /* a hint was followed since the question */
+    char current[256];
+    bool no_primary; /* masters answered, none of them is it */
+    bool introduced; /* the connection is open and the master said hello ... */
+    uint32_t role;   /* ... and who it is; 0 = no master */
     bool asked;      /* the question is with that master */
     struct why last; /* what went wrong last */
     /* the question */
@@ -37,9 +49,17 @@ struct session {
     struct slice answer; /* what *rep views */
 };
 
-static const char *current(const struct session *s)
+static bool several(const struct session *s)
 {
-    return s->addrs[s->next % s->addr_count];
+    return s->addr_count > 1;
+}
+
+/* Whether the master that is connected is to be asked this. */
+static bool is_right(const struct session *s)
+{
+    bool shadow_may = s->op->class == OP_QUERY || s->op->code == OP_masters;
+    return s->role == 0 || s->role == MASTER_PRIMARY || s->op->code == OP_health ||
+           (s->role == MASTER_SHADOW && shadow_may && s->tried >= s->addr_count);
 }
 
 static void finish(struct session *s, int status)
@@ -48,6 +68,7 @@ static void finish(struct session *s, int status)
     s->status = status;
     env_timer_stop(uv_env_base(s->env), &s->deadline);
     env_timer_stop(uv_env_base(s->env), &s->again);
+    env_timer_stop(uv_env_base(s->env), &s->patience);
     uv_env_stop(s->env);
 }
 
@@ -61,11 +82,11 @@ static void try_again(struct session *s)
 static void failed(struct session *s, int err)
 {
     bool end = s->asked && s->wait_ms > 0;
-    (void)why_set(&s->last, err, "%s: %s", current(s), err_text(err));
+    (void)why_set(&s->last, err, "%s: %s", s->current, err_text(err));
     rpc_cancel(&s->call);
     rpc_close(&s->rpc);
+    env_timer_stop(uv_env_base(s->env), &s->patience);
     s->introduced = false;
-    s->next++;
     if (end) {
         finish(s, err);
     } else if (s->waiting) {
@@ -107,14 +128,33 @@ static void send_question(struct session *s)
     }
 }
 
+static void not_the_right_one(struct session *s, struct bytes primary)
+{
+    bool other = primary.len > 0 && primary.len < sizeof(s->hint) &&
+                 !bytes_equal(primary, bytes_str(s->current));
+    if (other && !s->hinted) {
+        memcpy(s->hint, primary.data, primary.len);
+        s->hint[primary.len] = 0;
+        s->hinted = true;
+    }
+    s->no_primary = s->role != MASTER_STARTING || several(s);
+    failed(s, s->role == MASTER_STARTING ? ERR_NOT_READY : ERR_NOT_MASTER);
+}
+
 static void on_hello(struct rpc_call *c)
 {
     struct session *s = c->owner;
-    if (c->status == 0) {
+    struct hello_rep rep;
+    int err = RPC_REPLY(hello, c, &rep);
+    s->role = err == 0 ? rep.role : 0;
+    if (err == 0 && is_right(s)) {
         s->introduced = true;
+        env_timer_stop(uv_env_base(s->env), &s->patience);
         send_question(s);
+    } else if (err == 0) {
+        not_the_right_one(s, rep.primary);
     } else if (s->rpc.conn != NULL) {
-        failed(s, c->status);
+        failed(s, err);
     }
 }
 
@@ -144,21 +184,38 @@ static const struct rpc_events events = {on_open, on_request, on_close};
 static void again_fired(struct env_timer *t)
 {
     struct session *s = container_of(t, struct session, again);
-    if (s->introduced) {
+    if (s->introduced && is_right(s)) {
         send_question(s);
         return;
     }
+    s->introduced = false;
     rpc_close(&s->rpc);
     rpc_init(&s->rpc, uv_env_base(s->env), &events, s);
-    rpc_dial(&s->rpc, current(s));
+    if (s->hint[0] != 0) {
+        memcpy(s->current, s->hint, sizeof(s->current));
+        s->hint[0] = 0;
+    } else {
+        snprintf(s->current, sizeof(s->current), "%s", s->addrs[s->next++ % s->addr_count]);
+        s->tried++;
+    }
+    if (several(s)) {
+        env_timer_set(uv_env_base(s->env), &s->patience, DIAL_MS * NS_PER_MS);
+    }
+    rpc_dial(&s->rpc, s->current);
+}
+
+static void patience_ended(struct env_timer *t)
+{
+    failed(container_of(t, struct session, patience), ERR_TIMEOUT);
 }
 
 static void deadline_fired(struct env_timer *t)
 {
     struct session *s = container_of(t, struct session, deadline);
     char last[sizeof(s->last.text)];
-    snprintf(last, sizeof(last), "%s", s->last.text[0] != 0 ? s->last.text : current(s));
-    (void)why_set(&s->last, ERR_TIMEOUT, "no master answered within %d s: %.200s",
+    snprintf(last, sizeof(last), "%s", s->last.text[0] != 0 ? s->last.text : s->current);
+    (void)why_set(&s->last, ERR_TIMEOUT, "%s within %d s: %.200s",
+                  s->no_primary ? "no master was the primary" : "no master answered",
                   ANSWER_WAIT_MS / 1000, last);
     rpc_cancel(&s->call);
     rpc_close(&s->rpc);
@@ -176,6 +233,7 @@ static int start(struct session *s)
     s->call.owner = s;
     s->again.fire = again_fired;
     s->deadline.fire = deadline_fired;
+    s->patience.fire = patience_ended;
     rpc_init(&s->rpc, uv_env_base(s->env), &events, s);
     return 0;
 }
@@ -196,6 +254,8 @@ int session_ask(struct session *s, enum op_code op, const union op_any *req, uni
     s->rep = rep;
     s->wait_ms = wait_ms;
     s->waiting = true;
+    s->tried = 0;
+    s->hinted = s->no_primary = false;
     s->last.text[0] = 0;
     env_timer_set(uv_env_base(s->env), &s->again, 0);
     env_timer_set(uv_env_base(s->env), &s->deadline, ANSWER_WAIT_MS * NS_PER_MS);
@@ -250,6 +310,7 @@ void session_free(struct session *s)
         rpc_close(&s->rpc);
         env_timer_stop(uv_env_base(s->env), &s->again);
         env_timer_stop(uv_env_base(s->env), &s->deadline);
+        env_timer_stop(uv_env_base(s->env), &s->patience);
         slice_drop(&s->answer);
         uv_env_destroy(s->env);
     }

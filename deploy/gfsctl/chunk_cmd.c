@@ -152,12 +152,20 @@ int cmd_why(struct call *c)
     if (c->argc != 1) {
         return EXIT_USAGE;
     }
+    char state[512];
+    bool mounted = path_mount_state(c->argv[0], state, sizeof(state));
+    if (mounted && !c->json && strncmp(state, "no primary", 10) == 0) {
+        printf("%s: its mount has %s\n", c->argv[0], state);
+    }
     if (path_inode(c->session, c->argv[0], &ask.ino) != 0) {
         return EXIT_FAILED;
     }
     if (c->json) {
         json_open(&t.j, '{');
         json_u64(&t.j, "inode", ask.ino);
+        if (mounted) {
+            json_text(&t.j, "mount", bytes_str(state));
+        }
         json_key(&t.j, "chunks");
         json_open(&t.j, '[');
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 /* The source of the gfs mount with this device number, e.g. "master1:9400:/"; false if there is no
  * such mount. */
@@ -54,6 +55,17 @@ bool path_mount_point(const char *real, char out[PATH_MAX])
         fclose(f);
     }
     return found;
+}
+
+bool path_mount_state(const char *path, char *out, size_t size)
+{
+    char real[PATH_MAX], at[PATH_MAX];
+    if (realpath(path, real) == NULL || !path_mount_point(real, at)) {
+        return false;
+    }
+    ssize_t len = getxattr(at, "user.gfs.state", out, size - 1);
+    out[len > 0 ? len : 0] = 0;
+    return len > 0;
 }
 
 /* Whether one of the masters in the source is one of ours. */

@@ -17,6 +17,10 @@ MUST_CHECK int path_inode(struct session *s, const char *path, uint64_t *out_ino
 /* The mount point of the gfs mount that an absolute real path lies on; false if it lies on none. */
 bool path_mount_point(const char *real, char out[PATH_MAX]);
 
+/* What the mount that a path lies on says of itself: who serves it and what waits; false if it lies on
+ * none. */
+bool path_mount_state(const char *path, char *out, size_t size);
+
 int cmd_inode(struct call *c);
 
 #endif
