@@ -276,7 +276,7 @@ static void rename_look(struct meta_op *m, bool other)
     ASSERT(err == 0); /* our own encoding of checked names */
     struct lookup_req req = {.parent = other ? r.new_parent : r.parent,
                              .name = other ? r.new_name : r.name};
-    m->call = (struct master_call){.done = rename_looked, .owner = m};
+    m->call = (struct master_call){.done = rename_looked, .owner = m, .primary_only = true};
     master_call(&m->op.client->master, &m->call, OP_lookup, RPC_BODY(lookup_req, &req));
 }
 

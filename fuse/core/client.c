@@ -1,6 +1,7 @@
 /* client.c - life of the mount's core and of its calls. */
 #include "fuse/core/client_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "fuse/core/chunk_link.h"
@@ -182,7 +183,8 @@ static void statfs_done(struct master_call *m)
     struct client *c = s->op.client;
     struct statfs_rep rep;
     int err = MASTER_REPLY(statfs, m, &rep);
-    if (err == 0) {
+    bool untold = err == 0 && m->by_shadow && rep.total == 0; /* shadows do not hear of disks */
+    if (err == 0 && !(untold && c->statfs_ns != 0)) {
         c->statfs = rep;
         c->statfs_ns = env_mono_ns(c->env);
     }
@@ -400,8 +402,52 @@ void client_destroy(struct client *c)
 bool client_waiting(const struct client *c)
 {
     uint64_t now = env_mono_ns(c->env);
+    if (client_on_shadow(c)) {
+        return false;
+    }
     bool asked = c->master.state != MASTER_READY || !list_empty(&c->master.calls);
     return asked && now - c->master.heard_ns > 2 * NS_PER_S;
+}
+
+/* Calls that wait for the primary. */
+static uint32_t calls_waiting(const struct client *c)
+{
+    uint32_t n = 0;
+    list_for_each (e, &c->master.calls) {
+        const struct master_call *m = list_entry(e, struct master_call, call_link);
+        n += !m->at_shadow;
+    }
+    return n;
+}
+
+size_t client_state(const struct client *c, char *out, size_t size)
+{
+    const struct master_link *l = &c->master;
+    const struct shadow_link *s = &l->shadow;
+    uint64_t now = env_mono_ns(c->env);
+    double lost_s = (double)(now - l->lost_ns) / (double)NS_PER_S;
+    double age_s = ((double)(now - s->heard_ns) / (double)NS_PER_MS + s->age_ms) / 1e3;
+    uint32_t waiting = calls_waiting(c);
+    int n;
+    if (l->lost_ns == 0) {
+        n = snprintf(out, size, "primary %s, epoch %u; %u requests are with it", l->current,
+                     l->epoch, waiting);
+    } else if (shadow_link_ready(s) && s->heard_ns != 0) {
+        n = snprintf(out, size,
+                     "no primary for %.1f s; reading from shadow %s, as of %.1f s ago; %u requests "
+                     "wait for a primary",
+                     lost_s, shadow_link_addr(s), age_s, waiting);
+    } else if (shadow_link_ready(s)) {
+        n = snprintf(
+            out, size,
+            "no primary for %.1f s; reading from shadow %s; %u requests wait for a primary", lost_s,
+            shadow_link_addr(s), waiting);
+    } else {
+        n = snprintf(out, size, "no primary for %.1f s, no shadow either%s%s; %u requests wait",
+                     lost_s, s->refusal != 0 ? ": " : "",
+                     s->refusal != 0 ? err_text(s->refusal) : "", waiting);
+    }
+    return n < 0 ? 0 : MIN((size_t)n, size - 1);
 }
 
 bool client_settled(const struct client *c)

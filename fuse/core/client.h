@@ -11,6 +11,9 @@
  * -EINTR. The memory of arguments (names, data) must live until done, except where a function says
  * it copies.
  *
+ * While no master is the primary, what needs none goes on: questions are answered by a shadow, reads by
+ * the chunkservers. What programs see then does not go back, and has what they changed.
+ *
  * Consistency inside one client: a read sees every write whose call was made before; getattr sees
  * the size they made. Between clients: close-to-open: when flush has returned, data is on all
  * members and the size in the log; open revalidates. Errors of write-behind are reported once per
@@ -36,7 +39,11 @@ struct client_config {
     uint32_t
         trash; /* seconds + 1 that what it deletes stays in the trash; 0 = as the cluster has it */
     uint32_t soft_ms; /* 0 = hard mount; else calls fail with -EIO after this */
+    /* While there is no primary master, shadows are read from as long as what they know is at most so
+     * old; 0 = however old it is, STALE_OFF = not at all. */
+    uint32_t stale_ms;
 };
+#define STALE_OFF UINT32_MAX
 
 enum client_call_state { CALL_IDLE, CALL_RUNNING, CALL_ENDING };
 
@@ -151,5 +158,7 @@ void client_cancel(struct client *c, struct client_call *k);
 /* True while the master has not answered for more than 2 s. */
 bool client_waiting(const struct client *c);
 bool client_settled(const struct client *c); /* nothing dirty, nothing in flight but keep-alive */
+/* Who serves this mount, and what it waits for, as a sentence; its length. */
+size_t client_state(const struct client *c, char *out, size_t size);
 
 #endif

@@ -116,6 +116,15 @@ static inline struct call_impl *call_impl(struct client_call *k)
     return (struct call_impl *)(void *)k->impl;
 }
 
+/* There is no primary, and a shadow serves. */
+static inline bool client_on_shadow(const struct client *c)
+{
+    return shadow_link_ready(&c->master.shadow);
+}
+
+/* read.c: reads do not wait any longer for what was written before to be on the replicas. */
+void reads_go_on(struct client *c);
+
 /* The next pause of a repeated attempt: doubles from BACKOFF_MIN_MS to BACKOFF_MAX_MS. */
 static inline uint32_t backoff_next(uint32_t ms)
 {

@@ -30,6 +30,10 @@ struct commit {
 /* False: nothing to commit. True: k->done will be called. */
 bool commit_start(struct inode *i, struct commit *k);
 void commit_cancel(struct commit *k); /* fine if it is not running */
+static inline bool commit_running(const struct commit *k)
+{
+    return k->inode != NULL;
+}
 /* Data reached the replicas: [.., end) must be committed. */
 void commit_need(struct inode *i, uint64_t end, bool bind);
 /* A chunk was synced on all members, and the master does not know of any sync of it. */

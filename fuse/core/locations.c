@@ -107,7 +107,7 @@ static void set_hole(struct location *l)
 {
     l->handle = l->version = l->doubt = 0;
     l->trim = NO_TRIM;
-    l->fresh = l->unsynced = l->gone = false;
+    l->fresh = l->unsynced = l->gone = l->by_shadow = false;
     l->primary = 0;
     l->member_count = 0;
     set_known(l);
@@ -140,6 +140,7 @@ void location_learn(struct location *l, const struct chunk *chunk)
                 (unsigned long long)l->handle);
     }
     l->gone = chunk->gone;
+    l->by_shadow = false;
     l->trim = chunk->trim;
     l->primary = chunk->primary;
     l->member_count = 0;
@@ -179,7 +180,7 @@ static bool locate_usable(const struct location *l)
 static void send_locate(struct location *l);
 
 /* An answer may be older than what a grant told meanwhile, and a neighbour may have changed. */
-static void learn_located(struct location *l, const struct chunk *chunk)
+static void learn_located(struct location *l, const struct chunk *chunk, bool by_shadow)
 {
     bool older = l->known && l->handle == chunk->handle && l->version > chunk->version;
     if (older) {
@@ -188,14 +189,16 @@ static void learn_located(struct location *l, const struct chunk *chunk)
     /* A trim being carried out stands until the master has heard that it is. */
     uint32_t trim = l->trimming && l->handle == chunk->handle ? l->trim : NO_TRIM;
     location_learn(l, chunk);
+    l->by_shadow = by_shadow;
     l->trim = MIN(l->trim, trim);
 }
 
-void location_hint(struct inode *i, const struct chunk *chunk)
+void location_hint(struct inode *i, const struct chunk *chunk, bool by_shadow)
 {
     struct location *l = location_get(i, chunk->number);
     if (!l->known && l->changes == 0 && l->pins == 1) {
         location_learn(l, chunk);
+        l->by_shadow = by_shadow;
     }
     location_unpin(l);
 }
@@ -214,12 +217,12 @@ static void learn_answer(struct location *l, const struct locate_rep *rep)
         }
         if (chunk.number == l->number) {
             found = true;
-            learn_located(l, &chunk);
+            learn_located(l, &chunk, l->locate.by_shadow);
         } else if (chunk.number > l->number && chunk.number - l->number < l->locate_count &&
                    l->locate_recalls == l->client->recalls) {
             struct inode *i = files_find(l->client, l->ino);
             if (i != NULL) {
-                location_hint(i, &chunk);
+                location_hint(i, &chunk, l->locate.by_shadow);
             }
         }
     }

@@ -33,6 +33,7 @@ struct location {
     bool fresh;
     bool unsynced;    /* as the master says, until a sync asked from here */
     bool gone;        /* no replica can be read, the master says; believed for a second */
+    bool by_shadow;   /* that says so: known without a primary */
     uint64_t lost_ns; /* when a write failed because of a block that nobody has whole; 0 = never */
     uint32_t primary; /* 0 = none: ask for a grant */
     struct chunk_peer *members[REPLICAS_MAX];
@@ -90,7 +91,7 @@ void location_trimmed(struct location *l, bool done, uint32_t trim, int status);
 /* Takes over what a create's answer says. */
 void location_learn(struct location *l, const struct chunk *chunk);
 /* Takes over what another answer says by the way, if nothing is known yet. */
-void location_hint(struct inode *i, const struct chunk *chunk);
+void location_hint(struct inode *i, const struct chunk *chunk, bool by_shadow);
 /* Everything known of the inode's chunks may be wrong. */
 void locations_forget(struct inode *i);
 /* Frees the inode's locations; nobody may be using them. */

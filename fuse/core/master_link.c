@@ -5,30 +5,59 @@
 
 #include "fuse/core/client_impl.h"
 #include "fuse/core/files.h"
+#include "fuse/core/master_link_impl.h"
 
 enum {
     HANDSHAKE_MS = 5000, /* patience with one connection until it serves */
     TICK_MS = 1000, /* keep-alive looks at the clock this often, or more often for short sessions */
     ATTACH_OPENS = 16384, /* inodes in one session_attach */
+    /* Where there are several masters another one may have taken over: */
+    DIAL_MS = 1500,     /* patience with one until it says who it is */
+    SILENCE_MS = 2000,  /* and for the answer to a sign of life */
+    NEXT_MS = 10,       /* between dials, until all were tried */
+    ROUND_MAX_MS = 500, /* then */
 };
 
 static void dial_next(struct master_link *l);
-static void send_all(struct master_link *l);
 static void open_session(struct master_link *l);
 static void attach(struct master_link *l);
-static void session_lost(struct master_link *l, struct master_call *by);
 
 /* ---------------------------------------------------------------- connection */
 
-static void redial_later(struct master_link *l)
+bool master_link_several(const struct master_link *l)
 {
-    l->state = MASTER_CLOSED;
-    l->backoff_ms = backoff_next(l->backoff_ms);
-    env_timer_set(l->client->env, &l->dial_timer, l->backoff_ms * NS_PER_MS);
+    return l->addr_count > 1;
 }
 
-/* Leaves this connection; every call on it ends inside with ERR_DISCONNECTED and stays waiting. */
-static void hang_up(struct master_link *l)
+/* How long to wait before the next dial: short until all masters were tried. */
+static uint32_t pause_ms(struct master_link *l)
+{
+    if (l->hint[0] != '\0') {
+        return 0;
+    }
+    if (l->tries < l->addr_count) {
+        return NEXT_MS;
+    }
+    l->tries = l->foreign = 0;
+    l->hinted = false;
+    l->backoff_ms = backoff_next(l->backoff_ms);
+    if (master_link_several(l)) {
+        l->backoff_ms = MIN(l->backoff_ms, (uint32_t)ROUND_MAX_MS);
+    }
+    return l->backoff_ms;
+}
+
+static void redial_later(struct master_link *l)
+{
+    if (l->lost_ns == 0) {
+        l->lost_ns = env_mono_ns(l->client->env);
+    }
+    l->state = MASTER_CLOSED;
+    env_timer_set(l->client->env, &l->dial_timer, pause_ms(l) * NS_PER_MS);
+    shadow_link_begin(&l->shadow);
+}
+
+void master_link_hang_up(struct master_link *l)
 {
     env_timer_stop(l->client->env, &l->tick_timer);
     rpc_cancel(&l->control);
@@ -44,21 +73,49 @@ static void dial_timer_fired(struct env_timer *t)
     if (l->state == MASTER_CLOSED) {
         dial_next(l);
     } else if (l->state != MASTER_READY) {
-        hang_up(l);
+        master_link_hang_up(l);
     }
     client_leave(l->client);
 }
 
 static void dial_next(struct master_link *l)
 {
-    const char *addr = l->addrs[l->addr_next];
-    l->addr_next = (l->addr_next + 1) % l->addr_count;
+    if (l->hint[0] != '\0') {
+        memcpy(l->current, l->hint, sizeof(l->current));
+        l->hint[0] = '\0';
+    } else {
+        memcpy(l->current, l->addrs[l->addr_next], sizeof(l->current));
+        l->addr_next = (l->addr_next + 1) % l->addr_count;
+        l->tries++;
+    }
     l->state = MASTER_DIALING;
-    rpc_dial(&l->rpc, addr);
-    env_timer_set(l->client->env, &l->dial_timer, HANDSHAKE_MS * NS_PER_MS);
+    rpc_dial(&l->rpc, l->current);
+    env_timer_set(l->client->env, &l->dial_timer,
+                  (master_link_several(l) ? DIAL_MS : HANDSHAKE_MS) * NS_PER_MS);
 }
 
-static struct frame_header head_of(const struct master_link *l, uint16_t op)
+void master_link_hint(struct master_link *l, const char *addr)
+{
+    if (l->state == MASTER_CLOSED && l->hint[0] == '\0') {
+        memcpy(l->hint, addr, strlen(addr) + 1);
+        env_timer_set(l->client->env, &l->dial_timer, 0);
+    }
+}
+
+/* This one is not the primary, but may know who is. */
+static void not_the_primary(struct master_link *l, struct bytes primary)
+{
+    bool other = primary.len > 0 && primary.len < sizeof(l->hint) &&
+                 !bytes_equal(primary, bytes_str(l->current));
+    if (other && !l->hinted) {
+        memcpy(l->hint, primary.data, primary.len);
+        l->hint[primary.len] = '\0';
+        l->hinted = true;
+    }
+    master_link_hang_up(l);
+}
+
+struct frame_header master_link_head(const struct master_link *l, uint16_t op)
 {
     return (struct frame_header){
         .op = op, .session = l->session, .index = l->index, .epoch = l->epoch};
@@ -68,12 +125,11 @@ static struct frame_header head_of(const struct master_link *l, uint16_t op)
 static void handshake_failed(struct master_link *l, const struct rpc_call *rc)
 {
     if (rc->reply != NULL || rc->status != ERR_DISCONNECTED) {
-        hang_up(l);
+        master_link_hang_up(l);
     }
 }
 
-/* Notes what an answer tells about the master. False: it comes from a master of an older epoch. */
-static bool heard(struct master_link *l, const struct message *m)
+bool master_link_heard(struct master_link *l, const struct message *m)
 {
     if (m->head.epoch != 0 && m->head.epoch < l->epoch) {
         return false;
@@ -89,6 +145,7 @@ static void refused(struct master_link *l)
     struct client *c = l->client;
     env_log(c->env, LOG_ERROR, "the master belongs to another cluster");
     env_timer_stop(c->env, &l->dial_timer);
+    shadow_link_end(&l->shadow);
     rpc_close(&l->rpc);
     l->state = MASTER_REFUSED;
     c->ready_status = ERR_FOREIGN_CLUSTER;
@@ -113,11 +170,15 @@ static void hello_done(struct rpc_call *rc)
     client_enter(l->client);
     struct hello_rep rep;
     int err = RPC_REPLY(hello, rc, &rep);
-    if (err == ERR_FOREIGN_CLUSTER && !l->was_ready) {
+    l->foreign += err == ERR_FOREIGN_CLUSTER;
+    if (!l->was_ready && l->foreign >= l->addr_count) {
         refused(l);
-    } else if (err != 0 || !heard(l, rc->reply)) {
+    } else if (err == 0 && rep.role != MASTER_PRIMARY) {
+        not_the_primary(l, rep.primary);
+    } else if (err != 0 || !master_link_heard(l, rc->reply)) {
         handshake_failed(l, rc);
     } else {
+        env_timer_set(l->client->env, &l->dial_timer, HANDSHAKE_MS * NS_PER_MS);
         l->cluster = rep.cluster;
         if (l->session == 0) {
             open_session(l);
@@ -135,7 +196,7 @@ static void on_open(void *owner, struct rpc *r)
     l->state = MASTER_HELLO;
     struct hello_req req = {
         .cluster = l->cluster, .name = bytes_str(l->client->cfg.cluster), .role = ROLE_CLIENT};
-    struct frame_header head = head_of(l, OP_hello);
+    struct frame_header head = master_link_head(l, OP_hello);
     l->control.done = hello_done;
     rpc_call(r, &l->control, &head, RPC_BODY(hello_req, &req), NULL, HANDSHAKE_MS);
     client_leave(l->client);
@@ -182,7 +243,7 @@ static void session_open_done(struct rpc_call *rc)
     client_enter(l->client);
     struct session_open_rep rep;
     int err = RPC_REPLY(session_open, rc, &rep);
-    if (err != 0 || rep.session == 0 || !heard(l, rc->reply)) {
+    if (err != 0 || rep.session == 0 || !master_link_heard(l, rc->reply)) {
         handshake_failed(l, rc);
     } else {
         l->session = rep.session;
@@ -196,31 +257,68 @@ static void open_session(struct master_link *l)
     l->state = MASTER_OPENING;
     struct session_open_req req = {
         .host = bytes_str(l->client->cfg.host), .nonce = l->nonce, .trash = l->client->cfg.trash};
-    struct frame_header head = head_of(l, OP_session_open);
+    struct frame_header head = master_link_head(l, OP_session_open);
     l->control.done = session_open_done;
     rpc_call(&l->rpc, &l->control, &head, RPC_BODY(session_open_req, &req), NULL, HANDSHAKE_MS);
+}
+
+void master_link_usable(struct master_link *l)
+{
+    struct client *c = l->client;
+    if (!l->was_ready) {
+        l->was_ready = true;
+        c->ready_status = 0;
+        env_timer_set(c->env, &c->ready_timer, 0);
+    }
 }
 
 static void now_ready(struct master_link *l)
 {
     struct client *c = l->client;
+    bool first = !l->was_ready;
+    bool from_shadow = l->shadow.used;
     l->state = MASTER_READY;
-    l->backoff_ms = 0;
+    l->backoff_ms = l->tries = l->foreign = 0;
+    l->hinted = false;
+    l->lost_ns = 0;
+    shadow_link_end(&l->shadow);
+    if (from_shadow) {
+        files_recall_all(c); /* it may not have known of the newest places of chunks */
+    }
     l->renewed_ns = env_mono_ns(c->env);
     env_timer_stop(c->env, &l->dial_timer);
     uint32_t tick_ms = MAX(MIN(l->session_ms / 4, (uint32_t)TICK_MS), 20u);
     env_timer_set(c->env, &l->tick_timer, tick_ms * NS_PER_MS);
-    if (!l->was_ready) {
-        l->was_ready = true;
-        c->ready_status = 0;
-        env_timer_set(c->env, &c->ready_timer, 0);
-    } else {
+    master_link_usable(l);
+    if (!first) {
         env_log(c->env, LOG_INFO, "connected to the master, epoch %u", l->epoch);
     }
-    send_all(l);
+    master_calls_end_pauses(l);
+    master_calls_send(l);
 }
 
 static void send_attach(struct master_link *l);
+
+int master_link_geometry(struct master_link *l, const struct session_attach_rep *rep)
+{
+    bool sane = rep->block_bytes > 0 && rep->block_bytes <= BLOCK_BYTES_MAX &&
+                rep->chunk_bytes >= rep->block_bytes && rep->chunk_bytes % rep->block_bytes == 0 &&
+                rep->chunk_bytes / rep->block_bytes <= CHUNK_BLOCKS_MAX && rep->session_ms > 0 &&
+                rep->request_timeout_ms > 0;
+    if (!sane) {
+        return ERR_PROTOCOL;
+    }
+    if (l->chunk_bytes != 0 &&
+        (l->chunk_bytes != rep->chunk_bytes || l->block_bytes != rep->block_bytes)) {
+        env_log(l->client->env, LOG_ERROR, "the cluster's chunk size has changed");
+        return -EINVAL;
+    }
+    l->chunk_bytes = rep->chunk_bytes;
+    l->block_bytes = rep->block_bytes;
+    l->session_ms = rep->session_ms;
+    l->request_timeout_ms = rep->request_timeout_ms;
+    return 0;
+}
 
 static void attach_done(struct rpc_call *rc)
 {
@@ -228,28 +326,16 @@ static void attach_done(struct rpc_call *rc)
     client_enter(l->client);
     struct session_attach_rep rep;
     int err = RPC_REPLY(session_attach, rc, &rep);
-    bool sane = err == 0 && rep.block_bytes > 0 && rep.block_bytes <= BLOCK_BYTES_MAX &&
-                rep.chunk_bytes >= rep.block_bytes && rep.chunk_bytes % rep.block_bytes == 0 &&
-                rep.chunk_bytes / rep.block_bytes <= CHUNK_BLOCKS_MAX && rep.session_ms > 0 &&
-                rep.request_timeout_ms > 0;
     if (err == ERR_NO_SESSION) {
-        session_lost(l, NULL);
-    } else if (!sane || !heard(l, rc->reply)) {
+        master_link_session_lost(l, NULL);
+    } else if (err != 0 || !master_link_heard(l, rc->reply)) {
         handshake_failed(l, rc);
-    } else if (l->chunk_bytes != 0 &&
-               (l->chunk_bytes != rep.chunk_bytes || l->block_bytes != rep.block_bytes)) {
-        env_log(l->client->env, LOG_ERROR, "the cluster's chunk size has changed");
-        hang_up(l);
+    } else if (master_link_geometry(l, &rep) != 0) {
+        master_link_hang_up(l);
+    } else if (l->open_next < l->open_count) {
+        send_attach(l);
     } else {
-        l->chunk_bytes = rep.chunk_bytes;
-        l->block_bytes = rep.block_bytes;
-        l->session_ms = rep.session_ms;
-        l->request_timeout_ms = rep.request_timeout_ms;
-        if (l->open_next < l->open_count) {
-            send_attach(l);
-        } else {
-            now_ready(l);
-        }
+        now_ready(l);
     }
     client_leave(l->client);
 }
@@ -268,7 +354,7 @@ static void send_attach(struct master_link *l)
                                      .opens = writer_bytes(&reading),
                                      .writing = writer_bytes(&writing),
                                      .more = l->open_next < l->open_count};
-    struct frame_header head = head_of(l, OP_session_attach);
+    struct frame_header head = master_link_head(l, OP_session_attach);
     l->control.done = attach_done;
     rpc_call(&l->rpc, &l->control, &head, RPC_BODY(session_attach_req, &req), NULL, HANDSHAKE_MS);
     writer_free(&reading);
@@ -285,10 +371,7 @@ static void attach(struct master_link *l)
     send_attach(l);
 }
 
-static void end_call(struct master_call *m, int status, struct message *reply);
-
-/* The master knows our session no longer. `by`: the call that was told so, or NULL. */
-static void session_lost(struct master_link *l, struct master_call *by)
+void master_link_session_lost(struct master_link *l, struct master_call *by)
 {
     struct client *c = l->client;
     env_log(c->env, LOG_WARN, "session %llu has ended at the master; opening a new one",
@@ -317,7 +400,7 @@ static void session_lost(struct master_link *l, struct master_call *by)
     env_timer_set(c->env, &l->dial_timer, HANDSHAKE_MS * NS_PER_MS);
     open_session(l);
     while (!list_empty(&doomed)) {
-        end_call(list_entry(doomed.next, struct master_call, call_link), -EIO, NULL);
+        master_call_end(list_entry(doomed.next, struct master_call, call_link), -EIO, NULL);
     }
     files_session_lost(c);
 }
@@ -328,14 +411,14 @@ static void renew_done(struct rpc_call *rc)
 {
     struct master_link *l = rc->owner;
     client_enter(l->client);
-    if (rc->reply == NULL || !heard(l, rc->reply)) {
+    if (rc->reply == NULL || !master_link_heard(l, rc->reply)) {
         if (rc->status != ERR_DISCONNECTED && l->state == MASTER_READY) {
             env_log(l->client->env, LOG_WARN, "the master does not answer: %s",
                     err_text(rc->status));
-            hang_up(l);
+            master_link_hang_up(l);
         }
     } else if (rc->status == ERR_NO_SESSION && l->state == MASTER_READY) {
-        session_lost(l, NULL);
+        master_link_session_lost(l, NULL);
     }
     client_leave(l->client);
 }
@@ -351,157 +434,17 @@ static void tick_timer_fired(struct env_timer *t)
     bool silent = !list_empty(&l->calls) && now - l->heard_ns >= tick_ms * NS_PER_MS;
     if ((old || silent) && !rpc_call_running(&l->renew)) {
         struct session_renew_req req;
-        struct frame_header head = head_of(l, OP_session_renew);
+        struct frame_header head = master_link_head(l, OP_session_renew);
         uint32_t timeout_ms = MIN(2 * l->request_timeout_ms, MAX(l->session_ms / 3, 500u));
+        if (master_link_several(l)) {
+            timeout_ms = MIN(timeout_ms, (uint32_t)SILENCE_MS);
+        }
         l->renewed_ns = now;
         l->renew.done = renew_done;
         rpc_call(&l->rpc, &l->renew, &head, RPC_BODY(session_renew_req, &req), NULL, timeout_ms);
     }
     env_timer_set(c->env, &l->tick_timer, tick_ms * NS_PER_MS);
     client_leave(c);
-}
-
-/* ---------------------------------------------------------------- calls */
-
-/* Every sequence number up to this one is answered. */
-static uint64_t acked(const struct master_link *l)
-{
-    if (list_empty(&l->mutations)) {
-        return l->last_sequence;
-    }
-    return list_entry(l->mutations.next, struct master_call, mutation_link)->sequence - 1;
-}
-
-static void hold(struct master_call *m, bool on)
-{
-    if (m->is_held != on) {
-        m->is_held = on;
-        m->link->held += on ? 1 : UINT32_MAX;
-    }
-}
-
-static void send_call(struct master_link *l, struct master_call *m)
-{
-    if (l->state != MASTER_READY || l->rpc.conn == NULL || m->paused || rpc_call_running(&m->rpc)) {
-        return;
-    }
-    if (m->mutation && m->sequence == 0) {
-        bool full = l->last_sequence - acked(l) >= SESSION_INFLIGHT_MAX;
-        hold(m, full);
-        if (full) {
-            return;
-        }
-        m->sequence = ++l->last_sequence;
-        list_push_back(&l->mutations, &m->mutation_link);
-    }
-    struct frame_header head = head_of(l, m->op);
-    head.sequence = m->sequence;
-    head.acked = acked(l);
-    if (m->sends++ == 0) {
-        m->sent_ns = env_mono_ns(l->client->env);
-    }
-    rpc_call(&l->rpc, &m->rpc, &head, slice_ref(&m->body), NULL, 0);
-}
-
-static void send_all(struct master_link *l)
-{
-    list_for_each (e, &l->calls) {
-        send_call(l, list_entry(e, struct master_call, call_link));
-    }
-}
-
-static void end_call(struct master_call *m, int status, struct message *reply)
-{
-    struct master_link *l = m->link;
-    master_call_cancel(m);
-    if (l->held > 0) {
-        send_all(l);
-    }
-    m->status = status;
-    m->reply = reply;
-    m->done(m);
-}
-
-static void retry_fired(struct env_timer *t)
-{
-    struct master_call *m = container_of(t, struct master_call, retry);
-    struct client *c = m->link->client;
-    client_enter(c);
-    m->paused = false;
-    send_call(m->link, m);
-    client_leave(c);
-}
-
-static void answered(struct rpc_call *rc)
-{
-    struct master_call *m = rc->owner;
-    struct master_link *l = m->link;
-    struct client *c = l->client;
-    client_enter(c);
-    int status = rc->status;
-    bool unanswered = rc->reply == NULL;
-    if (!unanswered && !heard(l, rc->reply)) {
-        hang_up(l); /* an answer of a deposed master counts as none: sent again to its successor */
-        unanswered = true;
-    }
-    if (unanswered) {
-        if (m->once) {
-            end_call(m, ERR_DISCONNECTED, NULL);
-        }
-    } else if (status == ERR_NOT_READY || status == ERR_BUSY || status == ERR_STALE_EPOCH) {
-        m->backoff_ms = backoff_next(m->backoff_ms);
-        m->paused = true;
-        env_timer_set(c->env, &m->retry, m->backoff_ms * NS_PER_MS);
-    } else if (status == ERR_NO_SESSION) {
-        if (l->state == MASTER_READY) {
-            session_lost(l, m);
-        }
-    } else {
-        end_call(m, status, rc->reply);
-    }
-    client_leave(c);
-}
-
-void master_call(struct master_link *l, struct master_call *m, uint16_t op, struct slice body)
-{
-    const struct op_info *info = op_info_of(op);
-    ASSERT(info != NULL && m->done != NULL && !master_call_running(m));
-    m->link = l;
-    m->op = op;
-    m->body = body;
-    m->mutation = info->class == OP_MUTATION;
-    m->sequence = 0;
-    m->sends = 0;
-    m->backoff_ms = 0;
-    m->is_held = m->paused = false;
-    m->rpc = (struct rpc_call){.done = answered, .owner = m};
-    m->retry = (struct env_timer){.fire = retry_fired};
-    list_init(&m->mutation_link);
-    list_init(&m->call_link);
-    if (list_empty(&l->calls)) {
-        l->heard_ns = env_mono_ns(l->client->env); /* silence counts from the first question */
-    }
-    list_push_back(&l->calls, &m->call_link);
-    send_call(l, m);
-}
-
-bool master_call_running(const struct master_call *m)
-{
-    return m->link != NULL;
-}
-
-void master_call_cancel(struct master_call *m)
-{
-    if (m->link == NULL) {
-        return;
-    }
-    rpc_cancel(&m->rpc);
-    env_timer_stop(m->link->client->env, &m->retry);
-    hold(m, false);
-    list_remove(&m->call_link);
-    list_remove(&m->mutation_link);
-    slice_drop(&m->body);
-    m->link = NULL;
 }
 
 /* ---------------------------------------------------------------- life */
@@ -527,6 +470,7 @@ void master_link_init(struct master_link *l, struct client *c)
     l->tick_timer.fire = tick_timer_fired;
     list_init(&l->calls);
     list_init(&l->mutations);
+    shadow_link_init(&l->shadow, c);
     parse_addrs(l, c->cfg.masters);
 }
 
@@ -534,7 +478,8 @@ void master_link_start(struct master_link *l)
 {
     ASSERT(l->addr_count > 0);
     l->nonce = env_rand64(l->client->env);
-    l->heard_ns = env_mono_ns(l->client->env);
+    l->heard_ns = l->lost_ns = env_mono_ns(l->client->env);
+    shadow_link_begin(&l->shadow);
     dial_next(l);
 }
 
@@ -546,6 +491,7 @@ void master_link_stop(struct master_link *l)
     l->state = MASTER_STOPPED;
     rpc_cancel(&l->control);
     rpc_cancel(&l->renew);
+    shadow_link_end(&l->shadow);
     list_for_each (e, &l->calls) {
         rpc_cancel(&list_entry(e, struct master_call, call_link)->rpc);
     }

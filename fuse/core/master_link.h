@@ -1,9 +1,12 @@
 /* master_link.h - the mount's connection to the master, its session, and the calls over both.
  *
- * Dials the masters in turn until one serves, introduces the mount, opens a session once and
- * attaches it on every connection. A master_call waits until it is answered: after a broken
- * connection it is sent again, a mutation under the sequence number it had. ERR_NOT_READY and
- * ERR_BUSY are asked again later.
+ * Dials the masters in turn, and whom they name as the primary, until one says that it is; then
+ * introduces the mount, opens a session once and attaches it on every connection. A master_call waits
+ * until it is answered: after a broken connection it is sent again, also to another master, a mutation
+ * under the sequence number it had. ERR_NOT_READY and ERR_BUSY are asked again later. Of several masters
+ * that call themselves primary the one of the highest epoch is right: what others answer is no answer.
+ *
+ * While there is no primary, questions may be answered by a shadow (shadow_link.h).
  *
  * If the master says that the session has ended, a new one is opened. Mutations that may or may not
  * have happened under the old one fail with -EIO; what certainly did not happen, and what may
@@ -12,6 +15,7 @@
 #ifndef FUSE_CORE_MASTER_LINK_H
 #define FUSE_CORE_MASTER_LINK_H
 
+#include "fuse/core/shadow_link.h"
 #include "shared/base/list.h"
 #include "shared/env/rpc.h"
 
@@ -37,11 +41,18 @@ struct master_link {
     char addrs[MASTERS_MAX][256];
     uint32_t addr_count;
     uint32_t addr_next;
+    char hint[256];    /* of a primary, to be dialled before that one; empty = none */
+    char current[256]; /* dialled */
+    uint32_t tries;    /* addresses of the list dialled in this round */
+    uint32_t foreign;  /* of these: belong to another cluster */
+    bool hinted;       /* a hint was followed in this round */
+    uint64_t lost_ns;  /* since when there is no primary; 0 = there is one */
     uint32_t backoff_ms;
     struct env_timer dial_timer; /* next dial, or the end of patience with this one */
     struct env_timer tick_timer; /* keep-alive */
     struct rpc_call control;     /* hello, session_open, session_attach */
     struct rpc_call renew;
+    struct shadow_link shadow;
     uint64_t renewed_ns; /* last renewal sent */
     uint64_t heard_ns;   /* last answer */
     bool was_ready;
@@ -72,8 +83,10 @@ struct master_link {
 struct master_call {
     void (*done)(struct master_call *m); /* inside enter/leave */
     void *owner;
-    bool twice_ok; /* a mutation that may be applied twice */
-    bool once;     /* not sent again: ends with ERR_DISCONNECTED */
+    bool twice_ok;     /* a mutation that may be applied twice */
+    bool once;         /* not sent again: ends with ERR_DISCONNECTED */
+    bool primary_only; /* a question no shadow may answer */
+    bool by_shadow;    /* inside done: one did */
     int status;
     struct message *reply; /* valid inside done; NULL without an answer */
     uint32_t sends;        /* how often it was sent */
@@ -89,6 +102,8 @@ struct master_call {
     uint32_t backoff_ms;
     uint16_t op;
     bool mutation;
+    bool question;  /* a shadow may answer it */
+    bool at_shadow; /* one was asked */
     bool is_held;
     bool paused; /* waiting in `retry` */
 };
@@ -99,6 +114,16 @@ void master_link_stop(struct master_link *l); /* hangs up; calls stay where they
 
 /* Sends request `op` with the encoded `body` (reference taken), now or when a master serves. */
 void master_call(struct master_link *l, struct master_call *m, uint16_t op, struct slice body);
+/* A shadow serves: sends it the questions that wait. */
+void master_calls_to_shadow(struct master_link *l);
+/* A primary may be there: it is dialled next. */
+void master_link_hint(struct master_link *l, const char *addr);
+bool master_link_several(const struct master_link *l); /* masters are known */
+/* Takes the cluster's geometry over. ERR_PROTOCOL: it makes no sense; -EINVAL: it is not what it was. */
+int master_link_geometry(struct master_link *l, const struct session_attach_rep *rep);
+/* The mount can be used from now on. */
+void master_link_usable(struct master_link *l);
+
 /* Forgets a running call: done does not run. Fine if it is not running. */
 void master_call_cancel(struct master_call *m);
 bool master_call_running(const struct master_call *m);

@@ -63,13 +63,20 @@ struct meta_op *meta_new(struct client *c, struct client_call *k, uint16_t code)
 
 static void answered(struct master_call *call);
 
+/* Changes nothing, at the master either. */
+static bool is_question(const struct meta_op *m)
+{
+    bool writes = m->code == OP_open && (m->flags & O_ACCMODE) != O_RDONLY;
+    return op_info_of(m->code)->class == OP_QUERY && !writes;
+}
+
 void meta_send(struct meta_op *m)
 {
     struct slice body = m->body;
     m->body = (struct slice){0};
     m->changes = m->inode != NULL ? m->inode->changes : 0;
     m->recalls = m->op.client->recalls;
-    m->call = (struct master_call){.done = answered, .owner = m};
+    m->call = (struct master_call){.done = answered, .owner = m, .primary_only = !is_question(m)};
     master_call(&m->op.client->master, &m->call, m->code, body);
 }
 
@@ -116,9 +123,22 @@ static void committed(struct commit *k)
 /* Sends the request once the inode, if one is set, has nothing uncommitted. */
 void meta_commit_then_send(struct meta_op *m)
 {
+    bool wait = m->inode != NULL && !(is_question(m) && client_on_shadow(m->op.client));
     m->commit.done = committed;
-    if (m->inode == NULL || !commit_start(m->inode, &m->commit)) {
+    if (!wait || !commit_start(m->inode, &m->commit)) {
         send_committed(m);
+    }
+}
+
+void meta_questions_go_on(struct client *c)
+{
+    list_for_each_safe (e, &c->ops) {
+        struct op *o = list_entry(e, struct op, link);
+        struct meta_op *m = container_of(o, struct meta_op, op);
+        if (o->drop == meta_drop && is_question(m) && commit_running(&m->commit)) {
+            commit_cancel(&m->commit);
+            send_committed(m);
+        }
     }
 }
 
@@ -253,7 +273,7 @@ static int take_open(struct meta_op *m, struct client_call *k, struct master_cal
     bool recent = m->recalls == m->op.client->recalls;
     if (recent && rep.chunk.handle != 0 && rep.chunk.ino == m->inode->ino &&
         rep.chunk.number == 0) {
-        location_hint(m->inode, &rep.chunk);
+        location_hint(m->inode, &rep.chunk, m->call.by_shadow);
     }
     if (k == NULL) {
         client_release(m->op.client, f);

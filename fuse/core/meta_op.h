@@ -1,7 +1,8 @@
 /* meta_op.h - one request to the master about the namespace, with what must happen before it.
  *
  * An inode with uncommitted writes is committed first where the answer shows its size and times, or
- * where a crash after the change must not find it short: getattr, setattr, link, rename, open.
+ * where a crash after the change must not find it short: getattr, setattr, link, rename, open. Without
+ * a primary nothing can be committed: then questions do not wait for it, and sizes are those made here.
  * The answers are taken over in meta_op.c; the calls that start them stand in calls_meta.c.
  */
 #ifndef FUSE_CORE_META_OP_H
@@ -41,6 +42,8 @@ void meta_set_inode(struct meta_op *m, struct inode *i);
 /* Sends m->body as m->code, after committing m->inode if one is set; or at once. */
 void meta_commit_then_send(struct meta_op *m);
 void meta_send(struct meta_op *m);
+/* Changes wait until there is a primary: questions that waited for one to be committed do not. */
+void meta_questions_go_on(struct client *c);
 void meta_end(struct meta_op *m, int status);
 
 #endif

@@ -3,6 +3,9 @@
  * A small one that follows the file's last read begins with what that one left over, and asks for
  * the rest of its last checksum block (surplus.h). Not where bytes of this mount wait to be written:
  * they would be missing in it.
+ *
+ * What this mount wrote is on the replicas before they are read. While there is no primary that may take
+ * long: then it is laid over what they have.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -28,6 +31,9 @@ struct read_op {
     uint32_t extra;    /* bytes behind them asked for with the last part */
     struct surplus about;
     struct flush flush;
+    bool flushing;
+    struct written *written; /* to be laid over the answer */
+    uint32_t written_count;
     int status;
     uint32_t running; /* parts, and one while they are started */
     uint32_t part_count;
@@ -42,6 +48,10 @@ static void read_drop(struct op *o)
         replica_call_cancel(&r->parts[n].call);
     }
     mem_free(r->parts);
+    for (uint32_t n = 0; n < r->written_count; n++) {
+        slice_drop(&r->written[n].data);
+    }
+    mem_free(r->written);
     slice_drop(&r->head);
     inode_unpin(r->inode);
     mem_free(r);
@@ -65,10 +75,22 @@ static uint32_t live_bytes(const struct read_part *p)
     return MIN(all_live_bytes(p), p->len);
 }
 
+static void lay_over(const struct read_op *r, uint8_t *bytes)
+{
+    for (uint32_t n = 0; n < r->written_count; n++) {
+        const struct written *w = &r->written[n];
+        uint64_t lo = MAX(w->offset, r->offset);
+        uint64_t hi = MIN(w->offset + w->data.len, r->offset + r->length);
+        if (lo < hi) {
+            memcpy(bytes + (lo - r->offset), slice_data(&w->data) + (lo - w->offset), hi - lo);
+        }
+    }
+}
+
 /* One part without a gap is passed on as it was received. */
 static struct slice assemble(struct read_op *r)
 {
-    if (r->part_count == 1 && live_bytes(&r->parts[0]) == r->length) {
+    if (r->part_count == 1 && live_bytes(&r->parts[0]) == r->length && r->written_count == 0) {
         struct slice s = slice_ref(&r->parts[0].call.data);
         s.len = r->length;
         return s;
@@ -82,6 +104,7 @@ static struct slice assemble(struct read_op *r)
         }
         memset(s.buf->data + p->at + live, 0, p->len - live);
     }
+    lay_over(r, s.buf->data);
     return s;
 }
 
@@ -193,7 +216,28 @@ static void start_parts(struct read_op *r)
 
 static void flushed(struct flush *f)
 {
-    start_parts(container_of(f, struct read_op, flush));
+    struct read_op *r = container_of(f, struct read_op, flush);
+    r->flushing = false;
+    start_parts(r);
+}
+
+static void start_over_written(struct read_op *r)
+{
+    r->written_count = write_back_copy(r->inode, r->offset, r->offset + r->length, &r->written);
+    start_parts(r);
+}
+
+void reads_go_on(struct client *c)
+{
+    list_for_each_safe (e, &c->ops) {
+        struct op *o = list_entry(e, struct op, link);
+        struct read_op *r = container_of(o, struct read_op, op);
+        if (o->drop == read_drop && r->flushing) {
+            flush_cancel(&r->flush);
+            r->flushing = false;
+            start_over_written(r);
+        }
+    }
 }
 
 void client_read(struct client *c, struct client_call *k, struct client_file *f, uint64_t offset,
@@ -216,7 +260,11 @@ void client_read(struct client *c, struct client_call *k, struct client_file *f,
     f->read_end = offset + r->length;
     r->flush.done = flushed;
     uint64_t end = offset > UINT64_MAX - r->length ? UINT64_MAX : offset + r->length;
-    if (!flush_start(r->inode, &r->flush, offset, end)) {
+    if (client_on_shadow(c) && write_back_busy(r->inode)) {
+        start_over_written(r);
+    } else if (flush_start(r->inode, &r->flush, offset, end)) {
+        r->flushing = true;
+    } else {
         start_parts(r);
     }
     api_end(c);

@@ -149,7 +149,7 @@ static void answered(struct chunk_call *k)
         r->bad |= 1u << r->asked;
         r->missing |= status == ERR_NO_REPLICA ? 1u << r->asked : 0;
         bool unwritten = status == ERR_NO_REPLICA && r->loc->fresh;
-        if (!unwritten && r->bad_version != r->version) {
+        if (!unwritten && r->bad_version != r->version && !client_on_shadow(r->inode->client)) {
             report(r, block);
         }
     }
@@ -184,13 +184,20 @@ static void ask(struct replica_call *r, uint32_t member)
 {
     struct location *l = r->loc;
     struct slice body;
+    bool unfenced = l->by_shadow && client_on_shadow(l->client);
     if (r->op == OP_seek) {
-        struct seek_req req = {
-            .handle = l->handle, .version = l->version, .offset = r->offset, .hole = r->hole};
+        struct seek_req req = {.handle = l->handle,
+                               .version = l->version,
+                               .offset = r->offset,
+                               .hole = r->hole,
+                               .unfenced_ok = unfenced};
         body = RPC_BODY(seek_req, &req);
     } else {
-        struct read_req req = {
-            .handle = l->handle, .version = l->version, .offset = r->offset, .length = r->length};
+        struct read_req req = {.handle = l->handle,
+                               .version = l->version,
+                               .offset = r->offset,
+                               .length = r->length,
+                               .unfenced_ok = unfenced};
         body = RPC_BODY(read_req, &req);
     }
     r->asked = member;

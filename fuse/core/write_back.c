@@ -312,6 +312,25 @@ uint64_t write_back_end(const struct inode *i)
     return end;
 }
 
+/* Pieces on their way do not overlap, nor do those that are not; the others are newer. */
+uint32_t write_back_copy(const struct inode *i, uint64_t lo, uint64_t hi, struct written **out)
+{
+    uint32_t room = 0, n = 0;
+    list_for_each (e, &i->pieces) {
+        room++;
+    }
+    *out = mem_alloc((room + 1) * sizeof(**out));
+    for (int flying = 1; flying >= 0; flying--) {
+        list_for_each (e, &i->pieces) {
+            const struct piece *p = list_entry(e, struct piece, link);
+            if (p->flying == (bool)flying && p->offset < hi && lo < end_of(p)) {
+                (*out)[n++] = (struct written){.offset = p->offset, .data = slice_ref(&p->data)};
+            }
+        }
+    }
+    return n;
+}
+
 void write_back_session_lost(struct inode *i)
 {
     list_for_each (e, &i->pieces) {

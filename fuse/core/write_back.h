@@ -37,6 +37,13 @@ void write_back_release(struct inode *i);
 
 /* End of the last piece, 0 = none. */
 uint64_t write_back_end(const struct inode *i);
+/* Bytes written here, to be laid over what the replicas have, in this order. */
+struct written {
+    uint64_t offset; /* in the file */
+    struct slice data;
+};
+/* What touches [lo, hi): how many in *out; each data to be dropped, then mem_free. */
+uint32_t write_back_copy(const struct inode *i, uint64_t lo, uint64_t hi, struct written **out);
 /* Anything of the inode waiting or on its way. */
 bool write_back_busy(const struct inode *i);
 /* What is on its way beyond the committed size may be cut off by the master: it is sent once more.

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fuse/core/client.h"
 #include "shared/base/mem.h"
 
 const char options_usage[] =
@@ -18,6 +19,8 @@ const char options_usage[] =
     "  -o pidfile=FILE    write the process id there\n"
     "  -o log=FILE        append log lines there\n"
     "  -o soft[=SECONDS]  fail with EIO after so long (30) instead of waiting for the cluster\n"
+    "  -o stale_reads=on|bounded:SECONDS|off   while no master is the primary: read from shadows,\n"
+    "                     from such that know what was committed until so long ago, or wait (on)\n"
     "  -o bg              mount even if no master answers yet\n"
     "  -o dirty=BYTES     bound of bytes written and not yet on the chunkservers (64M)\n"
     "  -o trash=SECONDS   what this mount deletes can be restored for so long, 0 = not at all\n"
@@ -117,6 +120,30 @@ static int set_seconds(double *out, const char *key, const char *value, uint32_t
     return 0;
 }
 
+/* on, off, or bounded:10s; the s may be missing. */
+static int set_stale(uint32_t *out, const char *value, struct why *why)
+{
+    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
+        *out = value[1] == 'n' ? 0 : STALE_OFF;
+        return 0;
+    }
+    if (starts_with(value, "bounded:")) {
+        char text[16];
+        const char *number = value + strlen("bounded:");
+        size_t len = strlen(number);
+        len -= len > 1 && number[len - 1] == 's';
+        double s = 0;
+        if (len < sizeof(text)) {
+            memcpy(text, number, len);
+            text[len] = '\0';
+            int err = set_seconds(&s, "stale_reads=bounded", text, TIMEOUT_MAX_S, why);
+            *out = err == 0 ? MAX((uint32_t)(s * 1000), 1u) : *out;
+            return err;
+        }
+    }
+    return why_set(why, -EINVAL, "option stale_reads=%s wants on, off or bounded:SECONDS", value);
+}
+
 static int set_value(struct options *o, const char *key, const char *value, struct why *why)
 {
     if (o->remount && word_in(key, table_keys, COUNT_OF(table_keys))) {
@@ -155,6 +182,9 @@ static int set_value(struct options *o, const char *key, const char *value, stru
         }
         o->soft_ms = err == 0 ? (uint32_t)(s * 1000) : o->soft_ms;
         return err;
+    }
+    if (strcmp(key, "stale_reads") == 0) {
+        return set_stale(&o->stale_ms, value, why);
     }
     if (strcmp(key, "attr_timeout") == 0) {
         return set_seconds(&o->attr_timeout_s, key, value, TIMEOUT_MAX_S, why);

@@ -29,7 +29,8 @@ struct options {
     uint32_t trash; /* seconds + 1; 0 = as the cluster has it */
     double attr_timeout_s;
     double entry_timeout_s;
-    uint32_t soft_ms; /* 0 = wait for the cluster for ever */
+    uint32_t soft_ms;  /* 0 = wait for the cluster for ever */
+    uint32_t stale_ms; /* as in client_config */
     bool foreground;
     bool mount_first;  /* option bg: mount even if no master answers yet */
     bool fake;         /* mount -f: check and do nothing */

@@ -64,10 +64,29 @@ static bool is_known_absent(struct shell *s, uint64_t ino, const char *name)
            (ref->last.flags & ATTR_HAS_XATTR) == 0;
 }
 
+/* Of the root: who serves this mount, and what it waits for. Never waits itself. */
+static void reply_state(struct shell *s, fuse_req_t req, size_t size)
+{
+    enum { SLACK = 64 }; /* it may be longer when it is asked for after its length was */
+    char text[512];
+    size_t len = client_state(s->client, text, sizeof(text));
+    if (size == 0) {
+        fuse_reply_xattr(req, len + SLACK);
+    } else if (len > size) {
+        fuse_reply_err(req, ERANGE);
+    } else {
+        fuse_reply_buf(req, text, len);
+    }
+}
+
 void serve_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     if (!is_stored(name)) {
         fuse_reply_err(req, EOPNOTSUPP);
+        return;
+    }
+    if (ino == ROOT_INO && strcmp(name, "user.gfs.state") == 0) {
+        reply_state(shell_of(req), req, size);
         return;
     }
     if (is_known_absent(shell_of(req), ino, name)) {

@@ -231,6 +231,7 @@ static void client_config_of(struct client_config *out, const struct options *o)
         .trash = o->trash,
         .dirty_age_ms = 1000,
         .soft_ms = o->soft_ms,
+        .stale_ms = o->stale_ms,
     };
     memcpy(out->masters, o->masters, sizeof out->masters);
     memcpy(out->cluster, o->cluster, sizeof o->cluster);

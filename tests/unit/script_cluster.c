@@ -12,13 +12,22 @@
 
 /* ---------------------------------------------------------------- answers */
 
+static bool is_master(const struct script_server *s)
+{
+    return s->id == 0 || s->id >= SCRIPT_MASTER_ID;
+}
+
 static void answer_body(struct script_link *l, const struct message *m, int status,
                         struct slice body, struct slice *payload)
 {
-    struct script_cluster *f = l->server->f;
-    bool master = l->server->id == 0;
-    rpc_answer(&l->rpc, &m->head, status, master ? f->index : 0, master ? f->epoch : 0, body,
-               payload);
+    const struct script_server *s = l->server;
+    struct script_cluster *f = s->f;
+    struct frame_header head = m->head;
+    head.age_ms = s->age_ms;
+    uint64_t index = s->applied != 0 ? s->applied : f->index;
+    uint32_t epoch = s->epoch != 0 ? s->epoch : f->epoch;
+    bool master = is_master(s);
+    rpc_answer(&l->rpc, &head, status, master ? index : 0, master ? epoch : 0, body, payload);
 }
 
 void script_answer(struct script_link *l, const struct message *m, int status)
@@ -138,11 +147,12 @@ static void note_close(struct script_cluster *f, uint64_t ino)
 static void do_attach(struct script_link *l, struct message *m, const union op_any *q)
 {
     struct script_cluster *f = l->server->f;
-    if (q->session_attach_req.session != f->session) {
+    bool shadow = l->server->role == MASTER_SHADOW;
+    if (q->session_attach_req.session != (shadow ? 0 : f->session)) {
         script_answer(l, m, ERR_NO_SESSION);
         return;
     }
-    f->open_count = 0;
+    f->open_count = shadow ? f->open_count : 0;
     struct bytes lists[] = {q->session_attach_req.writing, q->session_attach_req.opens};
     for (size_t n = 0; n < COUNT_OF(lists); n++) {
         struct reader r = reader_of(lists[n]);
@@ -187,7 +197,9 @@ static void do_open(struct script_link *l, struct message *m, const union op_any
     if (f->open_tells && file->chunks[0].handle != 0) {
         rep.chunk = chunk_of(f, file, 0, &w);
     }
-    note_open(f, q->open_req.ino);
+    if (l->server->role == MASTER_PRIMARY) {
+        note_open(f, q->open_req.ino);
+    }
     answer_body(l, m, 0, RPC_BODY(open_rep, &rep), NULL);
     writer_free(&w);
 }
@@ -296,18 +308,40 @@ static void do_closes(struct script_link *l, struct message *m, const union op_a
     script_answer(l, m, 0);
 }
 
+/* It has not applied what the asker saw, or it is no question. */
+static bool refused_by_shadow(struct script_link *l, struct message *m)
+{
+    const struct script_server *s = l->server;
+    uint16_t op = m->head.op;
+    bool other = op == OP_hello || op == OP_session_attach;
+    if (!other && op_info_of(op)->class != OP_QUERY) {
+        script_answer(l, m, ERR_NOT_MASTER);
+        return true;
+    }
+    if (!other && s->applied != 0 && s->applied < m->head.index) {
+        script_answer(l, m, ERR_BEHIND);
+        return true;
+    }
+    return false;
+}
+
 static void answer_master(struct script_link *l, struct message *m, const union op_any *q)
 {
     struct script_cluster *f = l->server->f;
     struct script_file *file;
     bool attached = m->head.op < OP_session_attach || m->head.op == OP_session_attach;
-    if (!attached && m->head.session != f->session) {
+    bool shadow = l->server->role == MASTER_SHADOW;
+    if (shadow && refused_by_shadow(l, m)) {
+        return;
+    }
+    if (!attached && !shadow && m->head.session != f->session) {
         script_answer(l, m, ERR_NO_SESSION);
         return;
     }
     switch (m->head.op) {
     case OP_hello: {
-        struct hello_rep rep = {.cluster = 77, .role = MASTER_PRIMARY};
+        struct hello_rep rep = {.cluster = 77, .role = l->server->role};
+        rep.primary = bytes_str(l->server->hint != NULL ? l->server->hint : "");
         answer_body(l, m, 0, RPC_BODY(hello_rep, &rep), NULL);
         break;
     }
@@ -467,6 +501,9 @@ static void do_read(struct script_link *l, struct message *m, const union op_any
     if (err == 0 && s->data[file][chunk] == NULL) {
         err = ERR_NO_REPLICA;
     }
+    if (err == 0 && s->f->no_lease && !req->unfenced_ok) {
+        err = ERR_NO_LEASE;
+    }
     if (err != 0) {
         script_answer(l, m, err);
         return;
@@ -563,6 +600,8 @@ static void note(struct script_link *l, const struct message *m, const union op_
                                  .session = m->head.session,
                                  .sequence = m->head.sequence,
                                  .acked = m->head.acked,
+                                 .index = m->head.index,
+                                 .flags = m->head.flags,
                                  .at_ns = f->sim->now_ns};
     switch (m->head.op) {
     case OP_write:
@@ -603,10 +642,10 @@ static void on_request(void *owner, struct rpc *r, struct message *m)
     ck_assert_int_eq(op_info_of(m->head.op)->req_decode(slice_bytes(&m->body), &q), 0);
     note(l, m, &q);
     struct script_cluster *f = l->server->f;
-    if (f->hook != NULL && f->hook(f, l, m) == SCRIPT_DONE) {
+    if (l->server->mute || (f->hook != NULL && f->hook(f, l, m) == SCRIPT_DONE)) {
         return;
     }
-    if (l->server->id == 0) {
+    if (is_master(l->server)) {
         answer_master(l, m, &q);
     } else {
         answer_chunkserver(l, m, &q);
@@ -627,6 +666,10 @@ static const struct rpc_events events = {.on_request = on_request, .on_close = o
 static void on_accept(void *owner, struct env_conn *c)
 {
     struct script_server *s = owner;
+    if (s->dead) {
+        env_hangup(&s->process->env, c);
+        return;
+    }
     struct script_link *l = mem_new(struct script_link);
     l->server = s;
     list_push_back(&s->links, &l->link);
@@ -634,13 +677,38 @@ static void on_accept(void *owner, struct env_conn *c)
     rpc_accept(&l->rpc, c);
 }
 
-void script_cut(struct script_cluster *f, uint32_t server)
+static void cut_links(struct script_server *s)
 {
-    for (struct list *e; (e = list_pop_front(&f->servers[server].links)) != NULL;) {
+    for (struct list *e; (e = list_pop_front(&s->links)) != NULL;) {
         struct script_link *l = list_entry(e, struct script_link, link);
         rpc_close(&l->rpc);
         mem_free(l);
     }
+}
+
+void script_cut(struct script_cluster *f, uint32_t server)
+{
+    cut_links(&f->servers[server]);
+}
+
+struct script_server *script_master(struct script_cluster *f, uint32_t n)
+{
+    return n == 0 ? &f->servers[0] : &f->others[n - 1];
+}
+
+void script_kill(struct script_cluster *f, uint32_t n)
+{
+    script_master(f, n)->dead = true;
+    cut_links(script_master(f, n));
+}
+
+void script_promote(struct script_cluster *f, uint32_t n)
+{
+    f->epoch++;
+    for (uint32_t one = 0; one < SCRIPT_MASTERS; one++) {
+        script_master(f, one)->role = one == n ? MASTER_PRIMARY : MASTER_SHADOW;
+    }
+    cut_links(script_master(f, n));
 }
 
 /* ---------------------------------------------------------------- life */
@@ -651,7 +719,20 @@ static void on_ready(void *owner, int status)
     *(bool *)owner = true;
 }
 
-struct script_cluster *script_start(const struct client_config *cfg)
+static void start_server(struct script_cluster *f, struct script_server *s, uint32_t id,
+                         const char *name)
+{
+    char addr[20];
+    snprintf(addr, sizeof(addr), "%s:1", name);
+    s->f = f;
+    s->id = id;
+    list_init(&s->links);
+    s->process = sim_process_create(f->sim, name);
+    sim_process_start(s->process);
+    ck_assert_int_eq(env_listen(&s->process->env, addr, on_accept, s), 0);
+}
+
+static struct script_cluster *start_cluster(void)
 {
     struct script_cluster *f = mem_new(struct script_cluster);
     f->sim = sim_create(1);
@@ -659,26 +740,46 @@ struct script_cluster *script_start(const struct client_config *cfg)
     f->epoch = 3;
     f->index = 10;
     for (uint32_t id = 0; id <= SCRIPT_SERVERS; id++) {
-        struct script_server *s = &f->servers[id];
-        char name[16], addr[20];
+        char name[16];
         snprintf(name, sizeof(name), id == 0 ? "m" : "s%u", id);
-        snprintf(addr, sizeof(addr), "%s:1", name);
-        s->f = f;
-        s->id = id;
-        list_init(&s->links);
-        s->process = sim_process_create(f->sim, name);
-        sim_process_start(s->process);
-        ck_assert_int_eq(env_listen(&s->process->env, addr, on_accept, s), 0);
+        start_server(f, &f->servers[id], id, name);
     }
+    f->servers[0].role = MASTER_PRIMARY;
     f->mount = sim_process_create(f->sim, "mount");
     sim_process_start(f->mount);
+    return f;
+}
+
+static void start_client(struct script_cluster *f, const struct client_config *cfg,
+                         const char *masters)
+{
     struct client_config own = cfg != NULL ? *cfg : (struct client_config){0};
-    snprintf(own.masters, sizeof(own.masters), "m:1");
+    snprintf(own.masters, sizeof(own.masters), "%s", masters);
     f->client = client_create(&f->mount->env, &own);
-    bool ready = false;
-    client_start(f->client, on_ready, &ready);
+    client_start(f->client, on_ready, &f->ready);
+}
+
+struct script_cluster *script_start(const struct client_config *cfg)
+{
+    struct script_cluster *f = start_cluster();
+    start_client(f, cfg, "m:1");
     script_run(f, 1000);
-    ck_assert(ready);
+    ck_assert(f->ready);
+    return f;
+}
+
+struct script_cluster *script_start_set(const struct client_config *cfg)
+{
+    struct script_cluster *f = start_cluster();
+    for (uint32_t n = 1; n < SCRIPT_MASTERS; n++) {
+        char name[16];
+        snprintf(name, sizeof(name), "m%u", n + 1);
+        start_server(f, script_master(f, n), SCRIPT_MASTER_ID + n - 1, name);
+    }
+    for (uint32_t n = 0; n < SCRIPT_MASTERS; n++) {
+        script_master(f, n)->role = MASTER_SHADOW;
+    }
+    start_client(f, cfg, "m:1,m2:1,m3:1");
     return f;
 }
 
@@ -689,6 +790,11 @@ void script_end(struct script_cluster *f)
         script_cut(f, id);
         for (int n = 0; n < SCRIPT_FILES * SCRIPT_CHUNKS; n++) {
             mem_free(f->servers[id].data[n / SCRIPT_CHUNKS][n % SCRIPT_CHUNKS]);
+        }
+    }
+    for (uint32_t n = 0; n < COUNT_OF(f->others); n++) {
+        if (f->others[n].process != NULL) {
+            cut_links(&f->others[n]);
         }
     }
     sim_destroy(f->sim);

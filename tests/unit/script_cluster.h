@@ -18,6 +18,8 @@ enum {
     SCRIPT_BLOCK = 64 << 10,
     SCRIPT_LOG = 4096,
     SCRIPT_TIMEOUT_MS = 1000,
+    SCRIPT_MASTERS = 3,
+    SCRIPT_MASTER_ID = 100, /* of the second master as a server; the first has 0 */
 };
 
 /* What a hook returns: go on as usual, or this request was dealt with (or is to be left
@@ -46,7 +48,8 @@ struct script_file {
 struct script_request {
     uint16_t op;
     uint32_t server; /* 0 = the master */
-    uint64_t session, sequence, acked;
+    uint64_t session, sequence, acked, index;
+    uint32_t flags;
     /* Where they make sense; grant: failed_version, failed_server; extend: end, numbers of its list. */
     uint64_t ino, offset, length;
     bool untouched; /* extend */
@@ -66,6 +69,14 @@ struct script_server {
     struct sim_process *process;
     uint32_t id; /* 0 = the master */
     struct list links;
+    /* masters */
+    uint32_t role;    /* MASTER_* */
+    uint32_t epoch;   /* 0 = the cluster's */
+    uint64_t applied; /* of a shadow: 0 = all there is */
+    uint32_t age_ms;  /* of a shadow */
+    const char *hint; /* who is the primary; NULL = not known */
+    bool dead;        /* nobody listens */
+    bool mute;        /* nobody answers */
     /* replicas: data of (file, chunk) */
     uint8_t *data[SCRIPT_FILES][SCRIPT_CHUNKS];
     uint32_t length[SCRIPT_FILES][SCRIPT_CHUNKS];
@@ -76,6 +87,9 @@ struct script_cluster {
     struct sim_process *mount;
     struct client *client;
     struct script_server servers[SCRIPT_SERVERS + 1]; /* [0] is the master */
+    struct script_server others[SCRIPT_MASTERS - 1];  /* masters */
+    bool ready;                                       /* the mount */
+    bool no_lease; /* chunkservers answer only reads that need none */
     struct script_file files[SCRIPT_FILES];
     uint32_t primary;
     uint64_t index;
@@ -94,6 +108,13 @@ struct script_cluster {
 };
 
 struct script_cluster *script_start(const struct client_config *cfg); /* with a mounted client */
+/* The same with the three masters m:1, m2:1 and m3:1, not waiting for the mount; all are shadows. */
+struct script_cluster *script_start_set(const struct client_config *cfg);
+struct script_server *script_master(struct script_cluster *f, uint32_t n); /* 0, 1, 2 */
+/* Nobody listens there any more, as its connections show; or somebody does again. */
+void script_kill(struct script_cluster *f, uint32_t n);
+/* It is the primary of the next epoch, the others are shadows. */
+void script_promote(struct script_cluster *f, uint32_t n);
 void script_end(struct script_cluster *f);
 /* Kills the connections of a server; it goes on listening. */
 void script_cut(struct script_cluster *f, uint32_t server);
