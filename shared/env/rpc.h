@@ -70,8 +70,8 @@ static inline bool rpc_call_running(const struct rpc_call *c)
 }
 
 /* Answer the request with header `request`; of its flags FRAME_PROMISES go into the answer, and its
- * age_ms, which is 0 as received. `index` and `epoch` go there, too (0 if none). Takes the references; payload may be NULL. Nothing happens
- * if the connection is gone. */
+ * age_ms, which is 0 as received. `index` and `epoch` go there, too (0 if none). Takes the
+ * references; payload may be NULL. Nothing happens if the connection is gone. */
 void rpc_answer(struct rpc *r, const struct frame_header *request, int status, uint64_t index,
                 uint32_t epoch, struct slice body, struct slice *payload);
 /* Answer with a status and nothing else. */
