@@ -22,6 +22,8 @@ struct logger {
     uint32_t wanted;         /* a higher epoch somebody asked for while the lease ran */
     uint64_t lease_until_ns; /* until then no other epoch is promised */
     uint64_t serial;         /* of the last append of the promised epoch */
+    uint32_t join_epoch; /* of a log that joins: the promised epoch, once a record of it came ... */
+    uint64_t join_at;    /* ... which is this one, or an earlier one */
     struct waiting promise;
     struct waiting appends[LOG_APPENDS_MAX];
     struct oplog_cursor *cursor; /* where the last log_read ended; NULL = none */
@@ -203,6 +205,26 @@ static int take_records(struct logger *g, const struct log_append_req *req, stru
     return rc;
 }
 
+/* What is committed under a primary's own epoch contains all that ever was. So once this log has it, it
+ * has whatever its disk's predecessor may have acknowledged. */
+static void note_joined(struct logger *g, uint32_t epoch)
+{
+    if (!oplog_joining(g->log)) {
+        return;
+    }
+    if (g->join_epoch != epoch && oplog_last_epoch(g->log) == epoch) {
+        g->join_epoch = epoch;
+        g->join_at = oplog_last(g->log);
+    }
+    if (g->join_epoch == epoch &&
+        MIN(oplog_committed(g->log), oplog_durable(g->log)) >= g->join_at) {
+        env_log(g->env, LOG_INFO,
+                "operation log is complete to record %llu, and counts from now on",
+                (unsigned long long)g->join_at);
+        oplog_joined(g->log);
+    }
+}
+
 static void append(struct logger *g, struct rpc *r, struct message *m)
 {
     struct log_append_req req;
@@ -230,6 +252,7 @@ static void append(struct logger *g, struct rpc *r, struct message *m)
     *w = (struct waiting){.rpc = r, .head = m->head, .index = oplog_last(g->log), .used = true};
     /* All records here are the primary's: it said what precedes them. */
     oplog_commit_to(g->log, req.committed);
+    note_joined(g, m->head.epoch);
     logger_durable(g, oplog_durable(g->log));
 }
 
@@ -310,16 +333,19 @@ static void read(struct logger *g, struct rpc *r, struct message *m)
 
 static void assure(struct logger *g, struct rpc *r, struct message *m)
 {
-    struct log_answer a = oplog_findings(g->log);
     struct log_assure_rep rep = {.promised = oplog_epoch(g->log),
-                                 .tail_epoch = a.tail.epoch,
-                                 .tail = a.tail.index,
+                                 .tail_epoch = oplog_last_epoch(g->log),
+                                 .tail = oplog_last(g->log),
                                  .chain = oplog_last_chain(g->log),
-                                 .committed = a.committed};
-    if (oplog_promising(g->log) || !oplog_settled(g->log)) {
+                                 .committed = oplog_committed(g->log),
+                                 .durable = oplog_durable(g->log),
+                                 .first = oplog_first(g->log)};
+    if (oplog_promising(g->log)) {
         refuse(g, r, &m->head, ERR_BUSY);
-    } else if (a.end != LOG_END_SURE) {
+    } else if (oplog_damaged(g->log)) {
         refuse(g, r, &m->head, ERR_CORRUPT); /* it proves nothing */
+    } else if (oplog_joining(g->log)) {
+        refuse(g, r, &m->head, ERR_NOT_READY);
     } else {
         answer(g, r, &m->head, 0, RPC_BODY(log_assure_rep, &rep), NULL);
     }
@@ -327,6 +353,10 @@ static void assure(struct logger *g, struct rpc *r, struct message *m)
 
 bool logger_request(struct logger *g, struct rpc *r, struct message *m)
 {
+    if (oplog_cluster(g->log) == 0 && m->head.op >= OP_log_promise && m->head.op <= OP_log_yield) {
+        refuse(g, r, &m->head, ERR_NOT_READY); /* whose records these are is not known yet */
+        return true;
+    }
     switch (m->head.op) {
     case OP_log_promise:
         promise(g, r, m);

@@ -10,6 +10,7 @@
  *      16   8  cluster id
  *      24   8  disk id
  *      32   4  epoch promised
+ *      36   4  1 = joining, else 0
  *      40   8  starts
  *      48   8  committed lower bound
  *      56   8  clean_index
@@ -25,6 +26,7 @@
  *      16   8  first index
  *      24   8  H(first index - 1)
  *      32   4  bytes of the file
+ *      36   4  epoch of the record before the first, if no segment before this one holds it
  *    4088   8  XXH3-64 of the 4088 bytes before
  *     id table, one slot of 32 bytes for each 4 KiB of the file, rounded up to 4 KiB. Slot u
  *     belongs to data unit u; only the first unit of a batch has one, the others stay zero:
@@ -40,6 +42,7 @@
  *   next          the coming segment while it is being zeroed
  *   log-*.bad     what a forced start set aside
  *   cut           copy of a segment without its last records, until it takes its place
+ *   base          first segment of a log that begins anew, until the old ones are gone
  *   flush-failed  empty; a flush failed, and the page cache may show what the disk does not have
  *
  * A batch and its slot are written and synced together. The slot is the proof that the batch was
@@ -62,8 +65,9 @@ static void idle_fired(struct env_timer *t)
     if (l->idle_disturbed || l->flushing != NULL || l->super_busy) {
         l->idle_disturbed = false;
         env_timer_set(l->env, &l->idle, NS_PER_S);
-    } else if (MIN(l->committed, l->durable) > l->now.committed) {
-        l->now.committed = MIN(l->committed, l->durable);
+    } else if (MIN(l->committed, l->durable) > l->now.committed || l->joined) {
+        l->now.committed = MAX(MIN(l->committed, l->durable), l->now.committed);
+        l->joined = false;
         superblock_submit(l);
     }
 }
@@ -213,6 +217,28 @@ uint32_t oplog_last_epoch(const struct oplog *l)
 uint32_t oplog_epoch(const struct oplog *l)
 {
     return l->now.epoch;
+}
+
+uint64_t oplog_cluster(const struct oplog *l)
+{
+    return l->now.cluster;
+}
+
+bool oplog_joining(const struct oplog *l)
+{
+    return l->now.joining;
+}
+
+uint32_t oplog_cuts(const struct oplog *l)
+{
+    return l->cuts;
+}
+
+void oplog_on_records(struct oplog *l, void (*on_records)(void *owner, struct bytes records),
+                      void *owner)
+{
+    l->on_records = on_records;
+    l->on_records_owner = owner;
 }
 
 uint64_t oplog_pending_bytes(const struct oplog *l)

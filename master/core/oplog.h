@@ -39,9 +39,12 @@ struct oplog_identity {
     uint64_t committed;      /* committed lower bound */
     uint8_t incarnation[16]; /* env_incarnation of the last process that opened it */
     uint64_t clean_index;    /* index of a clean stop; 0 = the last process did not stop cleanly */
+    bool
+        joining; /* made for a set, and does not hold yet all that another disk here may have held */
 };
 
-/* Opens the log in directory "log", formatting it if there is none; fdatasyncs what a killed
+/* Opens the log in directory "log", formatting it if there is none (one of several gets no cluster id
+ * by that: oplog_adopt); fdatasyncs what a killed
  * process may have left in the page cache, then scans: a provable torn tail is cut, other damage is
  * refused (ERR_CORRUPT, why names file, offset, expected, found). ERR_FOREIGN_CLUSTER  the
  * directory was formatted under another cluster name ERR_CORRUPT, negative errno */
@@ -62,6 +65,7 @@ uint64_t oplog_durable(const struct oplog *l);    /* highest index on this disk 
 bool oplog_settled(const struct oplog *l);        /* all that was appended is on this disk */
 uint64_t oplog_committed(const struct oplog *l);  /* highest index known to be committed */
 uint32_t oplog_epoch(const struct oplog *l);      /* highest epoch promised */
+uint64_t oplog_cluster(const struct oplog *l);    /* 0: a new one of several that knows none yet */
 uint64_t oplog_last_chain(const struct oplog *l); /* H(last) */
 /* Epoch of the last record; 0 if there is none. */
 uint32_t oplog_last_epoch(const struct oplog *l);
@@ -88,6 +92,14 @@ bool oplog_promising(const struct oplog *l);
 /* oplog_append stamps this epoch, the promised one, from now on. */
 void oplog_take_epoch(struct oplog *l, uint32_t epoch);
 
+/* A new log of several belongs to this cluster from now on. Durable when it returns; blocks. */
+MUST_CHECK int oplog_adopt(struct oplog *l, uint64_t cluster, struct why *why);
+/* A new log of several, perhaps in the place of a disk that is gone, does not know what that had
+ * acknowledged: until it holds all that was committed when it came, it vouches for nothing. */
+bool oplog_joining(const struct oplog *l);
+/* It does now; durable some time later. */
+void oplog_joined(struct oplog *l);
+
 /* What a replicated log, settled, has on its disk: for the rule by which a new primary chooses. */
 struct log_answer oplog_findings(const struct oplog *l);
 /* It has holes, or bytes behind its last record: nothing can be appended before it is cut. */
@@ -98,6 +110,14 @@ bool oplog_quiet(const struct oplog *l);
  * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
  * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index. Blocks. */
 MUST_CHECK int oplog_cut(struct oplog *l, uint64_t index, struct why *why);
+/* How often records of it were removed or mended: what was read before may not be there any more. */
+uint32_t oplog_cuts(const struct oplog *l);
+/* Gives up all records, because a checkpoint at `index` (epoch and H of that record) takes their
+ * place: the log begins behind it. The log is quiet and replicated. A crash leaves the old records,
+ * some of them, or none; opened then it may be damaged, and this can be repeated. The process must
+ * end after it, and open the log anew. Blocks. */
+MUST_CHECK int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t chain,
+                              struct why *why);
 
 /* Appends r (type, session, sequence, acked, time_ns, body of `r` are used; body is copied);
  * returns its index and, in *r, what was decided (index, epoch, chain). */
@@ -106,6 +126,9 @@ uint64_t oplog_append(struct oplog *l, struct record *r);
  * index, chain, epoch); ERR_PROTOCOL: they are damaged, of another cluster, none, or of an epoch
  * above the promised one. On an error nothing is appended. */
 MUST_CHECK int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why);
+/* on_records(owner, records) runs whenever records of others were appended; they are a view. */
+void oplog_on_records(struct oplog *l, void (*on_records)(void *owner, struct bytes records),
+                      void *owner);
 /* on_durable(owner, index) runs on the loop whenever durable() rose. */
 void oplog_on_durable(struct oplog *l, void (*on_durable)(void *owner, uint64_t index),
                       void *owner);

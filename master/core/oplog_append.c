@@ -156,6 +156,7 @@ int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why)
 {
     ASSERT(!l->stopped && !l->damaged);
     int rc = check_records(l, records, why);
+    struct bytes all = records;
     while (rc == 0 && records.len > 0) {
         struct record r;
         bool header_good;
@@ -169,6 +170,9 @@ int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why)
     }
     if (rc == 0) {
         oplog_flush_next(l);
+    }
+    if (rc == 0 && l->on_records != NULL) {
+        l->on_records(l->on_records_owner, all);
     }
     return rc;
 }

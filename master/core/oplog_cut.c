@@ -3,6 +3,8 @@
  * Later segments go one by one, the newest first. The one that holds the first record to be removed
  * is copied up to there. The copy takes its place by a rename, so no sector that holds a kept
  * record is written.
+ *
+ * A log that begins anew behind a checkpoint gives up all its segments, and gets one without a record.
  */
 #include "master/core/oplog_internal.h"
 #include "shared/base/mem.h"
@@ -113,13 +115,13 @@ static int put_rest(struct copy *c)
     return rc == 0 ? put(c, 0, header, sizeof(header)) : rc;
 }
 
-static int take_place(struct copy *c)
+static int take_place(struct copy *c, const char *from)
 {
     char path[SEGMENT_NAME_BYTES];
     segment_path(c->segment.first, path);
     int rc = env_file_sync(c->log->env, c->file);
     if (rc == 0) {
-        rc = env_rename(c->log->env, CUT_SEGMENT, path);
+        rc = env_rename(c->log->env, from, path);
     }
     return rc == 0 ? env_sync_dir(c->log->env, LOG_DIR) : rc;
 }
@@ -137,7 +139,7 @@ static int copy_segment(struct oplog *l, struct segment seg, uint64_t index, str
     rc = put_batches(&c, index, why);
     if (rc == 0) {
         rc = put_rest(&c);
-        rc = rc == 0 ? take_place(&c) : rc;
+        rc = rc == 0 ? take_place(&c, CUT_SEGMENT) : rc;
         if (rc < 0) {
             why_set(why, rc, "cannot write %s: %s", CUT_SEGMENT, err_text(rc));
         }
@@ -195,6 +197,7 @@ static bool readable(const struct oplog *l, uint64_t index)
 int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
 {
     ASSERT(oplog_quiet(l) && l->cfg.replicated && !l->stopped);
+    l->cuts++;
     uint32_t i = l->segment_count;
     while (i > 0 && l->segments[i - 1].first > index + 1) {
         i--;
@@ -214,4 +217,50 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
         rc = copy_segment(l, seg, index, why);
     }
     return rc == 0 ? look_again(l, why) : rc;
+}
+
+/* From here on the log vouches for nothing: whoever asks it must not think that it never had what is
+ * removed. */
+static int forget(struct oplog *l, uint64_t index, struct why *why)
+{
+    l->now.joining = true;
+    l->now.committed = index;
+    return superblock_write(l, why);
+}
+
+int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t chain, struct why *why)
+{
+    ASSERT(oplog_quiet(l) && !l->super_busy && l->cfg.replicated && !l->stopped);
+    struct copy c = {
+        .log = l,
+        .segment = {
+            .first = index + 1, .chain = chain, .bytes = l->cfg.segment_bytes, .epoch = epoch}};
+    l->stopped = true;
+    l->cuts++;
+    (void)env_unlink(l->env, BASE_SEGMENT);
+    int rc = env_file_open(l->env, BASE_SEGMENT, ENV_OPEN_CREATE, &c.file);
+    if (rc < 0) {
+        return why_set(why, rc, "cannot create %s: %s", BASE_SEGMENT, err_text(rc));
+    }
+    c.table = mem_alloc(segment_table_bytes(c.segment.bytes));
+    memset(c.table, 0, segment_table_bytes(c.segment.bytes));
+    rc = put_rest(&c);
+    if (rc < 0) {
+        why_set(why, rc, "cannot write %s: %s", BASE_SEGMENT, err_text(rc));
+    }
+    if (rc == 0) {
+        rc = forget(l, index, why);
+    }
+    if (rc == 0) {
+        rc = remove_later(l, 0, why);
+    }
+    if (rc == 0) {
+        rc = take_place(&c, BASE_SEGMENT);
+        if (rc < 0) {
+            why_set(why, rc, "cannot name %s: %s", BASE_SEGMENT, err_text(rc));
+        }
+    }
+    mem_free(c.table);
+    env_file_close(l->env, c.file);
+    return rc;
 }

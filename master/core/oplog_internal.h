@@ -25,7 +25,8 @@ enum {
 #define LOG_DIR      "log"
 #define NEXT_SEGMENT LOG_DIR "/next"
 /* Left by a process whose flush failed: the page cache may show a batch the disk does not have. */
-#define CUT_SEGMENT  LOG_DIR "/cut" /* the segment that will be the last, while it is copied */
+#define CUT_SEGMENT  LOG_DIR "/cut"  /* the segment that will be the last, while it is copied */
+#define BASE_SEGMENT LOG_DIR "/base" /* the one that will be the only one */
 #define FLUSH_FAILED LOG_DIR "/flush-failed"
 
 /* One file of the log. */
@@ -33,6 +34,7 @@ struct segment {
     uint64_t first; /* index of its first record */
     uint64_t chain; /* H(first - 1) */
     uint32_t bytes; /* of the whole file */
+    uint32_t epoch; /* of the record before, if no segment holds that; else 0 */
 };
 
 /* An id table slot: names the batch whose first unit it belongs to. */
@@ -128,6 +130,10 @@ struct oplog {
     void *on_durable_owner;
     void (*on_commit)(void *owner, uint64_t index);
     void *on_commit_owner;
+    void (*on_records)(void *owner, struct bytes records);
+    void *on_records_owner;
+    uint32_t cuts;
+    bool joined; /* the superblock is to be told */
 };
 
 /* ---- oplog_segment.c: bytes of segments */

@@ -26,7 +26,8 @@ int read_exactly(struct oplog *l, struct env_file *f, const char *path, uint64_t
 int segment_reader_open(struct segment_reader *r, struct oplog *l, const struct segment *s,
                         struct why *why)
 {
-    *r = (struct segment_reader){.log = l, .segment = s, .index = s->first, .chain = s->chain};
+    *r = (struct segment_reader){
+        .log = l, .segment = s, .index = s->first, .chain = s->chain, .epoch = s->epoch};
     segment_path(s->first, r->path);
     int rc = env_file_open(l->env, r->path, 0, &r->file);
     if (rc < 0) {

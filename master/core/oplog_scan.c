@@ -529,6 +529,7 @@ static int scan_whole(struct oplog *l, struct why *why)
 int oplog_scan(struct oplog *l, struct why *why)
 {
     (void)env_unlink(l->env, CUT_SEGMENT); /* a cut that did not end has not begun */
+    (void)env_unlink(l->env, BASE_SEGMENT);
     int rc = scan_whole(l, why);
     if (rc == ERR_CORRUPT && l->cfg.replicated) {
         env_log(l->env, LOG_ERROR, "operation log is damaged: %s", why->text);

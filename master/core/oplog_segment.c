@@ -60,6 +60,7 @@ void segment_header_encode(const struct segment *s, uint64_t cluster, uint8_t ou
     put_le(out + 16, s->first, 8);
     put_le(out + 24, s->chain, 8);
     put_le(out + 32, s->bytes, 4);
+    put_le(out + 36, s->epoch, 4);
     put_le(out + SEGMENT_SUM_OFFSET, hash64(out, SEGMENT_SUM_OFFSET), 8);
 }
 
@@ -87,7 +88,8 @@ int segment_header_decode(const uint8_t in[UNIT_BYTES], uint64_t cluster, struct
     }
     *out = (struct segment){.first = get_le(in + 16, 8),
                             .chain = get_le(in + 24, 8),
-                            .bytes = (uint32_t)get_le(in + 32, 4)};
+                            .bytes = (uint32_t)get_le(in + 32, 4),
+                            .epoch = (uint32_t)get_le(in + 36, 4)};
     return 0;
 }
 

@@ -22,6 +22,7 @@ void superblock_encode(const struct oplog_identity *id, uint64_t counter, uint8_
     put_le(out + 16, id->cluster, 8);
     put_le(out + 24, id->disk, 8);
     put_le(out + 32, id->epoch, 4);
+    put_le(out + 36, id->joining, 4);
     put_le(out + 40, id->starts, 8);
     put_le(out + 48, id->committed, 8);
     put_le(out + 56, id->clean_index, 8);
@@ -41,6 +42,7 @@ bool superblock_decode(const uint8_t in[SUPER_BYTES], struct oplog_identity *out
     *out = (struct oplog_identity){.cluster = get_le(in + 16, 8),
                                    .disk = get_le(in + 24, 8),
                                    .epoch = (uint32_t)get_le(in + 32, 4),
+                                   .joining = get_le(in + 36, 4) == 1,
                                    .starts = get_le(in + 40, 8),
                                    .committed = get_le(in + 48, 8),
                                    .clean_index = get_le(in + 56, 8)};
@@ -95,7 +97,10 @@ int superblock_load(struct oplog *l, struct why *why)
 
 int superblock_format(struct oplog *l, const char *cluster_name, struct why *why)
 {
-    l->now = (struct oplog_identity){.cluster = env_rand64(l->env), .disk = env_rand64(l->env)};
+    l->now = (struct oplog_identity){.disk = env_rand64(l->env), .joining = l->cfg.replicated};
+    if (!l->cfg.replicated) {
+        l->now.cluster = env_rand64(l->env);
+    }
     snprintf(l->now.name, sizeof(l->now.name), "%s", cluster_name);
     l->super_counter = 0;
     int rc = open_slots(l, ENV_OPEN_CREATE, why);
@@ -159,4 +164,19 @@ void superblock_submit(struct oplog *l)
                                    .done = super_done,
                                    .owner = l};
     env_disk_submit(l->env, &l->super_op);
+}
+
+int oplog_adopt(struct oplog *l, uint64_t cluster, struct why *why)
+{
+    ASSERT(l->now.cluster == 0 && cluster != 0 && l->last == 0 && !l->super_busy);
+    l->now.cluster = cluster;
+    l->found.cluster = cluster;
+    return superblock_write(l, why);
+}
+
+void oplog_joined(struct oplog *l)
+{
+    l->now.joining = false;
+    l->joined = true;
+    oplog_disturb_idle(l);
 }

@@ -127,7 +127,7 @@ static int survey_segments(struct oplog *l, const struct segment_listing *list, 
         }
         if (!any) {
             a->first = list->firsts[i];
-            a->tail.index = a->first - 1;
+            a->tail = (struct log_place){rc == 0 ? seg.epoch : 0, a->first - 1};
             any = true;
         }
         end_good = header_good;
@@ -189,6 +189,9 @@ struct log_answer oplog_findings(const struct oplog *l)
     if (!l->damaged) {
         a = (struct log_answer){
             .here = true, .first = oplog_first(l), .tail = {l->last_epoch, l->durable}};
+    }
+    if (l->now.joining) {
+        a.end = LOG_END_UNKNOWN;
     }
     a.committed = MIN(l->committed, l->durable);
     if (l->damaged) {

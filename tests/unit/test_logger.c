@@ -83,6 +83,10 @@ static void start(void)
     struct oplog_config cfg = {.segment_bytes = SEGMENT, .replicated = true};
     sim_process_start(disk);
     ck_assert_msg(oplog_open(&disk->env, &cfg, "test", &log_, &why) == 0, "%s", why.text);
+    if (oplog_cluster(log_) == 0) { /* one that was there from the beginning */
+        ck_assert_int_eq(oplog_adopt(log_, 4711, &why), 0);
+        oplog_joined(log_);
+    }
     ck_assert_int_eq(oplog_start(log_, &why), 0);
     g = logger_create(&disk->env, log_, on_promise, NULL);
     oplog_on_durable(log_, on_durable, NULL);

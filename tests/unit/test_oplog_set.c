@@ -41,6 +41,10 @@ static void open_log(int i)
     struct oplog_config cfg = {.segment_bytes = SEGMENT, .replicated = true};
     int rc = oplog_open(&d[i]->env, &cfg, "test", &l[i], &why);
     ck_assert_msg(rc == 0, "%s", why.text);
+    if (oplog_cluster(l[i]) == 0) { /* one that was there from the beginning */
+        ck_assert_int_eq(oplog_adopt(l[i], 4711, &why), 0);
+        oplog_joined(l[i]);
+    }
     ck_assert_msg(oplog_start(l[i], &why) == 0, "%s", why.text);
     dir_env_pump(d[i]);
 }
@@ -480,6 +484,10 @@ static struct oplog *sim_log(struct sim *s, struct sim_process *p)
     struct oplog *log;
     sim_process_start(p);
     ck_assert_msg(oplog_open(&p->env, &cfg, "test", &log, &why) == 0, "%s", why.text);
+    if (oplog_cluster(log) == 0) {
+        ck_assert_int_eq(oplog_adopt(log, 4711, &why), 0);
+        oplog_joined(log);
+    }
     ck_assert_msg(oplog_start(log, &why) == 0, "%s", why.text);
     sim_run_for(s, NS_PER_S);
     return log;
