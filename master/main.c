@@ -20,6 +20,13 @@ static const char usage[] =
     "  cluster    name of the cluster [gfs]\n"
     "  listen     HOST:PORT to listen on [127.0.0.1:9400]\n"
     "  advertise  HOST:PORT others dial [as listen]\n"
+    "  masters    HOST:PORT,HOST:PORT,... all masters of the cluster by what they advertise, this "
+    "one\n"
+    "             too, the same at each: they hold copies of the operation log, and one that a "
+    "monitor\n"
+    "             promotes is the primary [this one alone]\n"
+    "  log_ack    majority or all of them must hold a change before it is acknowledged [majority]\n"
+    "  logger_only  yes: this one holds the log and is never the primary [no]\n"
     "  replicas   copies of each chunk [3]\n"
     "  away_grace_ms  a chunkserver away for so long gets its replicas copied elsewhere, at once "
     "those\n"
@@ -46,6 +53,9 @@ static const char usage[] =
 
 struct settings {
     char dir[4096];
+    char masters[LOGGERS_MAX * (ADDR_LEN_MAX + 1)];
+    char log_ack[16];
+    char logger_only[8];
     struct master_config core;
 };
 
@@ -62,6 +72,9 @@ static const struct config_key keys[] = {
     S("cluster", core.cluster, CONFIG_TEXT, false),
     S("listen", core.listen, CONFIG_ADDR, false),
     S("advertise", core.advertise, CONFIG_ADDR, false),
+    S("masters", masters, CONFIG_ADDRS, false),
+    S("log_ack", log_ack, CONFIG_TEXT, false),
+    S("logger_only", logger_only, CONFIG_TEXT, false),
     N("replicas", core.geometry.replicas, 1, REPLICAS_MAX),
     N("away_grace_ms", core.away_grace_ms, 0, 24 * 3600 * 1000),
     N("rereplication_share", core.rereplication_share, 1, 100),
@@ -87,21 +100,80 @@ static const struct config_key keys[] = {
     S("boot_id", core.boot_override, CONFIG_TEXT, false),
 };
 
+static int wrong(const struct config_file *file, const char *key, const char *expected,
+                 const char *found, struct why *why)
+{
+    return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, key, expected, found, why);
+}
+
+static bool logger_only(const struct settings *s)
+{
+    return strcmp(s->logger_only, "yes") == 0;
+}
+
+/* The list of masters, and which of them this one is. */
+static int take_masters(const struct config_file *file, const struct settings *s,
+                        struct log_set *set, struct why *why)
+{
+    const char *own = s->core.advertise[0] != 0 ? s->core.advertise : s->core.listen;
+    char list[sizeof(s->masters)];
+    char *rest = list, *one;
+    bool found = false;
+    *set = (struct log_set){0};
+    snprintf(list, sizeof(list), "%s", s->masters);
+    while (s->masters[0] != 0 && (one = strsep(&rest, ",")) != NULL) {
+        if (set->count == LOGGERS_MAX) {
+            return wrong(file, "masters", "at most 5 addresses", s->masters, why);
+        }
+        for (uint32_t i = 0; i < set->count; i++) {
+            if (strcmp(set->addr[i], one) == 0) {
+                return wrong(file, "masters", "each address once", s->masters, why);
+            }
+        }
+        if (strcmp(one, own) == 0) {
+            found = true;
+            set->self = set->count;
+        }
+        snprintf(set->addr[set->count++], sizeof(set->addr[0]), "%s", one);
+    }
+    if (set->count > 0 && !found) {
+        char expected[ADDR_LEN_MAX + 64];
+        snprintf(expected, sizeof(expected), "addresses with this master's among them, %.255s",
+                 own);
+        return wrong(file, "masters", expected, s->masters, why);
+    }
+    bool all = strcmp(s->log_ack, "all") == 0;
+    if (!all && strcmp(s->log_ack, "majority") != 0) {
+        return wrong(file, "log_ack", "majority or all", s->log_ack, why);
+    }
+    set->acks = all ? set->count : set->count / 2 + 1;
+    if (!logger_only(s) && strcmp(s->logger_only, "no") != 0) {
+        return wrong(file, "logger_only", "yes or no", s->logger_only, why);
+    }
+    return logger_only(s) && set->count < 2
+               ? wrong(file, "logger_only", "no, because there is no other master", s->logger_only,
+                       why)
+               : 0;
+}
+
 /* What one key alone does not show. */
 static int check(const struct config_file *file, const void *settings, struct why *why)
 {
     const struct settings *s = settings;
     const struct geometry *g = &s->core.geometry;
+    struct log_set set;
     char text[32];
+    int err = take_masters(file, s, &set, why);
+    if (err != 0) {
+        return err;
+    }
     if (g->chunk_bytes < g->block_bytes || g->chunk_bytes / g->block_bytes > CHUNK_BLOCKS_MAX) {
         snprintf(text, sizeof(text), "%u", g->chunk_bytes);
-        return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, "chunk_bytes",
-                            "1 to 1024 times block_bytes", text, why);
+        return wrong(file, "chunk_bytes", "1 to 1024 times block_bytes", text, why);
     }
     if (g->lease_ms < 2 * g->heartbeat_ms) {
         snprintf(text, sizeof(text), "%u", g->lease_ms);
-        return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, "lease_ms",
-                            "at least twice heartbeat_ms", text, why);
+        return wrong(file, "lease_ms", "at least twice heartbeat_ms", text, why);
     }
     return 0;
 }
@@ -109,6 +181,10 @@ static int check(const struct config_file *file, const void *settings, struct wh
 static void *create(struct env *env, void *settings, bool force)
 {
     struct settings *s = settings;
+    struct config_file none = {0};
+    struct why ignored;
+    (void)take_masters(&none, s, &s->core.set, &ignored); /* it was checked */
+    s->core.logger_only = logger_only(s);
     s->core.force = force;
     return master_create(env, &s->core);
 }
@@ -130,7 +206,9 @@ static void destroy(void *core)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.core = {.cluster = "gfs",
+    struct settings s = {.log_ack = "majority",
+                         .logger_only = "no",
+                         .core = {.cluster = "gfs",
                                   .listen = "127.0.0.1:9400",
                                   .geometry = GEOMETRY_DEFAULT,
                                   .away_grace_ms = 60000,

@@ -63,7 +63,7 @@ struct checkpoint {
     void *owner;
 };
 
-static const char *sum_path(uint64_t index, char *out, uint32_t size)
+const char *checkpoint_sum_path(uint64_t index, char *out, uint32_t size)
 {
     snprintf(out, size, CHECKPOINT_DIR "/ckpt-%020llu.sum", (unsigned long long)index);
     return out;
@@ -218,7 +218,7 @@ static bool ref_load(struct env *env, uint64_t index, struct checkpoint_ref *out
     struct why ignored;
     uint8_t *bytes;
     struct env_file *f;
-    if (sum_read(env, sum_path(index, path, sizeof(path)), out, &bytes, &ignored) < 0) {
+    if (sum_read(env, checkpoint_sum_path(index, path, sizeof(path)), out, &bytes, &ignored) < 0) {
         return false;
     }
     mem_free(bytes);
@@ -284,7 +284,8 @@ int checkpoint_verify(struct env *env, const struct checkpoint_ref *ref, struct 
     struct checkpoint_ref found;
     struct env_file *f;
     uint8_t *sums;
-    int rc = sum_read(env, sum_path(ref->at.index, path, sizeof(path)), &found, &sums, why);
+    int rc =
+        sum_read(env, checkpoint_sum_path(ref->at.index, path, sizeof(path)), &found, &sums, why);
     if (rc < 0) {
         return rc;
     }
@@ -304,7 +305,7 @@ void checkpoint_remove(struct env *env, const struct checkpoint_ref *ref)
 {
     char path[PATH_BYTES];
     /* The .sum first: without it there is no checkpoint. Absent files are fine. */
-    (void)env_unlink(env, sum_path(ref->at.index, path, sizeof(path)));
+    (void)env_unlink(env, checkpoint_sum_path(ref->at.index, path, sizeof(path)));
     (void)env_unlink(env, checkpoint_path(ref->at.index, path, sizeof(path)));
 }
 
@@ -454,7 +455,7 @@ static void old_sum_removed(struct disk_op *op)
 static void prune(struct checkpoint *c)
 {
     if (c->kept_count > CHECKPOINTS_KEPT) {
-        sum_path(c->kept[c->kept_count - 1].at.index, c->path, sizeof(c->path));
+        checkpoint_sum_path(c->kept[c->kept_count - 1].at.index, c->path, sizeof(c->path));
         submit(c, (struct disk_op){.kind = DISK_UNLINK, .path = c->path}, old_sum_removed);
         return;
     }
@@ -497,7 +498,7 @@ static void copy_named(struct disk_op *op)
         finish(c, (int)op->result, "rename of " COPY_TMP);
         return;
     }
-    sum_path(c->making.at.index, c->path, sizeof(c->path));
+    checkpoint_sum_path(c->making.at.index, c->path, sizeof(c->path));
     submit(c, (struct disk_op){.kind = DISK_RENAME, .path = SUM_TMP, .path2 = c->path}, sum_named);
 }
 

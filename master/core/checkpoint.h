@@ -32,8 +32,9 @@ struct checkpoint_ref {
     uint64_t bytes; /* of the .mdb file */
 };
 
-/* Path of a checkpoint's .mdb file. Returns out. */
+/* Path of a checkpoint's .mdb file, and of its .sum file. Returns out. */
 const char *checkpoint_path(uint64_t index, char *out, uint32_t size);
+const char *checkpoint_sum_path(uint64_t index, char *out, uint32_t size);
 
 /* Checkpoints with a whole .sum file, newest first; a count or negative errno. Blocks. */
 MUST_CHECK int checkpoint_list(struct env *env, struct checkpoint_ref out[CHECKPOINTS_LISTED_MAX],

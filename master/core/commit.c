@@ -103,8 +103,7 @@ void commit_wait_for(struct master *m, struct commit_wait *w, uint64_t index)
     list_add_before(at->next, &w->link);
 }
 
-/* As much is applied as one commit should hold. */
-static bool full(const struct master *m)
+bool commit_full(const struct master *m)
 {
     return m->commit.uncommitted >= COMMIT_RECORDS || store_commit_due(m->store);
 }
@@ -112,7 +111,7 @@ static bool full(const struct master *m)
 /* Mutations must wait until the log has caught up and LMDB has committed. */
 static bool must_drain(const struct master *m)
 {
-    return full(m) && committed_index(m) < m->commit.applied; /* else nothing would end it */
+    return commit_full(m) && committed_index(m) < m->commit.applied; /* else nothing would end it */
 }
 
 static void queue(struct peer *p, const struct frame_header *head, struct slice body)
@@ -215,8 +214,12 @@ static void checkpoint_begin(struct master *m)
 {
     struct commit *c = &m->commit;
     uint64_t newest = checkpoint_newest(c->checkpoint).index;
-    if (checkpoint_running(c->checkpoint) ||
-        (list_empty(&c->asks) && c->applied - newest < m->cfg.geometry.checkpoint_records)) {
+    uint64_t records = m->cfg.geometry.checkpoint_records;
+    if (m->primary && m->cfg.set.count > 1) {
+        records *= PRIMARY_CHECKPOINT_FACTOR; /* the shadows have newer ones */
+    }
+    if (checkpoint_running(c->checkpoint) || transfer_running(m) ||
+        (list_empty(&c->asks) && c->applied - newest < records)) {
         return;
     }
     int err = checkpoint_start(c->checkpoint, checkpoint_ended, m);
@@ -242,13 +245,11 @@ void commit_store(struct master *m)
     c->uncommitted = 0;
 }
 
-bool commit_quiet_point(struct master *m)
+/* All that is applied is committed. */
+static void settle(struct master *m)
 {
     struct commit *c = &m->commit;
-    if (committed_index(m) != c->applied) {
-        return false;
-    }
-    if (c->uncommitted > 0) {
+    if (c->uncommitted > 0 || (!c->settled && !m->primary)) {
         commit_store(m);
         if (!c->settled) {
             c->settled = true;
@@ -259,6 +260,14 @@ bool commit_quiet_point(struct master *m)
     }
     c->settled_ns = env_mono_ns(m->env);
     c->draining = false;
+}
+
+bool commit_quiet_point(struct master *m)
+{
+    if (committed_index(m) < m->commit.applied) {
+        return false;
+    }
+    settle(m);
     return true;
 }
 
@@ -279,7 +288,14 @@ static void quiet(struct master *m)
 static bool due(const struct master *m)
 {
     const struct commit *c = &m->commit;
-    return full(m) || env_mono_ns(m->env) - c->settled_ns >= COMMIT_INTERVAL_MS * NS_PER_MS;
+    return commit_full(m) || env_mono_ns(m->env) - c->settled_ns >= COMMIT_INTERVAL_MS * NS_PER_MS;
+}
+
+void commit_followed(struct master *m)
+{
+    if (due(m) && commit_quiet_point(m) && !m->commit.stopped) {
+        checkpoint_begin(m);
+    }
 }
 
 void commit_advanced(void *owner, uint64_t index)

@@ -19,6 +19,7 @@ enum {
     COMMIT_INTERVAL_MS = 100,
     COMMIT_RECORDS = 2048,
     STATE_HASH_EVERY = 1024,
+    PRIMARY_CHECKPOINT_FACTOR = 4, /* a primary with shadows makes so many times fewer */
     MUTATION_QUEUE_MAX = 16384,
     PENDING_LOG_BYTES_MAX = 64 << 20,
     HELD_REPLIES_MAX = 131072,
@@ -75,6 +76,10 @@ void commit_forget(struct peer *p);
 void commit_advanced(void *owner, uint64_t index);
 /* Periodic: reach a quiet point if one is due. */
 void commit_tick(struct master *m);
+/* As much is applied as one commit should hold. */
+bool commit_full(const struct master *m);
+/* A shadow's: commits LMDB if it is due, and starts a checkpoint if one is. */
+void commit_followed(struct master *m);
 /* Commits LMDB; all that was applied is in the log for good. */
 void commit_store(struct master *m);
 /* Commits LMDB if the log has caught up; true if all that was applied is in LMDB now. */

@@ -4,6 +4,7 @@
 #include "master/core/recalls.h"
 #include "master/core/recovery.h"
 #include "master/core/service.h"
+#include "master/core/set.h"
 #include "shared/base/mem.h"
 
 #include <string.h>
@@ -14,7 +15,12 @@ static void send_reply(void *to, const struct frame_header *request, int status,
                        struct slice body)
 {
     struct peer *p = to;
-    rpc_answer(&p->rpc, request, status, index, p->m->epoch, body, NULL);
+    struct frame_header head = *request;
+    if (!p->m->primary) {
+        index = p->m->commit.applied;
+        head.age_ms = (uint32_t)MIN(assure_age_ms(p->m), (uint64_t)UINT32_MAX);
+    }
+    rpc_answer(&p->rpc, &head, status, index, p->m->epoch, body, NULL);
 }
 
 void master_answer(struct peer *p, const struct frame_header *request, int status, uint64_t index,
@@ -133,6 +139,10 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
     uint64_t now = env_mono_ns(m->env);
     uint32_t usable = 0;
     bool whole = true;
+    if (!m->primary) {
+        shadow_chunk(m, row, w, out);
+        return;
+    }
     for (uint32_t i = 0; i < row->member_count; i++) {
         usable += !unusable(m, row, row->members[i], now);
     }
@@ -201,6 +211,10 @@ static void tick_fired(struct env_timer *t)
     env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
     service_tick(m);
     vigil_tick(m);
+    if (!m->primary) {
+        set_tick(m);
+        return;
+    }
     if (m->serving) {
         service_expire(m);
         recalls_tick(m);
@@ -242,6 +256,7 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     repair_init(m);
     scrubs_init(m);
     commit_init(m);
+    set_init(m);
     m->replies = replies_new(send_reply);
     rpc_init(&m->nowhere, env, &nothing, m);
     m->tick.fire = tick_fired;
@@ -307,14 +322,16 @@ static void begin_serving(struct commit_wait *w)
             m->cfg.cluster, m->cfg.listen, m->epoch, (unsigned long long)m->commit.applied);
 }
 
-/* Opens log and state and brings the state to the end of the log. */
+/* Opens log and state and brings the state to the end of the log, if nobody else has a say in it. */
 static int recover(struct master *m, struct why *why)
 {
-    struct recovery_config rc = {
-        .log = {.segment_bytes = m->cfg.geometry.segment_bytes, .force = m->cfg.force},
-        .cluster_name = m->cfg.cluster,
-        .ahead_bytes =
-            m->cfg.preallocate_bytes != 0 ? m->cfg.preallocate_bytes : PREALLOCATE_DEFAULT};
+    struct recovery_config rc = {.log = {.segment_bytes = m->cfg.geometry.segment_bytes,
+                                         .force = m->cfg.force,
+                                         .replicated = master_in_set(m)},
+                                 .cluster_name = m->cfg.cluster,
+                                 .ahead_bytes = m->cfg.preallocate_bytes != 0
+                                                    ? m->cfg.preallocate_bytes
+                                                    : PREALLOCATE_DEFAULT};
     struct recovery_result found;
     int err = recovery_open(m->env, &rc, &m->store, &m->log, &found, why);
     if (err == 0) {
@@ -333,6 +350,12 @@ static int recover(struct master *m, struct why *why)
     struct store_position at = store_committed(m->store);
     m->commit.applied = at.index;
     m->commit.chain = at.chain;
+    m->epoch = at.epoch;
+    m->cluster = oplog_cluster(m->log);
+    m->stateless = found.stateless;
+    if (master_in_set(m)) {
+        return 0; /* the log is followed */
+    }
     if (oplog_last(m->log) >= oplog_first(m->log)) {
         err = oplog_replay(m->log, oplog_last(m->log), newest_time, m, why);
     }
@@ -340,6 +363,45 @@ static int recover(struct master *m, struct why *why)
         err = oplog_replay(m->log, found.replay_from, replay_one, &(struct replay){m, why}, why);
     }
     return err;
+}
+
+void master_take_office(struct master *m, uint32_t epoch)
+{
+    m->primary = true;
+    m->epoch = epoch;
+    m->version_counter = 1;
+    m->start_ns = env_mono_ns(m->env);
+    m->commit.settled_ns = m->start_ns;
+    load_volatile(m);
+    oplog_on_commit(m->log, commit_advanced, m);
+    union op_any rec = {.epoch_start_rec = {.epoch = epoch}};
+    uint64_t index = commit_record(m, OP_epoch_start, &rec, NULL, NULL);
+    m->serve_wait.done = begin_serving;
+    commit_wait_for(m, &m->serve_wait, index);
+}
+
+static int start_alone(struct master *m, struct why *why)
+{
+    uint32_t epoch = oplog_identity(m->log)->epoch + 1;
+    int err = oplog_start_epoch(m->log, epoch, why);
+    if (err == 0) {
+        err = master_listen(m, why);
+    }
+    if (err == 0) {
+        master_take_office(m, epoch);
+    }
+    return err;
+}
+
+int master_listen(struct master *m, struct why *why)
+{
+    int err = env_listen(m->env, m->cfg.listen, service_accept, m);
+    if (err != 0) {
+        return why_set(why, err, "cannot listen on %s: %s", m->cfg.listen, err_text(err));
+    }
+    m->started = true;
+    env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
+    return 0;
 }
 
 int master_start(struct master *m, struct why *why)
@@ -355,28 +417,7 @@ int master_start(struct master *m, struct why *why)
     if (err != 0) {
         return err;
     }
-    m->cluster = oplog_identity(m->log)->cluster;
-    m->epoch = oplog_identity(m->log)->epoch + 1;
-    m->version_counter = 1;
-    m->start_ns = env_mono_ns(m->env);
-    m->commit.settled_ns = m->start_ns;
-    err = oplog_start_epoch(m->log, m->epoch, why);
-    if (err != 0) {
-        return err;
-    }
-    load_volatile(m);
-    err = env_listen(m->env, m->cfg.listen, service_accept, m);
-    if (err != 0) {
-        return why_set(why, err, "cannot listen on %s: %s", m->cfg.listen, err_text(err));
-    }
-    m->started = true;
-    oplog_on_commit(m->log, commit_advanced, m);
-    union op_any rec = {.epoch_start_rec = {.epoch = m->epoch}};
-    uint64_t index = commit_record(m, OP_epoch_start, &rec, NULL, NULL);
-    m->serve_wait.done = begin_serving;
-    commit_wait_for(m, &m->serve_wait, index);
-    env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
-    return 0;
+    return master_in_set(m) ? set_start(m, why) : start_alone(m, why);
 }
 
 /* ---------------------------------------------------------------- stop */
@@ -391,7 +432,11 @@ int master_stop(struct master *m, struct why *why)
     service_free_peers(m);
     grants_close(m);
     scrubs_close(m);
+    set_close(m);
     commit_close(m);
+    if (transfer_ended(m) || m->stateless) { /* the next start builds another state */
+        return 0;
+    }
     (void)commit_quiet_point(m);
     int err = store_sync(m->store);
     if (err != 0) {
@@ -413,6 +458,7 @@ void master_destroy(struct master *m)
     scrubs_close(m);
     recalls_close(m);
     service_free_peers(m);
+    set_close(m);
     commit_close(m);
     balance_close(m);
     servers_close(&m->servers);
@@ -429,6 +475,9 @@ void master_destroy(struct master *m)
     if (m->ns != NULL) {
         ns_destroy(m->ns);
     }
+    transfer_free(m);
+    logger_destroy(m->logger);
+    log_links_destroy(m->links);
     if (m->log != NULL) {
         oplog_close(m->log);
     }
@@ -487,6 +536,11 @@ bool master_redundant(struct master *m)
 uint64_t master_state_hash(struct master *m)
 {
     return store_hash(m->store);
+}
+
+uint64_t master_applied(const struct master *m)
+{
+    return m->commit.applied;
 }
 
 void master_poke(struct master *m)

@@ -1,11 +1,14 @@
 /* master.h - the master as its shell and the simulator see it.
  *
  * Pure: everything through env. master_start recovers (which environment is kept, checkpoint,
- * replay), starts a new epoch and listens; from then on it is driven by env callbacks.
+ * replay), starts a new epoch and listens; from then on it is driven by env callbacks. One of a set
+ * of masters starts as a shadow: it follows the set's log, answers reads, and takes office when it is
+ * told to (promote).
  */
 #ifndef MASTER_CORE_MASTER_H
 #define MASTER_CORE_MASTER_H
 
+#include "master/core/log_links.h"
 #include "shared/base/geometry.h"
 #include "shared/env/env.h"
 
@@ -28,6 +31,8 @@ struct master_config {
     uint32_t slow_window_ms;    /* nor before it was for so long; 0 = never */
     uint32_t balance_kib_s;     /* bandwidth of moves for better places; 0 = none */
     uint32_t rereplication_share; /* percent of a busy server that copies may take; 100 = all */
+    struct log_set set;           /* the masters of the cluster; count 0 = this one alone */
+    bool logger_only;             /* of a set: never the primary, and answers no reads */
     bool force;                   /* start although the log is damaged */
     char boot_override[64];       /* tests: stands for the kernel's boot id; empty = use env's */
 };
@@ -45,6 +50,7 @@ int master_audit(struct master *m, struct why *why); /* ns_audit and volatile in
 bool master_settled(struct master *m);   /* no grant, repair or removal is running or due */
 bool master_redundant(struct master *m); /* settled, and no chunk lacks a copy */
 uint64_t master_state_hash(struct master *m);
+uint64_t master_applied(const struct master *m);
 /* Pokes the periodic work (repair scan, session expiry) to run now. */
 void master_poke(struct master *m);
 

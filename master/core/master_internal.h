@@ -2,11 +2,15 @@
 #ifndef MASTER_CORE_MASTER_INTERNAL_H
 #define MASTER_CORE_MASTER_INTERNAL_H
 
+#include "master/core/assure.h"
 #include "master/core/balance.h"
 #include "master/core/commit.h"
 #include "master/core/deletion.h"
+#include "master/core/follow.h"
 #include "master/core/garbage.h"
 #include "master/core/grants.h"
+#include "master/core/identity.h"
+#include "master/core/logger.h"
 #include "master/core/master.h"
 #include "master/core/medium.h"
 #include "master/core/name_leases.h"
@@ -19,9 +23,11 @@
 #include "master/core/server_state.h"
 #include "master/core/servers.h"
 #include "master/core/service_monitor.h"
+#include "master/core/service_shadow.h"
 #include "master/core/sessions.h"
 #include "master/core/setbacks.h"
 #include "master/core/store.h"
+#include "master/core/transfer.h"
 #include "master/core/trash.h"
 
 enum {
@@ -47,6 +53,8 @@ struct peer {
     struct list queued;         /* mutations waiting for a quiet point */
     struct list waiters;        /* grant requests waiting */
     struct list asks;           /* checkpoints asked for */
+    struct list reads;          /* of a shadow's: waiting for a later index */
+    bool compared;              /* another master of our set */
 };
 
 struct master {
@@ -55,15 +63,17 @@ struct master {
     struct store *store;
     struct oplog *log;
     struct ns *ns;
-    struct writer prep;   /* what ns_prepare and queries write */
-    struct writer apply;  /* what ns_apply writes */
-    struct writer closed; /* opens.c: u64 session, u64 inode of closes not logged yet */
-    uint64_t cluster;
-    uint32_t epoch;
+    struct writer prep;       /* what ns_prepare and queries write */
+    struct writer apply;      /* what ns_apply writes */
+    struct writer closed;     /* opens.c: u64 session, u64 inode of closes not logged yet */
+    uint64_t cluster;         /* 0: a new master of a set that knows it not yet */
+    uint32_t epoch;           /* of the primary; a shadow's: of the newest record it has applied */
     uint32_t version_counter; /* versions given to existing chunks in this epoch */
     uint64_t start_ns;
     bool started;
-    bool serving; /* the record that opens the epoch is committed */
+    bool primary;   /* it is the primary, or becoming it */
+    bool serving;   /* the record that opens the epoch is committed */
+    bool stateless; /* recovery_result.stateless */
     bool stopping;
     struct commit commit;
     struct commit_wait serve_wait;
@@ -89,7 +99,26 @@ struct master {
     struct rpc nowhere; /* never open: calls to servers that are away fail through it */
     struct env_timer tick;
     struct env_timer slice; /* armed while a report is merged or a scan runs */
+    /* Of a set of masters. */
+    struct log_links *links; /* NULL if it is alone, as is the next */
+    struct logger *logger;
+    struct identity identity;
+    struct follow follow;
+    struct assure assure;
+    struct shadow shadow;
+    struct transfer transfer;
 };
+
+static inline bool master_in_set(const struct master *m)
+{
+    return m->cfg.set.count > 1;
+}
+
+/* Listens to others from now on. */
+MUST_CHECK int master_listen(struct master *m, struct why *why);
+/* The state has the whole log, under which nobody else appends: this is the primary of `epoch`, and
+ * serves once the record that says so is committed. */
+void master_take_office(struct master *m, uint32_t epoch);
 
 /* Answers `request`, once `index` is committed. Takes the reference of body; without one, status 0
  * answers with fields that are all zero. */

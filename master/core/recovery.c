@@ -231,6 +231,15 @@ static int build_live(struct recovery *r, struct why *why)
     return rc < 0 ? rc : doubt_write(r->env, 1, why);
 }
 
+/* The log serves the other masters all the same. */
+static int open_stateless(struct recovery *r, struct why *why)
+{
+    env_log(r->env, LOG_ERROR, "this master only holds its log for now: %s", why->text);
+    drop_live(r, "it cannot be built");
+    r->result->stateless = true;
+    return store_open(r->env, LIVE_FILE, &r->store, why);
+}
+
 int recovery_open(struct env *env, const struct recovery_config *cfg, struct store **out_store,
                   struct oplog **out_log, struct recovery_result *out, struct why *why)
 {
@@ -248,6 +257,9 @@ int recovery_open(struct env *env, const struct recovery_config *cfg, struct sto
     if (because != NULL) {
         drop_live(&r, because);
         rc = build_live(&r, why);
+    }
+    if ((rc == ERR_CORRUPT || rc == -ENOENT) && cfg->log.replicated) {
+        rc = open_stateless(&r, why);
     }
     if (rc < 0) {
         store_close(r.store);

@@ -26,6 +26,8 @@ struct recovery_result {
     uint64_t replay_from; /* first record the store does not contain */
     bool live_kept;       /* else it was built anew */
     uint64_t checkpoint;  /* index of the checkpoint it was built from, 0 = from nothing */
+    bool stateless; /* one log of several, and nothing here that a state could be built from: the
+                     * store is empty and of no use, the next start tries again */
 };
 
 /* Opens log and store. The caller then replays the log from replay_from, calls oplog_start_epoch,

@@ -2,6 +2,7 @@
 #include "master/core/service.h"
 #include "master/core/master_internal.h"
 #include "master/core/recalls.h"
+#include "master/core/set.h"
 #include "shared/base/mem.h"
 
 /* Ends everything the connection carried. Its rpc is closed already or closes now. */
@@ -18,6 +19,10 @@ static void peer_free(struct peer *p)
     }
     replies_forget(m->replies, &p->held);
     commit_forget(p);
+    shadow_forget(p);
+    if (m->logger != NULL) {
+        logger_forget(m->logger, &p->rpc);
+    }
     grants_forget(p);
     scrubs_forget(m, p);
     recalls_forget(p);
@@ -57,14 +62,14 @@ static void hello(struct peer *p, struct message *msg)
         refuse(p, &msg->head, ERR_PROTOCOL, "first request");
         return;
     }
-    if ((req.cluster != 0 && req.cluster != m->cluster) ||
+    if ((req.cluster != 0 && m->cluster != 0 && req.cluster != m->cluster) ||
         (req.name.len > 0 && !bytes_equal(req.name, bytes_str(m->cfg.cluster)))) {
         refuse(p, &msg->head, ERR_FOREIGN_CLUSTER, "connection");
         return;
     }
     p->role = req.role;
     struct hello_rep rep = {.cluster = m->cluster, .role = master_role(m)};
-    rep.primary = bytes_str(m->serving ? master_addr(m) : "");
+    rep.primary = bytes_str(assure_primary(m));
     rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch, RPC_BODY(hello_rep, &rep),
                NULL);
 }
@@ -86,7 +91,11 @@ static void on_request(void *owner, struct rpc *r, struct message *msg)
         refuse(p, &msg->head, ERR_UNKNOWN_OP, "request");
         return;
     }
-    if (service_monitor(p, msg)) {
+    if (service_monitor(p, msg) || set_request(p, msg)) {
+        return;
+    }
+    if (!m->primary) {
+        service_shadow(p, msg);
         return;
     }
     if (!m->serving || m->vigil.ending) {
@@ -119,6 +128,7 @@ void service_accept(void *owner, struct env_conn *c)
     list_init(&p->queued);
     list_init(&p->waiters);
     list_init(&p->asks);
+    list_init(&p->reads);
     list_push_back(&m->peers, &p->link);
     m->peer_count++;
     rpc_init(&p->rpc, m->env, &peer_events, p);

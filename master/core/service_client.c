@@ -264,10 +264,10 @@ static int query_open(struct peer *p, const struct open_req *req, struct open_re
         return S_ISDIR(rep->attr.mode) ? -EISDIR : -EINVAL;
     }
     /* Without a name it lives for those that hold it; nobody joins them. */
-    if (rep->attr.nlink == 0 && !session_has_open(p->session, req->ino)) {
+    if (rep->attr.nlink == 0 && (!m->primary || !session_has_open(p->session, req->ino))) {
         return -ENOENT;
     }
-    err = opens_open(m, p->session, req->ino, open_writes(req));
+    err = m->primary ? opens_open(m, p->session, req->ino, open_writes(req)) : 0;
     struct ns_chunk row;
     if (err == 0 && rep->attr.size > 0 && ns_chunk_next(m->ns, req->ino, 0, &row) == 0 &&
         row.ino == req->ino && row.number == 0) {
@@ -277,6 +277,7 @@ static int query_open(struct peer *p, const struct open_req *req, struct open_re
     return err;
 }
 
+/* A shadow knows nothing of disks: no space at all. */
 static void query_statfs(struct master *m, struct statfs_rep *rep)
 {
     uint64_t now = env_mono_ns(m->env);
@@ -352,7 +353,7 @@ void service_query(struct peer *p, const struct frame_header *head, struct bytes
     int status = 0;
     switch (info->code) {
     case OP_open:
-        status = session_check(p, head);
+        status = m->primary ? session_check(p, head) : 0; /* a shadow registers nothing */
         if (status == 0) {
             status = query_open(p, &req.open_req, &rep.open_rep);
             depends = ns_changed_at(m->ns, req.open_req.ino);

@@ -184,7 +184,11 @@ static void status(struct peer *p, const struct frame_header *head)
     struct writer servers, warnings;
     writer_init(&servers);
     writer_init(&warnings);
-    status_servers(m, &servers);
+    if (m->primary) {
+        status_servers(m, &servers);
+    } else {
+        shadow_servers(m, &servers);
+    }
     struct writer copies;
     writer_init(&copies);
     repair_copies(m, &copies);
@@ -193,7 +197,7 @@ static void status(struct peer *p, const struct frame_header *head)
     struct status_rep rep = {.cluster = m->cluster,
                              .name = bytes_str(m->cfg.cluster),
                              .addr = bytes_str(master_addr(m)),
-                             .role = bytes_str("primary"),
+                             .role = bytes_str(m->primary ? "primary" : "shadow"),
                              .epoch = m->epoch,
                              .index = m->commit.applied,
                              .committed = committed_index(m),

@@ -78,7 +78,10 @@ void vigil_warnings(const struct master *m, struct writer *w)
 
 uint32_t master_role(const struct master *m)
 {
-    return m->serving ? MASTER_PRIMARY : MASTER_STARTING;
+    return m->serving                           ? MASTER_PRIMARY
+           : m->primary || m->cluster == 0      ? MASTER_STARTING
+           : m->stateless || m->cfg.logger_only ? MASTER_LOGGER
+                                                : MASTER_SHADOW;
 }
 
 const char *master_addr(const struct master *m)
@@ -99,6 +102,9 @@ static void refuse(struct peer *p, const struct frame_header *head, int status)
 
 static uint64_t age_ms(const struct master *m)
 {
+    if (!m->primary) {
+        return assure_age_ms(m);
+    }
     return (env_mono_ns(m->env) - m->vigil.proven_ns) / NS_PER_MS;
 }
 
@@ -123,6 +129,23 @@ static void health(struct peer *p, const struct frame_header *head)
     answer(p, head, RPC_BODY(health_rep, &rep));
 }
 
+/* Another master, by what it said last. */
+static struct master_status master_as_known(const struct master *m, uint32_t number)
+{
+    const struct assure_peer *p = &m->assure.peers[number];
+    struct master_status s = {.addr = bytes_str(m->cfg.set.addr[number]), .age_ms = UINT64_MAX};
+    if (p->health_ns != 0) {
+        bool primary = p->health.role == MASTER_PRIMARY;
+        uint64_t ago = (env_mono_ns(m->env) - p->health_ns) / NS_PER_MS;
+        s.role = p->health.role;
+        s.epoch = p->health.epoch;
+        s.committed = p->health.committed;
+        s.applied = p->health.applied;
+        s.age_ms = primary || p->health.age_ms == UINT64_MAX ? ago : p->health.age_ms + ago;
+    }
+    return s;
+}
+
 static void masters(struct peer *p, const struct frame_header *head)
 {
     const struct master *m = p->m;
@@ -135,7 +158,15 @@ static void masters(struct peer *p, const struct frame_header *head)
                                  .applied = m->commit.applied};
     struct writer list;
     writer_init(&list);
-    enc_master_status(&list, &self);
+    self.age_ms = m->primary ? 0 : assure_age_ms(m);
+    for (uint32_t i = 0; i < MAX(m->cfg.set.count, 1u); i++) {
+        struct master_status other;
+        bool own = m->cfg.set.count <= 1 || i == m->cfg.set.self;
+        if (!own) {
+            other = master_as_known(m, i);
+        }
+        enc_master_status(&list, own ? &self : &other);
+    }
     struct masters_rep rep = {.masters = writer_bytes(&list),
                               .monitor = bytes_str(v->monitor),
                               .monitor_ms =

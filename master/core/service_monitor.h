@@ -34,7 +34,7 @@ struct vigil {
 
 /* True if the operation was one of the monitor's; also for masters that do not serve yet. */
 bool service_monitor(struct peer *p, struct message *msg);
-/* MASTER_PRIMARY or MASTER_STARTING. */
+/* MASTER_*. */
 uint32_t master_role(const struct master *m);
 /* HOST:PORT others dial. */
 const char *master_addr(const struct master *m);

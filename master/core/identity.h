@@ -1,0 +1,35 @@
+/* identity.h - which cluster a master of a set belongs to, and whether the others agree with it.
+ *
+ * A master with an empty directory belongs to whatever cluster the others do. Only if all of them
+ * are there and new, the first of the list makes up a cluster. So a second one cannot come up beside
+ * an old one that is away.
+ *
+ * Masters compare their lists, and that they are two: one that names other masters, or is a copy of
+ * this one's directory, is refused.
+ * Loop thread only.
+ */
+#ifndef MASTER_CORE_IDENTITY_H
+#define MASTER_CORE_IDENTITY_H
+
+#include "master/core/log_links.h"
+
+enum { IDENTITY_AGAIN_MS = 500 };
+
+struct master;
+struct message;
+struct peer;
+
+struct identity {
+    uint64_t again_ns;                 /* a new master asks those that were new, too */
+    struct rpc_call call[LOGGERS_MAX]; /* log_compare */
+    int said[LOGGERS_MAX]; /* the status it was last answered with; what is new is told */
+};
+
+/* The other master says hello. */
+void identity_link_up(struct master *m, uint32_t number);
+void identity_tick(struct master *m);
+void identity_close(struct master *m);
+/* Another one asks: log_compare. */
+void identity_compare(struct peer *p, struct message *msg);
+
+#endif

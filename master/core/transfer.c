@@ -1,0 +1,370 @@
+/* transfer.c - a checkpoint of the primary's, for a shadow whose own log cannot be continued. */
+#include "master/core/transfer.h"
+#include "master/core/master_internal.h"
+#include "shared/base/mem.h"
+
+#define FETCHED_SUMS CHECKPOINT_DIR "/fetched.sum"
+#define FETCHED_ROWS CHECKPOINT_DIR "/fetched.mdb"
+
+enum { PATH_BYTES = 64 };
+
+bool transfer_running(const struct master *m)
+{
+    return m->transfer.running;
+}
+
+bool transfer_ended(const struct master *m)
+{
+    return m->transfer.ended;
+}
+
+/* ---------------------------------------------------------------- whether one is needed */
+
+/* Records that are committed cannot be read here: no primary can send what is before them again. */
+static bool lost_committed(const struct master *m)
+{
+    if (!oplog_damaged(m->log)) {
+        return false;
+    }
+    struct log_answer a = oplog_findings(m->log);
+    return a.tail.index < a.committed || (a.hole_count > 0 && a.holes[0].from <= a.committed);
+}
+
+/* Why this master needs the primary's checkpoint; NULL: it does not. */
+static const char *need(const struct master *m, uint32_t primary)
+{
+    const struct assure_peer *p = &m->assure.peers[primary];
+    if (lost_committed(m)) {
+        return "committed records cannot be read here";
+    }
+    if (m->stateless && !oplog_damaged(m->log)) {
+        return "there is no state, and nothing here to build it from";
+    }
+    if (p->said.first > oplog_last(m->log) + 1) {
+        return "the records that come next are in its checkpoints only";
+    }
+    return NULL;
+}
+
+/* Number of a master that serves as the primary; count if none is known. */
+static uint32_t find_primary(const struct master *m)
+{
+    uint64_t now = env_mono_ns(m->env);
+    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
+        const struct assure_peer *p = &m->assure.peers[i];
+        if (p->health_ns != 0 && p->health.role == MASTER_PRIMARY &&
+            now - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS &&
+            p->health.epoch >= oplog_epoch(m->log) && log_links_up(m->links, i)) {
+            return i;
+        }
+    }
+    return m->cfg.set.count;
+}
+
+/* ---------------------------------------------------------------- copying, last step first */
+
+static void ends(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    if (t->file != NULL) {
+        env_file_close(m->env, t->file);
+        t->file = NULL;
+    }
+    slice_drop(&t->piece);
+    t->running = t->complete = false;
+    t->next_ns = env_mono_ns(m->env) + TRANSFER_PAUSE_MS * NS_PER_MS;
+}
+
+static void failed(struct master *m, const char *what, int err)
+{
+    env_log(m->env, LOG_ERROR, "checkpoint of %s cannot be taken over: %s: %s",
+            m->cfg.set.addr[m->transfer.source], what, err_text(err));
+    ends(m);
+}
+
+/* The checkpoint that was copied, by its .sum file. */
+static int copied(struct master *m, struct checkpoint_ref *out, struct why *why)
+{
+    struct checkpoint_ref refs[CHECKPOINTS_LISTED_MAX];
+    int count = checkpoint_list(m->env, refs, why);
+    for (int i = 0; i < count; i++) {
+        if (refs[i].at.index == m->transfer.index) {
+            *out = refs[i];
+            return out->cluster == m->cluster
+                       ? 0
+                       : why_set(why, ERR_FOREIGN_CLUSTER, "it belongs to cluster %016llx",
+                                 (unsigned long long)out->cluster);
+        }
+    }
+    return count < 0 ? count : why_set(why, ERR_CORRUPT, "its sums do not fit");
+}
+
+static bool log_has(struct master *m, const struct store_position *at)
+{
+    uint64_t chain;
+    struct why ignored;
+    return !oplog_damaged(m->log) && at->index <= oplog_last(m->log) &&
+           oplog_chain(m->log, at->index, &chain, &ignored) == 0 && chain == at->chain;
+}
+
+/* Both parts have their names. */
+static void take_over(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    struct checkpoint_ref ref = {0};
+    struct why why = {0};
+    if (!oplog_quiet(m->log) || oplog_promising(m->log)) {
+        return; /* the next tick */
+    }
+    int rc = copied(m, &ref, &why);
+    if (rc != 0) {
+        env_log(m->env, LOG_ERROR, "checkpoint %llu: %s", (unsigned long long)t->index, why.text);
+        failed(m, "reading it", rc);
+        return;
+    }
+    t->ended = true;
+    if (!log_has(m, &ref.at)) {
+        env_log(m->env, LOG_WARN, "the log begins anew behind checkpoint %llu",
+                (unsigned long long)t->index);
+        rc = oplog_begin_at(m->log, ref.at.index, ref.at.epoch, ref.at.chain, &why);
+        if (rc != 0) {
+            env_die(m->env, why.text);
+        }
+    }
+    m->commit.stopped = true;
+    env_end(m->env);
+}
+
+static void names_synced(struct disk_op *op)
+{
+    struct master *m = op->owner;
+    if (op->result < 0) {
+        failed(m, "sync of " CHECKPOINT_DIR, (int)op->result);
+        return;
+    }
+    m->transfer.complete = !m->primary;
+}
+
+/* The .sum file gets its name last: it makes it a checkpoint. */
+static void give_names(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    char path[PATH_BYTES];
+    int rc = env_rename(m->env, FETCHED_ROWS, checkpoint_path(t->index, path, sizeof(path)));
+    if (rc == 0) {
+        rc = env_rename(m->env, FETCHED_SUMS, checkpoint_sum_path(t->index, path, sizeof(path)));
+    }
+    if (rc < 0) {
+        failed(m, "naming it", rc);
+        return;
+    }
+    t->op = (struct disk_op){
+        .kind = DISK_SYNC_DIR, .path = CHECKPOINT_DIR, .done = names_synced, .owner = m};
+    env_disk_submit(m->env, &t->op);
+}
+
+static void ask(struct master *m);
+
+static bool begin_part(struct master *m, uint32_t part)
+{
+    struct transfer *t = &m->transfer;
+    const char *path = part == CHECKPOINT_SUMS ? FETCHED_SUMS : FETCHED_ROWS;
+    if (t->file != NULL) {
+        env_file_close(m->env, t->file);
+        t->file = NULL;
+    }
+    (void)env_unlink(m->env, path); /* of an attempt that failed */
+    t->part = part;
+    t->offset = t->size = 0;
+    int rc = env_file_open(m->env, path, ENV_OPEN_CREATE | ENV_OPEN_EXCL, &t->file);
+    if (rc < 0) {
+        t->file = NULL;
+        failed(m, "making a file", rc);
+    }
+    return rc == 0;
+}
+
+static void written(struct disk_op *op)
+{
+    struct master *m = op->owner;
+    struct transfer *t = &m->transfer;
+    if (m->stopping || m->primary) {
+        ends(m);
+        return;
+    }
+    if (op->result < 0) {
+        failed(m, "writing it", (int)op->result);
+        return;
+    }
+    t->offset += op->len;
+    slice_drop(&t->piece);
+    if (t->offset < t->size) {
+        ask(m);
+    } else if (t->part == CHECKPOINT_SUMS) {
+        if (begin_part(m, CHECKPOINT_ROWS)) {
+            ask(m);
+        }
+    } else {
+        env_file_close(m->env, t->file);
+        t->file = NULL;
+        give_names(m);
+    }
+}
+
+static void answered(struct rpc_call *c)
+{
+    struct master *m = c->owner;
+    struct transfer *t = &m->transfer;
+    struct checkpoint_read_rep rep;
+    int rc = RPC_REPLY(checkpoint_read, c, &rep);
+    if (rc == 0 && ((t->index != 0 && rep.index != t->index) || rep.index == 0 ||
+                    c->reply->payload.len == 0 || c->reply->payload.len > FRAME_PAYLOAD_MAX ||
+                    rep.size < t->offset + c->reply->payload.len)) {
+        rc = ERR_PROTOCOL;
+    }
+    if (rc != 0) {
+        failed(m, "reading it there", rc);
+        return;
+    }
+    t->index = rep.index;
+    t->size = rep.size;
+    t->piece = slice_ref(&c->reply->payload);
+    t->op = (struct disk_op){.kind = DISK_WRITE,
+                             .file = t->file,
+                             .off = t->offset,
+                             .data = (void *)(uintptr_t)slice_data(&t->piece),
+                             .len = t->piece.len,
+                             .sync = true,
+                             .done = written,
+                             .owner = m};
+    env_disk_submit(m->env, &t->op);
+}
+
+static void ask(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    struct checkpoint_read_req req = {.index = t->index, .part = t->part, .offset = t->offset};
+    t->call.done = answered;
+    log_links_call(m->links, t->source, &t->call, OP_checkpoint_read, 0,
+                   RPC_BODY(checkpoint_read_req, &req), NULL, TRANSFER_WAIT_MS);
+}
+
+void transfer_tick(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    uint64_t now = env_mono_ns(m->env);
+    if (t->complete && !t->ended) {
+        take_over(m);
+    }
+    if (t->running || t->ended || m->cluster == 0 || now < t->next_ns ||
+        checkpoint_running(m->commit.checkpoint)) {
+        return;
+    }
+    t->next_ns = now + TRANSFER_CHECK_MS * NS_PER_MS;
+    uint32_t primary = find_primary(m);
+    const char *why = primary < m->cfg.set.count ? need(m, primary) : NULL;
+    if (why == NULL) {
+        return;
+    }
+    env_log(m->env, LOG_WARN, "the newest checkpoint of master %s is taken over: %s",
+            m->cfg.set.addr[primary], why);
+    t->running = true;
+    t->source = primary;
+    t->index = 0;
+    if (begin_part(m, CHECKPOINT_SUMS)) {
+        ask(m);
+    }
+}
+
+/* ---------------------------------------------------------------- giving */
+
+/* One piece of a file: its bytes in *out; negative errno. */
+static int read_piece(struct env *env, const char *path, uint64_t offset, uint64_t *out_size,
+                      struct slice *out)
+{
+    struct env_file *f;
+    int rc = env_file_open(env, path, ENV_OPEN_READ_ONLY, &f);
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t n = env_file_size(env, f);
+    if (n >= 0) {
+        *out_size = (uint64_t)n;
+        uint64_t left = offset < *out_size ? *out_size - offset : 0;
+        uint32_t len = (uint32_t)MIN(left, (uint64_t)TRANSFER_PIECE_BYTES);
+        *out = (struct slice){.buf = buf_new(len), .len = len};
+        n = len == 0 ? -EINVAL : env_file_read(env, f, offset, out->buf->data, len);
+        n = n >= 0 && n < len ? -EIO : n;
+    }
+    env_file_close(env, f);
+    return n < 0 ? (int)n : 0;
+}
+
+bool transfer_request(struct peer *p, struct message *msg)
+{
+    struct master *m = p->m;
+    struct checkpoint_read_req req;
+    struct checkpoint_read_rep rep = {0};
+    struct slice payload = {0};
+    char path[PATH_BYTES];
+    if (msg->head.op != OP_checkpoint_read) {
+        return false;
+    }
+    int status = 0;
+    if (checkpoint_read_req_decode(slice_bytes(&msg->body), &req) != 0 ||
+        (req.part != CHECKPOINT_SUMS && req.part != CHECKPOINT_ROWS)) {
+        status = ERR_PROTOCOL;
+    }
+    if (status == 0) {
+        rep.index = req.index != 0 ? req.index : checkpoint_newest(m->commit.checkpoint).index;
+        status = rep.index == 0
+                     ? -ENOENT
+                     : read_piece(m->env,
+                                  req.part == CHECKPOINT_SUMS
+                                      ? checkpoint_sum_path(rep.index, path, sizeof(path))
+                                      : checkpoint_path(rep.index, path, sizeof(path)),
+                                  req.offset, &rep.size, &payload);
+    }
+    if (status != 0) {
+        slice_drop(&payload);
+        rpc_answer_status(&p->rpc, &msg->head, status);
+        return true;
+    }
+    rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch,
+               RPC_BODY(checkpoint_read_rep, &rep), &payload);
+    return true;
+}
+
+/* ---------------------------------------------------------------- life */
+
+void transfer_init(struct master *m)
+{
+    m->transfer.call.owner = m;
+}
+
+void transfer_start(struct master *m)
+{
+    (void)env_unlink(m->env, FETCHED_SUMS); /* of a process that ended in the middle */
+    (void)env_unlink(m->env, FETCHED_ROWS);
+}
+
+/* With an operation of the disk under way, its callback does it. */
+void transfer_stop(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    if (rpc_call_running(&t->call) || t->complete) {
+        rpc_cancel(&t->call);
+        ends(m);
+    }
+}
+
+void transfer_free(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    rpc_cancel(&t->call);
+    if (t->file != NULL) {
+        env_file_close(m->env, t->file);
+        t->file = NULL;
+    }
+    slice_drop(&t->piece);
+}
