@@ -62,10 +62,10 @@ kill_hard() {
         wait_for "$who to be gone" 10 gone "$p"
     done
 }
-# wait_for "what" SECONDS command...: until the command succeeds.
+# wait_for "what" SECONDS command...: until the command succeeds. The seconds are those of an idle machine.
 wait_for() {
     what=$1
-    end=$(($(date +%s) + $2))
+    end=$(($(date +%s) + 3 * $2))
     shift 2
     until "$@" >/dev/null 2>&1; do
         [ "$(date +%s)" -lt "$end" ] || fail "waited in vain for $what"
