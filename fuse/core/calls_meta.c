@@ -112,6 +112,8 @@ void client_setattr(struct client *c, struct client_call *k, uint64_t ino, uint3
     } else {
         meta_find_inode(m, ino);
         m->commit.carry = &m->body;
+        m->overtakes = m->inode != NULL &&
+                       commit_overtake(m->inode, (mask & (SETATTR_MTIME | SETATTR_MTIME_NOW)) != 0);
     }
     start(m, RPC_BODY(setattr_req, &req));
 }

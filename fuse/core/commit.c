@@ -30,7 +30,7 @@ static void need_extend(struct inode *i)
 void commit_need(struct inode *i, uint64_t end, bool bind)
 {
     i->need_bind = i->need_bind || bind;
-    i->need_touch = true;
+    i->need_touch = i->need_touch || !i->times_set;
     i->written_end = MAX(i->written_end, end);
     need_extend(i);
 }
@@ -103,7 +103,8 @@ static void send_extend(struct inode *i);
 static void extend_again(struct inode *i)
 {
     i->extending = false;
-    i->need_extend = i->need_touch = true;
+    i->need_extend = true;
+    i->need_touch = i->need_touch || i->sent_touch;
     i->written_end = MAX(i->written_end, i->sent_end);
     step(i);
     inode_unpin(i); /* the pin of the extend that failed */
@@ -135,7 +136,7 @@ static void carried_done(struct master_call *m)
 static bool send_carrying(struct inode *i)
 {
     struct setattr_req req;
-    bool plain = i->sent_touch && !i->sent_clear_suid && i->sent_synced.len == 0;
+    bool plain = !i->sent_clear_suid && i->sent_synced.len == 0;
     list_for_each (e, &i->commits) {
         struct commit *k = list_entry(e, struct commit, link);
         if (plain && k->riding && k->carry != NULL && i->carrier == NULL) {
@@ -146,7 +147,7 @@ static bool send_carrying(struct inode *i)
         i->carrier = NULL;
         return false;
     }
-    req.mask |= SETATTR_EXTEND;
+    req.mask |= SETATTR_EXTEND | (i->sent_touch ? 0u : (uint32_t)SETATTR_EXTEND_UNTOUCHED);
     req.size = i->sent_end;
     i->extend.done = carried_done;
     i->extend.owner = i;
@@ -274,6 +275,50 @@ void commit_cancel(struct commit *k)
     }
     inode_unpin(k->inode);
     k->inode = NULL;
+}
+
+/* ---------------------------------------------------------------- overtaking */
+
+struct plain_flush {
+    struct op op;
+    struct flush flush;
+    struct inode *inode;
+};
+
+static void plain_drop(struct op *o)
+{
+    struct plain_flush *p = container_of(o, struct plain_flush, op);
+    flush_cancel(&p->flush);
+    inode_unpin(p->inode);
+    mem_free(p);
+}
+
+static void plain_flushed(struct flush *f)
+{
+    op_end(&container_of(f, struct plain_flush, flush)->op, 0);
+}
+
+bool commit_overtake(struct inode *i, bool sets_mtime)
+{
+    if (!write_back_busy(i) || i->need_extend || i->extending || i->clear_suid) {
+        return false;
+    }
+    i->times_set = i->times_set || sets_mtime;
+    struct plain_flush *p = mem_new(struct plain_flush);
+    op_begin(&p->op, i->client, NULL, plain_drop);
+    p->flush.done = plain_flushed;
+    p->inode = i;
+    inode_pin(i);
+    if (!flush_start(i, &p->flush, 0, UINT64_MAX)) {
+        op_end(&p->op, 0);
+    }
+    return true;
+}
+
+void commit_times_not_set(struct inode *i)
+{
+    i->need_touch = i->need_touch || i->times_set;
+    i->times_set = false;
 }
 
 /* ---------------------------------------------------------------- by age */

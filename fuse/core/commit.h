@@ -5,7 +5,9 @@
  * Errors are left with the inode (inode_set_error): a commit itself just ends.
  *
  * A setattr that waits for a commit may travel with the extend, as one record: `carry`. If that is
- * refused the size is committed without it.
+ * refused the size is committed without it. One that comes while the data is still on its way to the
+ * replicas need not wait at all: it overtakes, and if it sets mtime, what was written before leaves
+ * the times alone when it counts.
  */
 #ifndef FUSE_CORE_COMMIT_H
 #define FUSE_CORE_COMMIT_H
@@ -30,6 +32,11 @@ struct commit {
 /* False: nothing to commit. True: k->done will be called. */
 bool commit_start(struct inode *i, struct commit *k);
 void commit_cancel(struct commit *k); /* fine if it is not running */
+/* A setattr that sets no size: true if it may be sent at once, before what was written counts. The
+ * data is sent to the replicas meanwhile. */
+bool commit_overtake(struct inode *i, bool sets_mtime);
+/* It failed. */
+void commit_times_not_set(struct inode *i);
 static inline bool commit_running(const struct commit *k)
 {
     return k->inode != NULL;

@@ -85,6 +85,7 @@ static void commit_size(struct fallocate_op *a)
     if (a->punch || end > i->size) {
         i->size = MAX(i->size, end);
         i->changes++;
+        i->times_set = false;
         commit_need(i, end, false);
     }
     a->commit.done = size_committed;

@@ -63,6 +63,7 @@ struct inode {
     bool need_extend;     /* data was written since the last extend was sent */
     bool need_bind;       /* to a chunk that no size commit vouches for yet */
     bool need_touch;      /* the extend is to set the times */
+    bool times_set;       /* they were set after all that is written and not on the replicas yet */
     bool clear_suid;      /* by somebody without privilege */
     bool first_written;   /* chunk 0 was written from here */
     uint64_t written_end; /* end of that data */

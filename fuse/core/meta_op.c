@@ -17,6 +17,9 @@ static void meta_drop(struct op *o)
     first_chunk_cancel(&m->first);
     slice_drop(&m->body);
     slice_drop(&m->name);
+    if (m->overtakes) {
+        commit_times_not_set(m->inode);
+    }
     if (m->inode != NULL) {
         m->inode->opening -= m->opening;
         if (m->holding && !freeing) {
@@ -123,7 +126,8 @@ static void committed(struct commit *k)
 /* Sends the request once the inode, if one is set, has nothing uncommitted. */
 void meta_commit_then_send(struct meta_op *m)
 {
-    bool wait = m->inode != NULL && !(is_question(m) && client_on_shadow(m->op.client));
+    bool wait =
+        m->inode != NULL && !m->overtakes && !(is_question(m) && client_on_shadow(m->op.client));
     m->commit.done = committed;
     if (!wait || !commit_start(m->inode, &m->commit)) {
         send_committed(m);
@@ -247,6 +251,7 @@ static int take_setattr(struct meta_op *m, struct client_call *k, struct master_
     struct setattr_rep rep;
     int err = MASTER_REPLY(setattr, call, &rep);
     struct inode *i = m->inode;
+    m->overtakes = m->overtakes && err != 0;
     if (err == 0 && i != NULL) {
         inode_learn_own(i, &rep.attr, rep.before, m->changes);
         if (m->sets_size) {

@@ -27,9 +27,10 @@ struct meta_op {
     struct slice name; /* create, rename: the request again, for its names */
     int flags;         /* open, create: of open(2) */
     bool sets_size;
-    bool holding;  /* setattr of the size: pieces may not start */
-    bool opening;  /* counted in inode->opening */
-    bool exchange; /* rename: the other inode is still to be committed */
+    bool overtakes; /* a setattr sent before what was written counts, and not answered */
+    bool holding;   /* setattr of the size: pieces may not start */
+    bool opening;   /* counted in inode->opening */
+    bool exchange;  /* rename: the other inode is still to be committed */
     uint64_t new_size;
 };
 

@@ -494,6 +494,7 @@ static int take_bytes(struct inode *i, struct client_call *k, uint64_t offset, s
     i->changes++;
     i->changes_seen++;
     i->clear_suid = i->clear_suid || clear_suid;
+    i->times_set = false;
     commit_age(i);
     k->offset = at;
     k->attr = i->attr;

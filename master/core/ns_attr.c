@@ -50,7 +50,7 @@ int ns_attr(struct ns *ns, uint64_t ino, struct attr *out)
 enum {
     SETATTR_ALL = SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_SIZE | SETATTR_ATIME |
                   SETATTR_MTIME | SETATTR_ATIME_NOW | SETATTR_MTIME_NOW | SETATTR_CLEAR_SUID |
-                  SETATTR_EXTEND,
+                  SETATTR_EXTEND | SETATTR_EXTEND_UNTOUCHED,
     SETATTR_BOTH = SETATTR_SIZE | SETATTR_EXTEND,
     NSEC_PER_SEC = 1000000000,
 };
@@ -116,7 +116,9 @@ void apply_setattr(struct change *c, const struct setattr_rec *rec, struct setat
     rep->before = in.ctime;
     if ((rec->mask & SETATTR_EXTEND) && inode_is_file(&in)) {
         extend_to(c, &in, rec->size);
-        inode_touch(c, &in);
+        if (!(rec->mask & SETATTR_EXTEND_UNTOUCHED)) {
+            inode_touch(c, &in);
+        }
     }
     set_owner(&in, rec);
     if ((rec->mask & SETATTR_SIZE) && inode_is_file(&in)) {

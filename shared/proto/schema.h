@@ -128,7 +128,8 @@ enum {
     SETATTR_MTIME_NOW = 128,
     SETATTR_CLEAR_SUID =
         256, /* the caller is not privileged: clear set-uid/set-gid on size or owner change */
-    SETATTR_EXTEND = 512, /* before all else what `extend` does, with `end` = size */
+    SETATTR_EXTEND = 512,            /* before all else what `extend` does, with `end` = size */
+    SETATTR_EXTEND_UNTOUCHED = 1024, /* that extend leaves the times */
 };
 enum { TRASH_BATCH_MAX = 128 };
 #define ROOT_INO 1ull

@@ -175,6 +175,8 @@ static bool same_name(struct bytes b, const char *name)
 /* Does the record carry out this call? */
 static bool is_record_of(const struct op_entry *e, enum op_code type, const union op_any *rec)
 {
+    /* What the mount adds by itself. */
+    const uint32_t beside = SETATTR_CLEAR_SUID | SETATTR_EXTEND | SETATTR_EXTEND_UNTOUCHED;
     if (e->op != type) {
         return false;
     }
@@ -200,9 +202,7 @@ static bool is_record_of(const struct op_entry *e, enum op_code type, const unio
                same_name(rec->rename_rec.new_name, e->new_name) &&
                rec->rename_rec.flags == e->flags;
     case OP_setattr:
-        return rec->setattr_rec.ino == e->ino &&
-               (rec->setattr_rec.mask & ~(uint32_t)(SETATTR_CLEAR_SUID | SETATTR_EXTEND)) ==
-                   e->mask &&
+        return rec->setattr_rec.ino == e->ino && (rec->setattr_rec.mask & ~beside) == e->mask &&
                (!(e->mask & SETATTR_SIZE) || rec->setattr_rec.size == e->size) &&
                (!(e->mask & SETATTR_MODE) || rec->setattr_rec.mode == e->mode) &&
                (!(e->mask & SETATTR_UID) || rec->setattr_rec.uid == e->uid);

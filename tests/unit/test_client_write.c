@@ -553,12 +553,12 @@ START_TEST(close_does_not_overtake_open)
 }
 END_TEST
 
-static int set_mode(struct script_cluster *f, struct client_file *file)
+static int set_attr(struct script_cluster *f, struct client_file *file, uint32_t mask)
 {
     struct script_call c;
-    struct attr mode = {.mode = 0640};
+    struct attr set = {.mode = 0640, .mtime = {.sec = 77}};
     script_call_init(&c);
-    client_setattr(f->client, &c.k, client_file_ino(file), SETATTR_MODE, &mode);
+    client_setattr(f->client, &c.k, client_file_ino(file), mask, &set);
     int status = script_wait(f, &c);
     if (status == 0) {
         ck_assert_uint_eq(c.k.attr.size, 100);
@@ -566,18 +566,41 @@ static int set_mode(struct script_cluster *f, struct client_file *file)
     return status;
 }
 
-/* What sets attributes of a file just written commits its size by the way. */
+/* What sets attributes while written bytes are on their way to the replicas does not wait for them;
+ * once they are there it commits their size by the way. */
 START_TEST(setattr_takes_the_size_along)
 {
     struct script_cluster *f = script_start(NULL);
     struct client_file *file = script_create(f, "a");
     ck_assert_int_eq(script_write(f, file, 0, 100, 1), 0);
-    ck_assert_int_eq(set_mode(f, file), 0);
+    ck_assert_int_eq(set_attr(f, file, SETATTR_MODE), 0);
+    script_run(f, 50);
+    ck_assert_uint_eq(f->files[0].size, 0);
+    ck_assert_int_eq(set_attr(f, file, SETATTR_MODE), 0);
     ck_assert_uint_eq(f->files[0].size, 100);
-    ck_assert_int_eq(set_mode(f, file), 0);
     ck_assert_int_eq(script_flush(f, file), 0);
     ck_assert_uint_eq(script_count(f, OP_setattr), 2);
     ck_assert_uint_eq(script_count(f, OP_extend), 0);
+    script_end(f);
+}
+END_TEST
+
+/* Times that are set after a write stay as they were set when it counts later, but not those set
+ * before a write. */
+START_TEST(times_set_after_a_write_stay)
+{
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "a");
+    ck_assert_int_eq(script_write(f, file, 0, 100, 1), 0);
+    ck_assert_int_eq(set_attr(f, file, SETATTR_MTIME), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert(script_request(f, OP_extend, 0)->untouched);
+    ck_assert_int_eq(script_write(f, file, 0, 100, 1), 0);
+    ck_assert_int_eq(set_attr(f, file, SETATTR_MTIME), 0);
+    ck_assert_int_eq(script_write(f, file, 50, 50, 2), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert(!script_request(f, OP_extend, 1)->untouched);
+    ck_assert_uint_eq(script_count(f, OP_extend), 2);
     script_end(f);
 }
 END_TEST
@@ -600,9 +623,12 @@ START_TEST(refused_setattr_leaves_the_size)
     struct client_file *file = script_create(f, "a");
     f->hook = refuse_setattr;
     ck_assert_int_eq(script_write(f, file, 0, 100, 1), 0);
-    ck_assert_int_eq(set_mode(f, file), -EPERM);
+    ck_assert_int_eq(set_attr(f, file, SETATTR_MTIME), -EPERM);
+    script_run(f, 50);
+    ck_assert_int_eq(set_attr(f, file, SETATTR_MODE), -EPERM);
     ck_assert_uint_eq(f->files[0].size, 100);
     ck_assert_uint_eq(script_count(f, OP_extend), 1);
+    ck_assert(!script_request(f, OP_extend, 0)->untouched);
     ck_assert_int_eq(script_flush(f, file), 0);
     script_end(f);
 }
@@ -626,6 +652,7 @@ Suite *suite_client_write(void)
     tcase_add_test(t, overlapping_read_flushes);
     tcase_add_test(t, getattr_commits);
     tcase_add_test(t, setattr_takes_the_size_along);
+    tcase_add_test(t, times_set_after_a_write_stay);
     tcase_add_test(t, refused_setattr_leaves_the_size);
     tcase_add_test(t, rename_commits_first);
     tcase_add_test(t, trim_is_carried_out_before_a_write);

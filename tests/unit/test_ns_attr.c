@@ -401,6 +401,11 @@ START_TEST(setattr_extends)
     ck_assert_uint_eq(attr(f, a).size, 1000);
     ck_assert_uint_eq(attr(f, a).mode, S_IFREG | 0604);
     ck_assert(same_time(attr(f, a).mtime, last_time(f)));
+    struct stamp written = attr(f, a).mtime;
+    mask = SETATTR_EXTEND | SETATTR_EXTEND_UNTOUCHED | SETATTR_MODE;
+    ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = mask, .mode = 0600, .size = 2000), 0);
+    ck_assert_uint_eq(attr(f, a).size, 2000);
+    ck_assert(same_time(attr(f, a).mtime, written) && same_time(attr(f, a).ctime, last_time(f)));
     mask = SETATTR_EXTEND | SETATTR_SIZE;
     ck_assert_int_eq(DO(f, setattr, .ino = a, .mask = mask, .size = 10), -EINVAL);
     ck_assert_int_eq(DO(f, setattr, .ino = d, .mask = SETATTR_EXTEND), -EISDIR);
