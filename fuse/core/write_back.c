@@ -269,10 +269,9 @@ static void pump(struct inode *i)
 
 static void all_due(struct inode *i)
 {
-    if (i->due < i->unsent) {
-        list_for_each (e, &i->pieces) {
-            set_due(list_entry(e, struct piece, link));
-        }
+    /* The newest ones are not due, usually: there may be very many. */
+    for (struct list *e = i->pieces.prev; i->due < i->unsent; e = e->prev) {
+        set_due(list_entry(e, struct piece, link));
     }
 }
 
