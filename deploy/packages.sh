@@ -4,7 +4,7 @@
 # Nothing is asked of the network when nothing is missing.
 set -eu
 
-build="gcc make pkg-config libc6-dev libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev liblmdb-dev"
+build="gcc make pkg-config libc6-dev libfuse3-dev fuse3 libuv1-dev libmsgpack-dev libxxhash-dev liblmdb-dev libzookeeper-st-dev"
 test="attr check fio dbench rsync sqlite3 strace clang libclang-rt-14-dev clang-format git perl iproute2 nftables e2fsprogs xfsprogs util-linux procps"
 bench="fio strace iproute2 util-linux moosefs-master moosefs-chunkserver moosefs-client"
 

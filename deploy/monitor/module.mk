@@ -5,4 +5,4 @@ CORES += $(MONITOR_CORE)
 
 $(BIN)/gfs-monitor: $(call objs,deploy/monitor/*.c deploy/monitor/io/*.c) $(MONITOR_CORE) $(SHARED_IO) $(SHARED_CORE)
 	@mkdir -p $(@D)
-	$(CC) $^ -o $@ $(LDFLAGS_ALL) $(CORE_LIBS) $(UV_LIBS)
+	$(CC) $^ -o $@ $(LDFLAGS_ALL) $(CORE_LIBS) $(UV_LIBS) -lzookeeper_st

@@ -378,6 +378,11 @@ struct env *uv_env_base(struct uv_env *u)
     return &u->base;
 }
 
+struct uv_env *uv_env_of(struct env *base)
+{
+    return ENV_OF(base);
+}
+
 uv_loop_t *uv_env_loop(struct uv_env *u)
 {
     return &u->loop;

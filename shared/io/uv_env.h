@@ -37,6 +37,7 @@ struct uv_env_config {
 /* NULL with a sentence in why: the directory or the log file cannot be opened. */
 struct uv_env *uv_env_create(const struct uv_env_config *cfg, struct why *why);
 struct env *uv_env_base(struct uv_env *e);
+struct uv_env *uv_env_of(struct env *base); /* and back */
 uv_loop_t *uv_env_loop(struct uv_env *e);
 /* Runs the loop until uv_env_stop. */
 void uv_env_run(struct uv_env *e);

@@ -242,8 +242,11 @@ static void setup_masters(uint32_t count)
     w->processes.ops = &ops;
     w->p = sim_process_create(w->sim, "monitor");
     w->tool = sim_process_create(w->sim, "tool");
-    w->cfg = (struct monitor_config){
-        .cluster = "gfs", .listen = "monitor:1", .hang_ms = 10000, .stall_ms = 10000};
+    w->cfg = (struct monitor_config){.cluster = "gfs",
+                                     .listen = "monitor:1",
+                                     .hang_ms = 10000,
+                                     .stall_ms = 10000,
+                                     .alone = count == 1};
     for (uint32_t i = 0; i < FAKES; i++) {
         struct fake *k = &w->fakes[i];
         snprintf(k->addr, sizeof(k->addr), "m%u:1", i);

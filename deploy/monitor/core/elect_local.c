@@ -98,6 +98,8 @@ static void finish(struct elect_local *l, struct elect_ask *a, int status)
     ASSERT(l->ask == NULL);
     a->status = status;
     a->epoch = l->epoch;
+    a->before = 0;
+    a->before_monitor[0] = 0;
     l->ask = a;
     env_timer_set(l->env, &l->turn, 0);
 }
@@ -115,8 +117,20 @@ static void leave(struct elect *e)
 static void view(const struct elect *e, struct elect_view *out)
 {
     const struct elect_local *l = self(e);
-    *out = (struct elect_view){
-        .joined = l->joined, .held = l->joined, .held_until_ns = UINT64_MAX, .epoch = l->epoch};
+    *out = (struct elect_view){.joined = l->joined,
+                               .held = l->joined,
+                               .held_until_ns = UINT64_MAX,
+                               .epoch = l->epoch,
+                               .active_epoch = l->epoch,
+                               .active = strcmp(l->addr, "-") != 0 ? l->addr : "",
+                               .trouble = ""};
+}
+
+/* There is no other monitor. */
+static void report(struct elect *e, const struct elect_candidate *c)
+{
+    (void)e;
+    (void)c;
 }
 
 static void claim(struct elect *e, struct elect_ask *a)
@@ -141,7 +155,7 @@ static void publish(struct elect *e, struct elect_ask *a)
 
 int elect_local_open(struct elect_local *l, struct env *env, struct why *why)
 {
-    static const struct elect_ops ops = {join, leave, view, claim, publish};
+    static const struct elect_ops ops = {join, leave, view, report, claim, publish};
     *l = (struct elect_local){.elect = {&ops}, .env = env, .turn = {.fire = turn_fired}};
     int err = env_lock_dir(env);
     if (err == -EBUSY) {

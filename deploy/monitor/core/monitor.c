@@ -13,7 +13,7 @@ static void look_again(struct monitor *m, uint64_t pause_ms)
     m->again_ns = env_mono_ns(m->env) + pause_ms * NS_PER_MS;
 }
 
-static struct elect_view view_of(const struct monitor *m)
+struct elect_view monitor_view(const struct monitor *m)
 {
     struct elect_view v;
     m->elect->ops->view(m->elect, &v);
@@ -22,27 +22,48 @@ static struct elect_view view_of(const struct monitor *m)
 
 /* ---------------------------------------------------------------- choosing */
 
-/* A primary before shadows, the newer epoch before the older, then the longer log. */
-static bool better(const struct watched *a, const struct watched *b)
+static struct elect_candidate candidate(const struct watched *w)
 {
-    const struct health_rep *x = &a->health, *y = &b->health;
-    if ((x->role == MASTER_PRIMARY) != (y->role == MASTER_PRIMARY)) {
-        return x->role == MASTER_PRIMARY;
-    }
-    return x->epoch != y->epoch ? x->epoch > y->epoch : x->durable > y->durable;
+    struct elect_candidate c = {.able = watched_able(w),
+                                .braked = watched_braked(w),
+                                .role = w->health.role,
+                                .epoch = w->health.epoch,
+                                .durable = w->health.durable};
+    snprintf(c.addr, sizeof(c.addr), "%s", w->addr);
+    return c;
 }
 
 /* The best of those that could serve now, `but` excepted; NULL = none. */
 static struct watched *best(struct monitor *m, const struct watched *but)
 {
     struct watched *found = NULL;
+    struct elect_candidate top = {.able = false};
     for (uint32_t i = 0; i < m->count; i++) {
         struct watched *w = &m->masters[i];
-        if (w != but && watched_able(w) && (found == NULL || better(w, found))) {
+        struct elect_candidate c = candidate(w);
+        if (w != but && c.able && (found == NULL || elect_better(&c, &top))) {
             found = w;
+            top = c;
         }
     }
     return found;
+}
+
+/* Somebody else could serve, under this monitor or another one. */
+static bool replaceable(struct monitor *m, const struct watched *w)
+{
+    return best(m, w) != NULL || monitor_view(m).others > 0;
+}
+
+/* What other monitors are told. */
+static void report(struct monitor *m)
+{
+    const struct watched *w = best(m, NULL);
+    struct elect_candidate c = {.able = false};
+    if (w != NULL) {
+        c = candidate(w);
+    }
+    m->elect->ops->report(m->elect, &c);
 }
 
 /* At its start a monitor hears all masters out before it chooses: one may serve already. */
@@ -69,6 +90,9 @@ static void on_claimed(struct elect_ask *a)
         m->nonce = env_rand64(m->env);
         m->alarm[0] = 0;
         m->state = FENCING;
+        if (!a->exact && a->before_monitor[0] != 0 && !m->cfg.spares && !m->fence.running) {
+            fence_start(&m->fence, a->before_monitor, m->epoch, FENCE_WAIT_MS);
+        }
         return;
     }
     if (a->exact && a->status == ERR_STALE_EPOCH) {
@@ -82,6 +106,12 @@ static void on_claimed(struct elect_ask *a)
     }
     env_log(m->env, LOG_ERROR, "%s", m->alarm);
     look_again(m, BEHIND_AGAIN_MS);
+}
+
+static void on_fenced(struct fence *f, uint32_t ended)
+{
+    struct monitor *m = container_of(f, struct monitor, fence);
+    m->ended = MAX(m->ended, ended);
 }
 
 static void claim(struct monitor *m, struct watched *w, const struct elect_view *v)
@@ -98,6 +128,7 @@ static void claim(struct monitor *m, struct watched *w, const struct elect_view 
     m->asking = true;
     m->ask = (struct elect_ask){
         .want = serves ? w->health.epoch : promised, .exact = serves, .done = on_claimed};
+    snprintf(m->ask.addr, sizeof(m->ask.addr), "%s", w->addr);
     m->elect->ops->claim(m->elect, &m->ask);
 }
 
@@ -126,7 +157,7 @@ static void on_published(struct elect_ask *a)
     m->primary = m->target;
     m->at_least = 0;
     m->tell_ns = m->lost_ns = 0;
-    askers_handed(m, 0);
+    askers_handed(m, 0, m->epoch, m->target->addr);
 }
 
 static void publish(struct monitor *m)
@@ -149,6 +180,10 @@ static void on_promoted(struct rpc_call *c)
         return;
     }
     if (status == 0) {
+        m->target->served = MAX(m->target->served, m->epoch);
+        if (m->target->health.role != MASTER_PRIMARY) {
+            watched_promoted(m->target);
+        }
         publish(m);
         return;
     }
@@ -165,7 +200,7 @@ static void on_promoted(struct rpc_call *c)
 
 static void promote(struct monitor *m)
 {
-    struct promote_req req = {.epoch = m->epoch, .nonce = m->nonce};
+    struct promote_req req = {.epoch = m->epoch, .nonce = m->nonce, .ended = m->ended};
     struct frame_header head = {.op = OP_promote};
     m->order.done = on_promoted;
     rpc_call(&m->target->rpc, &m->order, &head, RPC_BODY(promote_req, &req), NULL, PROMOTE_WAIT_MS);
@@ -181,14 +216,14 @@ static void on_told(struct rpc_call *c)
     }
 }
 
-static void tell_lease(struct monitor *m, uint64_t now, uint64_t until)
+static void tell_lease(struct monitor *m, uint64_t now, const struct elect_view *v)
 {
-    uint64_t left = (MIN(until, now + LEASE_MS * NS_PER_MS) - now) / NS_PER_MS;
+    uint64_t until = v->held ? MIN(v->held_until_ns, now + LEASE_MS * NS_PER_MS) : now;
     const char *addr = m->cfg.advertise[0] != 0 ? m->cfg.advertise : m->cfg.listen;
     struct master_lease_req req = {.epoch = m->epoch,
-                                   .ms = (uint32_t)left,
+                                   .ms = until > now ? (uint32_t)((until - now) / NS_PER_MS) : 0,
                                    .monitor = bytes_str(addr),
-                                   .alarm = bytes_str(m->alarm)};
+                                   .alarm = bytes_str(m->alarm[0] != 0 ? m->alarm : v->trouble)};
     struct frame_header head = {.op = OP_master_lease};
     m->tell_ns = now + LEASE_TELL_MS * NS_PER_MS;
     m->order.done = on_told;
@@ -199,7 +234,7 @@ static void on_stepping_down(struct rpc_call *c)
 {
     struct monitor *m = c->owner;
     if (c->status != 0 && c->reply != NULL) { /* it is no primary: nothing to hand over */
-        askers_handed(m, c->status);
+        askers_handed(m, c->status, 0, "");
         look_again(m, 0);
     }
 }
@@ -229,14 +264,13 @@ bool monitor_hand_over(struct monitor *m)
 
 /* ---------------------------------------------------------------- states */
 
-/* Masters of ours that may act as primary although another one shall: ended. True if none is left. */
-static bool fenced(struct monitor *m)
+bool monitor_fenced(struct monitor *m, const struct watched *but)
 {
     bool done = true;
     for (uint32_t i = 0; i < m->count; i++) {
         struct watched *w = &m->masters[i];
-        bool may_serve = w->heard_ns == 0 ? w == m->primary : w->health.role == MASTER_PRIMARY;
-        if (w != m->target && w->running && may_serve) {
+        bool may_serve = w->heard_ns == 0 ? !w->known : w->health.role == MASTER_PRIMARY;
+        if (w != but && w->running && may_serve) {
             watched_kill(w, "another master becomes the primary");
             done = false;
         }
@@ -244,17 +278,27 @@ static bool fenced(struct monitor *m)
     return done;
 }
 
+/* Ended, unless masters are spared and somebody else can serve without. */
+static void end_sick(struct monitor *m, struct watched *w, const char *why)
+{
+    if (!m->cfg.spares || !replaceable(m, w)) {
+        watched_kill(w, why);
+    } else if (w == m->target) {
+        env_log(m->env, LOG_WARN, "master %s is left alone, and replaced: %s", w->addr, why);
+    }
+}
+
 /* Whether the primary must go although its process is there. */
 static bool is_sick(struct monitor *m, struct watched *w)
 {
-    uint64_t patience = best(m, w) != NULL ? MISS_MS : m->cfg.hang_ms;
+    uint64_t patience = replaceable(m, w) ? MISS_MS : m->cfg.hang_ms;
     if (watched_silent(w, patience)) {
-        watched_kill(w, "it does not answer any more");
+        end_sick(m, w, "it does not answer any more");
         return true;
     }
     if (w->health.committed < w->health.applied && w->health.age_ms > m->cfg.stall_ms &&
-        best(m, w) != NULL) {
-        watched_kill(w, "its log commits nothing any more");
+        replaceable(m, w)) {
+        end_sick(m, w, "its log commits nothing any more");
         return true;
     }
     return false;
@@ -268,23 +312,40 @@ static void lost(struct monitor *m)
 
 static void hold(struct monitor *m, uint64_t now)
 {
-    struct elect_view v = view_of(m);
+    struct elect_view v = monitor_view(m);
     if (is_sick(m, m->target)) {
         lost(m);
     } else if (!v.held && v.epoch > m->epoch) {
         env_log(m->env, LOG_WARN, "the lock was lost: epoch %u was given out", v.epoch);
         step_down(m, STEP_DOWN_LOCK_LOST);
-    } else if (v.held && v.held_until_ns > now && now >= m->tell_ns &&
-               !rpc_call_running(&m->order)) {
-        tell_lease(m, now, v.held_until_ns);
+    } else if (v.held && v.epoch < m->epoch) {
+        env_log(m->env, LOG_WARN, "the engine knows epoch %u only: it is told of %u", v.epoch,
+                m->epoch);
+        look_again(m, 0);
+    } else if (now >= m->tell_ns && !rpc_call_running(&m->order)) {
+        tell_lease(m, now, &v);
     }
 }
 
-/* The process of this master has ended; another one may run already. */
-static void on_ended(struct monitor *m, const struct watched *w)
+/* The lock goes to another monitor's master. */
+static void yield(struct monitor *m)
 {
+    if (monitor_view(m).others > 0) {
+        m->elect->ops->leave(m->elect);
+        m->yield_ns = env_mono_ns(m->env) + YIELD_MS * NS_PER_MS;
+    }
+}
+
+/* The process of this master has ended, which was the primary of `served` or 0; another one may run
+ * already. */
+static void on_ended(struct monitor *m, const struct watched *w, uint32_t served)
+{
+    m->ended = MAX(m->ended, served);
     if (w == m->primary) {
         m->primary = NULL;
+    }
+    if (w == m->target && m->state == HANDING) {
+        yield(m);
     }
     if (w == m->target && m->state == HOLDING) {
         lost(m);
@@ -293,20 +354,56 @@ static void on_ended(struct monitor *m, const struct watched *w)
     }
 }
 
-static void look(struct monitor *m)
+/* This master serves in an epoch that was taken from it. */
+static void depose(struct monitor *m, struct watched *w, uint32_t epoch)
 {
-    struct elect_view v = view_of(m);
+    env_log(m->env, LOG_WARN, "master %s serves in epoch %u, but epoch %u was given out", w->addr,
+            w->health.epoch, epoch);
+    m->target = w;
+    m->epoch = w->health.epoch;
+    step_down(m, STEP_DOWN_LOCK_LOST);
+}
+
+static void look(struct monitor *m, uint64_t now)
+{
+    struct elect_view v = monitor_view(m);
     struct watched *w = best(m, NULL);
     if (w == NULL || !all_heard(m)) {
+        if (w == NULL && v.joined && v.others > 0) {
+            yield(m);
+        }
         return;
     }
-    if (!v.joined) {
-        m->elect->ops->join(m->elect);
-        v = view_of(m);
+    if (!m->cfg.alone && w->health.role == MASTER_PRIMARY && w->health.epoch < v.epoch &&
+        best(m, w) == NULL) {
+        if (w->introduced) {
+            depose(m, w, v.epoch);
+        }
+        return;
+    }
+    bool after_others =
+        (v.others > 0 && now < m->yield_ns) ||
+        (v.calm_others > 0 && watched_braked(w) && w->health.role != MASTER_PRIMARY);
+    if (v.joined == after_others) {
+        (after_others ? m->elect->ops->leave : m->elect->ops->join)(m->elect);
+        v = monitor_view(m);
     }
     if (v.held && !m->asking) {
         claim(m, w, &v);
     }
+}
+
+/* One that cannot become the primary now makes room for another one. */
+static void give_up(struct monitor *m, uint64_t now)
+{
+    struct watched *w = m->target;
+    env_log(m->env, LOG_WARN,
+            "master %s did not become primary of epoch %u in %d s: another one is "
+            "tried",
+            w->addr, m->epoch, PROMOTE_PATIENCE_MS / 1000);
+    w->shun_ns = now + SHUN_MS * NS_PER_MS;
+    yield(m);
+    look_again(m, 0);
 }
 
 static void step(struct monitor *m, uint64_t now)
@@ -314,17 +411,19 @@ static void step(struct monitor *m, uint64_t now)
     switch (m->state) {
     case LOOKING:
         if (now >= m->again_ns) {
-            look(m);
+            look(m, now);
         }
         break;
     case FENCING:
-        if (fenced(m)) {
+        if (!m->fence.running && (m->cfg.spares || monitor_fenced(m, m->target))) {
             m->state = PROMOTING;
-            m->again_ns = now;
+            m->again_ns = m->promote_ns = now;
         }
         break;
     case PROMOTING:
-        if (!rpc_call_running(&m->order) && m->target->introduced && now >= m->again_ns) {
+        if (now - m->promote_ns > PROMOTE_PATIENCE_MS * NS_PER_MS && replaceable(m, m->target)) {
+            give_up(m, now);
+        } else if (!rpc_call_running(&m->order) && m->target->introduced && now >= m->again_ns) {
             promote(m);
         }
         break;
@@ -357,12 +456,14 @@ static void tick_fired(struct env_timer *t)
     m->tick_ns = now;
     for (uint32_t i = 0; i < m->count; i++) {
         struct watched *w = &m->masters[i];
+        uint32_t served = w->served;
         if (watched_tick(w)) {
-            on_ended(m, w);
+            on_ended(m, w, served);
         } else if (watched_silent(w, m->cfg.hang_ms)) { /* whatever it is or was to become */
-            watched_kill(w, "it does not answer any more");
+            end_sick(m, w, "it does not answer any more");
         }
     }
+    report(m);
     step(m, now);
     askers_tick(m);
 }
@@ -402,6 +503,7 @@ struct monitor *monitor_create(struct env *env, const struct monitor_config *cfg
     m->tick.fire = tick_fired;
     m->order.owner = m;
     list_init(&m->askers);
+    fence_init(&m->fence, env, m->cfg.cluster, on_fenced);
     struct bytes list = bytes_str(m->cfg.masters), one;
     while (m->count < MONITOR_MASTERS_MAX && next_addr(&list, &one)) {
         watched_init(&m->masters[m->count], env, p, m->count, m->cfg.cluster, one);
@@ -428,6 +530,7 @@ void monitor_destroy(struct monitor *m)
     }
     env_timer_stop(m->env, &m->tick);
     rpc_cancel(&m->order);
+    fence_cancel(&m->fence);
     askers_close(m);
     for (uint32_t i = 0; i < m->count; i++) {
         watched_close(&m->masters[i]);

@@ -40,6 +40,9 @@ static void on_health(struct rpc_call *c)
                     (unsigned long long)rep.applied);
         }
         w->health = rep;
+        if (rep.role == MASTER_PRIMARY) {
+            w->served = MAX(w->served, rep.epoch);
+        }
         w->heard_ns = env_mono_ns(w->env);
         w->refused = false;
         if (rep.role != MASTER_STARTING) {
@@ -130,6 +133,7 @@ static void ended(struct watched *w, uint64_t now)
             (unsigned long long)pause);
     w->running = w->killed = false;
     w->heard_ns = 0;
+    w->served = 0;
     w->start_ns = now + pause * NS_PER_MS;
     w->dial_ns = 0;
     hang_up(w);
@@ -139,7 +143,7 @@ static void start(struct watched *w, uint64_t now)
 {
     int err = w->processes->ops->start(w->processes, w->number);
     if (err == 0) {
-        w->running = true;
+        w->running = w->known = true;
         w->dial_ns = now + REDIAL_MS * NS_PER_MS;
     } else {
         env_log(w->env, LOG_ERROR, "master %s cannot be started: %s", w->addr, err_text(err));
@@ -167,6 +171,19 @@ bool watched_able(const struct watched *w)
     return w->running && !w->killed && w->heard_ns != 0 &&
            env_mono_ns(w->env) - w->heard_ns <= MISS_MS * NS_PER_MS &&
            (w->health.role == MASTER_PRIMARY || w->health.role == MASTER_SHADOW);
+}
+
+bool watched_braked(const struct watched *w)
+{
+    uint64_t now = env_mono_ns(w->env), first = w->promoted_ns[BRAKE_PROMOTIONS - 1];
+    return now < w->shun_ns || (first != 0 && now - first < BRAKE_WITHIN_MS * NS_PER_MS &&
+                                now - w->promoted_ns[0] < BRAKE_MS * NS_PER_MS);
+}
+
+void watched_promoted(struct watched *w)
+{
+    memmove(w->promoted_ns + 1, w->promoted_ns, sizeof(w->promoted_ns) - sizeof(uint64_t));
+    w->promoted_ns[0] = env_mono_ns(w->env);
 }
 
 bool watched_silent(const struct watched *w, uint64_t ms)

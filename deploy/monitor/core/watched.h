@@ -16,6 +16,9 @@ enum {
     REDIAL_MS = 50,             /* between attempts to connect */
     START_PAUSE_MS = 250,       /* before a process that ended early is started again ... */
     START_PAUSE_MAX_MS = 30000, /* ... twice as long each time, up to this */
+    BRAKE_PROMOTIONS = 3,       /* a master that was promoted so often ... */
+    BRAKE_WITHIN_MS = 600000,   /* ... in this time ... */
+    BRAKE_MS = 300000,          /* ... comes after others for so long */
 };
 
 struct watched {
@@ -34,7 +37,11 @@ struct watched {
     uint64_t ask_ns;     /* not before */
     uint64_t start_ns;   /* not before */
     uint32_t early_ends; /* in a row */
-    uint64_t heard_ns;   /* newest answer to health of this process; 0 = none yet */
+    uint32_t served;     /* newest epoch this process is known to have been the primary of */
+    bool known;          /* this monitor started the process: it is no primary before it is asked */
+    uint64_t shun_ns;    /* others are promoted first until then */
+    uint64_t promoted_ns[BRAKE_PROMOTIONS]; /* its newest promotions, the last one first */
+    uint64_t heard_ns; /* newest answer to health of this process; 0 = none yet */
     struct health_rep health;
 };
 
@@ -44,6 +51,9 @@ void watched_init(struct watched *w, struct env *env, struct processes *p, uint3
 bool watched_tick(struct watched *w);
 /* It answered within MISS_MS, as a master that is or may become the primary. */
 bool watched_able(const struct watched *w);
+/* Others shall be promoted first: it was promoted too often lately, or in vain. */
+bool watched_braked(const struct watched *w);
+void watched_promoted(struct watched *w);
 /* It answered once and has been silent for `ms` since. */
 bool watched_silent(const struct watched *w, uint64_t ms);
 /* Times of silence counted so far were the monitor's own. */
