@@ -45,6 +45,7 @@ struct world {
     struct rpc_call call;
     int status;
     struct handover_rep handed;
+    char handed_to[32];
 };
 
 static struct world *w;
@@ -575,6 +576,8 @@ static void tool_handed(struct rpc_call *c)
     w->status = c->status;
     if (c->status == 0) {
         ck_assert_int_eq(RPC_REPLY(handover, c, &w->handed), 0);
+        snprintf(w->handed_to, sizeof(w->handed_to), "%.*s", (int)w->handed.primary.len,
+                 (const char *)w->handed.primary.data);
     }
 }
 
@@ -610,6 +613,7 @@ START_TEST(primary_hands_over)
     ck_assert_int_eq(hand_over(), 0);
     ck_assert_uint_eq(w->handed.epoch, 2);
     ck_assert_uint_lt(w->handed.took_ms, 1000);
+    ck_assert_str_eq(w->handed_to, "m1:1");
     ck_assert_ptr_eq(primary(), &w->fakes[1]);
     ck_assert_uint_eq(w->fakes[2].role, MASTER_SHADOW);
     ck_assert_uint_eq(w->fakes[2].kills, 0);

@@ -36,7 +36,9 @@ static int store(struct elect_local *l, uint32_t epoch, const char *addr)
     }
     if (err == 0) {
         l->epoch = epoch;
-        snprintf(l->addr, sizeof(l->addr), "%s", addr);
+        if (addr != l->addr) {
+            snprintf(l->addr, sizeof(l->addr), "%s", addr);
+        }
     }
     return err;
 }
