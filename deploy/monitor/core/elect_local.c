@@ -123,8 +123,7 @@ static void view(const struct elect *e, struct elect_view *out)
                                .held = l->joined,
                                .held_until_ns = UINT64_MAX,
                                .epoch = l->epoch,
-                               .active_epoch = l->epoch,
-                               .active = strcmp(l->addr, "-") != 0 ? l->addr : "",
+                               .active = "", /* the monitor knows */
                                .trouble = ""};
 }
 
