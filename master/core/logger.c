@@ -11,6 +11,8 @@ struct waiting {
     struct frame_header head;
     uint64_t index; /* appends: answered when this is durable */
     bool used;
+    void (*own)(void *owner); /* promises: this process asks */
+    void *own_owner;
 };
 
 struct logger {
@@ -24,6 +26,7 @@ struct logger {
     uint64_t serial;         /* of the last append of the promised epoch */
     uint32_t join_epoch; /* of a log that joins: the promised epoch, once a record of it came ... */
     uint64_t join_at;    /* ... which is this one, or an earlier one */
+    bool retired;
     struct waiting promise;
     struct waiting appends[LOG_APPENDS_MAX];
     struct oplog_cursor *cursor; /* where the last log_read ended; NULL = none */
@@ -87,7 +90,7 @@ static int check_epoch(const struct logger *g, const struct frame_header *head)
     uint32_t promised = oplog_epoch(g->log);
     return head->epoch < promised                    ? ERR_STALE_EPOCH
            : head->epoch > promised || promised == 0 ? ERR_NOT_READY
-           : oplog_promising(g->log)                 ? ERR_NOT_READY
+           : oplog_promising(g->log) || g->retired   ? ERR_NOT_READY
                                                      : 0;
 }
 
@@ -123,34 +126,94 @@ static void promised(void *owner)
     struct logger *g = owner;
     struct waiting w = g->promise;
     g->promise = (struct waiting){0};
-    if (w.rpc != NULL) {
+    if (w.own != NULL) {
+        w.own(w.own_owner);
+    } else if (w.rpc != NULL) {
         answer(g, w.rpc, &w.head, 0, findings(g), NULL);
     }
+}
+
+/* Whether the epoch may be promised to the holder: 0; -EALREADY: it was. */
+static int may_promise(struct logger *g, uint32_t epoch, uint64_t holder, uint32_t ended)
+{
+    uint32_t newest = oplog_epoch(g->log);
+    if (epoch < newest || (epoch == newest && holder != g->holder)) {
+        return ERR_STALE_EPOCH;
+    }
+    if (epoch > newest && env_mono_ns(g->env) < g->lease_until_ns && ended != newest) {
+        g->wanted = MAX(g->wanted, epoch);
+        return ERR_LEASE_HELD;
+    }
+    if (g->promise.used || !oplog_settled(g->log)) {
+        return ERR_BUSY; /* what is told must be on the disk */
+    }
+    return epoch == newest ? -EALREADY : 0;
+}
+
+static void begin_promise(struct logger *g, uint32_t epoch, uint64_t holder, struct waiting w)
+{
+    g->holder = holder;
+    g->serial = 0;
+    g->wanted = 0;
+    g->lease_until_ns = 0;
+    g->promise = w;
+    g->promise.used = true;
+    oplog_promise(g->log, epoch, promised, g);
 }
 
 static void promise(struct logger *g, struct rpc *r, struct message *m)
 {
     struct log_promise_req req;
-    uint32_t epoch = oplog_epoch(g->log);
-    if (log_promise_req_decode(slice_bytes(&m->body), &req) != 0 || req.holder == 0) {
+    if (log_promise_req_decode(slice_bytes(&m->body), &req) != 0 ||
+        (req.holder == 0 && req.epoch != 0)) {
         refuse(g, r, &m->head, ERR_PROTOCOL);
-    } else if (g->promise.used || !oplog_settled(g->log)) {
-        refuse(g, r, &m->head, ERR_BUSY); /* what is told must be on the disk */
-    } else if (req.epoch == epoch && req.holder == g->holder) {
+        return;
+    }
+    bool ask = req.epoch == 0; /* only what there is */
+    int status = ask ? g->promise.used || !oplog_settled(g->log) ? ERR_BUSY : -EALREADY
+                     : may_promise(g, req.epoch, req.holder, req.ended);
+    if (status == -EALREADY) {
         answer(g, r, &m->head, 0, findings(g), NULL);
-    } else if (req.epoch <= epoch) {
-        refuse(g, r, &m->head, ERR_STALE_EPOCH);
-    } else if (env_mono_ns(g->env) < g->lease_until_ns) {
-        g->wanted = MAX(g->wanted, req.epoch);
-        refuse(g, r, &m->head, ERR_LEASE_HELD);
+    } else if (status != 0) {
+        refuse(g, r, &m->head, status);
     } else {
         g->on_promise(g->owner, req.epoch);
-        g->holder = req.holder;
-        g->serial = 0;
-        g->wanted = 0;
-        g->promise = (struct waiting){.rpc = r, .head = m->head, .used = true};
-        oplog_promise(g->log, req.epoch, promised, g);
+        begin_promise(g, req.epoch, req.holder, (struct waiting){.rpc = r, .head = m->head});
     }
+}
+
+int logger_promise(struct logger *g, uint32_t epoch, uint64_t holder, uint32_t ended,
+                   void (*done)(void *owner), void *owner)
+{
+    int status = may_promise(g, epoch, holder, ended);
+    if (status == -EALREADY) {
+        done(owner);
+        return 0;
+    }
+    if (status == 0) {
+        begin_promise(g, epoch, holder, (struct waiting){.own = done, .own_owner = owner});
+    }
+    return status;
+}
+
+void logger_hold(struct logger *g, uint64_t until_ns)
+{
+    g->lease_until_ns = until_ns;
+}
+
+void logger_retire(struct logger *g)
+{
+    g->retired = true;
+}
+
+uint32_t logger_wanted(const struct logger *g)
+{
+    return g->wanted;
+}
+
+void logger_will_cut(struct logger *g)
+{
+    drop_cursor(g);
 }
 
 static void yield(struct logger *g, struct rpc *r, struct message *m)

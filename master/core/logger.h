@@ -32,4 +32,21 @@ void logger_forget(struct logger *g, struct rpc *r);
 /* The log is durable to this index: oplog_on_durable's word, passed on. */
 void logger_durable(struct logger *g, uint64_t index);
 
+/* For the primary and the candidate in this process. */
+
+/* No other epoch is promised before then; 0: the lease has ended. */
+void logger_hold(struct logger *g, uint64_t until_ns);
+/* The primary in this process has stopped for good: until the process has ended nothing is taken that
+ * could look to it like its own. */
+void logger_retire(struct logger *g);
+/* A higher epoch somebody asked for while the lease ran; 0 = nobody. */
+uint32_t logger_wanted(const struct logger *g);
+/* Promises it to this process; on_promise is not called. 0: done(owner) runs when it is durable, or
+ * it was promised to this holder before. ERR_STALE_EPOCH, ERR_LEASE_HELD, ERR_BUSY. `ended`: as in
+ * log_promise. */
+MUST_CHECK int logger_promise(struct logger *g, uint32_t epoch, uint64_t holder, uint32_t ended,
+                              void (*done)(void *owner), void *owner);
+/* The log is about to be cut by this process. */
+void logger_will_cut(struct logger *g);
+
 #endif

@@ -246,6 +246,13 @@ uint64_t oplog_pending_bytes(const struct oplog *l)
     return l->pending_bytes;
 }
 
+void oplog_on_batch(struct oplog *l, void (*on_batch)(void *owner, const struct oplog_batch *b),
+                    void *owner)
+{
+    l->on_batch = on_batch;
+    l->on_batch_owner = owner;
+}
+
 void oplog_on_durable(struct oplog *l, void (*on_durable)(void *owner, uint64_t index), void *owner)
 {
     l->on_durable = on_durable;
@@ -287,6 +294,7 @@ void oplog_promise(struct oplog *l, uint32_t epoch, void (*done)(void *owner), v
 {
     ASSERT(epoch > l->now.epoch && l->promised == NULL);
     l->now.epoch = epoch;
+    l->deposed |= l->writer_epoch != 0;
     l->writer_epoch = 0;
     l->promised = done;
     l->promised_owner = owner;

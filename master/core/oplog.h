@@ -86,7 +86,8 @@ MUST_CHECK int oplog_start_epoch(struct oplog *l, uint32_t epoch, struct why *wh
 
 /* Promises to obey no lower epoch; done(owner) once that is durable. The epoch is above the
  * promised one, and no other promise is under way (oplog_promising). Nothing is appended under a
- * lower epoch from now on. */
+ * lower epoch from now on: what a deposed primary still appends, before its process ends, is
+ * dropped and never committed. */
 void oplog_promise(struct oplog *l, uint32_t epoch, void (*done)(void *owner), void *owner);
 bool oplog_promising(const struct oplog *l);
 /* oplog_append stamps this epoch, the promised one, from now on. */
@@ -129,6 +130,17 @@ MUST_CHECK int oplog_append_encoded(struct oplog *l, struct bytes records, struc
 /* on_records(owner, records) runs whenever records of others were appended; they are a view. */
 void oplog_on_records(struct oplog *l, void (*on_records)(void *owner, struct bytes records),
                       void *owner);
+/* Records that go to the disk together. */
+struct oplog_batch {
+    struct bytes records; /* a view, for the time of the call */
+    uint64_t first, last;
+    uint64_t prev_chain; /* H(first - 1) */
+    uint64_t chain;      /* H(last) */
+};
+/* on_batch(owner, batch) runs when a batch was handed to the disk, perhaps inside an append. NULL:
+ * nobody cares. */
+void oplog_on_batch(struct oplog *l, void (*on_batch)(void *owner, const struct oplog_batch *b),
+                    void *owner);
 /* on_durable(owner, index) runs on the loop whenever durable() rose. */
 void oplog_on_durable(struct oplog *l, void (*on_durable)(void *owner, uint64_t index),
                       void *owner);

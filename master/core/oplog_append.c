@@ -90,7 +90,11 @@ static void added(struct oplog *l, struct batch *b, const struct record *r, uint
 
 uint64_t oplog_append(struct oplog *l, struct record *r)
 {
-    ASSERT(!l->stopped && !l->damaged && l->writer_epoch > 0);
+    ASSERT(!l->stopped && !l->damaged && (l->writer_epoch > 0 || l->deposed));
+    if (l->writer_epoch == 0) {
+        r->index = l->last + 1;
+        return r->index;
+    }
     uint32_t size = record_size(r);
     struct batch *b = batch_with_room(l, size);
     r->index = l->last + 1;
@@ -288,4 +292,12 @@ void oplog_flush_next(struct oplog *l)
                                    .done = flush_done,
                                    .owner = l};
     env_disk_submit(l->env, &l->flush_op);
+    if (l->on_batch != NULL) {
+        struct oplog_batch out = {.records = bytes_of(b->data, b->len),
+                                  .first = b->first,
+                                  .last = b->last,
+                                  .prev_chain = record_prev_chain(b->data),
+                                  .chain = b->chain};
+        l->on_batch(l->on_batch_owner, &out);
+    }
 }

@@ -91,6 +91,7 @@ struct oplog {
     uint64_t chain;        /* H(last) */
     uint32_t last_epoch;   /* of the record at last */
     uint32_t writer_epoch; /* oplog_append stamps it; 0 = this process appends nothing of its own */
+    bool deposed;          /* this process appended, and then promised a higher epoch */
     uint64_t durable;
     uint64_t durable_chain; /* H(durable) */
     uint64_t committed;
@@ -126,6 +127,8 @@ struct oplog {
     struct log_answer findings; /* of a damaged log: all but committed */
 
     bool stopped;
+    void (*on_batch)(void *owner, const struct oplog_batch *b);
+    void *on_batch_owner;
     void (*on_durable)(void *owner, uint64_t index);
     void *on_durable_owner;
     void (*on_commit)(void *owner, uint64_t index);
