@@ -30,6 +30,7 @@ struct log_links {
     const uint64_t *cluster;
     struct list watches;
     struct log_link links[LOGGERS_MAX];
+    struct rpc nowhere; /* never open: requests to masters that are away fail through it */
 };
 
 static void tell(struct log_link *k, bool up)
@@ -143,6 +144,7 @@ struct log_links *log_links_create(struct env *env, const struct log_set *set,
     l->cluster_name = cluster_name;
     l->cluster = cluster;
     list_init(&l->watches);
+    rpc_init(&l->nowhere, env, &events, NULL);
     for (uint32_t i = 0; i < set->count; i++) {
         struct log_link *k = &l->links[i];
         k->all = l;
@@ -164,6 +166,7 @@ void log_links_destroy(struct log_links *l)
         env_timer_stop(l->env, &k->timer);
         rpc_close(&k->rpc);
     }
+    rpc_close(&l->nowhere);
     mem_free(l);
 }
 
@@ -205,7 +208,8 @@ void log_links_call(struct log_links *l, uint32_t number, struct rpc_call *call,
                     uint32_t epoch, struct slice body, struct slice *payload, uint32_t timeout_ms)
 {
     struct frame_header head = {.op = (uint16_t)op, .epoch = epoch};
-    rpc_call(&l->links[number].rpc, call, &head, body, payload, timeout_ms);
+    struct log_link *k = &l->links[number];
+    rpc_call(k->up ? &k->rpc : &l->nowhere, call, &head, body, payload, timeout_ms);
 }
 
 void log_links_redial(struct log_links *l, uint32_t number)

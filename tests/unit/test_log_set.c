@@ -1,0 +1,345 @@
+/* test_log_set.c - one log on several machines: what is acknowledged stays, whoever dies, is cut off
+ * or stops, and whoever takes over. */
+#include "tests/sim/sim_net.h"
+#include "tests/unit/log_cluster.h"
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+
+static struct log_cluster *c;
+
+static void begin(uint32_t count, uint32_t acks)
+{
+    c = log_cluster_create(1, count, acks);
+}
+
+static void teardown(void)
+{
+    log_cluster_free(c);
+}
+
+/* Master 0 is primary, with some records. */
+static struct log_master *begin_with_primary(uint32_t count, uint32_t acks)
+{
+    begin(count, acks);
+    struct log_master *m = &c->masters[0];
+    log_master_promote(m);
+    log_cluster_run(c, 500);
+    ck_assert(m->serving);
+    log_master_append(m, 20, 500);
+    ck_assert(log_cluster_equal(c, 3000));
+    return m;
+}
+
+/* All that goes from and to the others is held back. */
+static void isolate(struct log_master *m, uint64_t ms)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (i != m->number) {
+            sim_net_block(c->sim, m->process, c->masters[i].process, ms * NS_PER_MS);
+            sim_net_block(c->sim, c->masters[i].process, m->process, ms * NS_PER_MS);
+        }
+    }
+}
+
+START_TEST(records_are_on_all_logs)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    ck_assert(replicate_open(m->replicate));
+    log_master_append(m, 500, 3000);
+    ck_assert(log_cluster_equal(c, 5000));
+    ck_assert_uint_eq(c->acknowledged_to, oplog_last(m->log));
+    for (uint32_t i = 1; i < 3; i++) {
+        struct replicate_state state = replicate_state(m->replicate, i);
+        ck_assert(state.in_step);
+        ck_assert_uint_eq(state.durable, oplog_last(m->log));
+        ck_assert_uint_lt(state.age_ms, 500);
+    }
+    log_cluster_check(c);
+}
+END_TEST
+
+START_TEST(one_of_three_may_be_away)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    log_master_end(&c->masters[2], true);
+    log_master_append(m, 300, 2000);
+    log_cluster_run(c, 8000);
+    ck_assert_uint_eq(c->acknowledged_to, oplog_last(m->log));
+    ck_assert(replicate_open(m->replicate));
+    ck_assert(!replicate_state(m->replicate, 2).in_step);
+    struct writer w;
+    writer_init(&w);
+    replicate_warnings(m->replicate, &w);
+    ck_assert_uint_gt(w.len, 0);
+    writer_free(&w);
+    log_master_start(&c->masters[2]);
+    ck_assert(log_cluster_equal(c, 5000));
+    log_cluster_check(c);
+}
+END_TEST
+
+START_TEST(nothing_is_committed_by_one_alone)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    uint64_t before = c->acknowledged_to;
+    isolate(m, 60000);
+    log_master_append(m, 10, 100);
+    log_cluster_run(c, 3000);
+    ck_assert_uint_eq(c->acknowledged_to, before);
+    ck_assert(m->serving);
+    log_cluster_run(c, 1500);
+    ck_assert(!replicate_open(m->replicate));
+    log_cluster_run(c, 3000); /* too long: it has ended */
+    ck_assert(m->replicate == NULL);
+    sim_net_heal(c->sim);
+    ck_assert(log_cluster_settle(c, 20000));
+    ck_assert(log_cluster_equal(c, 5000));
+    log_cluster_check(c);
+}
+END_TEST
+
+START_TEST(all_may_be_asked_for)
+{
+    struct log_master *m = begin_with_primary(3, 3);
+    uint64_t before = c->acknowledged_to;
+    log_master_end(&c->masters[1], false);
+    log_master_append(m, 10, 100);
+    log_cluster_run(c, 3000);
+    ck_assert_uint_eq(c->acknowledged_to, before);
+    log_master_start(&c->masters[1]);
+    ck_assert(log_cluster_equal(c, 5000));
+    ck_assert_uint_gt(c->acknowledged_to, before);
+}
+END_TEST
+
+START_TEST(another_history_is_cut_when_its_master_is_back)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    isolate(m, 60000);
+    log_master_append(m, 200, 1000);
+    log_cluster_run(c, 200);
+    uint64_t left_behind = oplog_last(m->log);
+    log_cluster_run(c, 7000);
+    log_master_promote(&c->masters[1]);
+    log_cluster_run(c, 2000);
+    ck_assert(c->masters[1].serving);
+    log_master_append(&c->masters[1], 30, 100);
+    log_cluster_run(c, 1000);
+    ck_assert_uint_ge(oplog_last(m->log), left_behind);
+    sim_net_heal(c->sim);
+    ck_assert(log_cluster_equal(c, 20000));
+    ck_assert_uint_lt(oplog_last(m->log), left_behind);
+    log_cluster_check(c);
+}
+END_TEST
+
+/* A primary that is well yields when another is to take over: nothing is lost, and no lease is
+ * waited for. */
+START_TEST(a_primary_yields)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    log_master_append(m, 50, 1000);
+    log_master_promote(&c->masters[2]);
+    log_cluster_run(c, 1500);
+    ck_assert(c->masters[2].serving);
+    ck_assert(m->replicate == NULL);
+    ck_assert(log_cluster_equal(c, 3000));
+    log_cluster_check(c);
+}
+END_TEST
+
+/* The candidate lacks what was acknowledged while it was away. */
+START_TEST(a_candidate_gets_what_it_lacks)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    log_master_end(&c->masters[1], false);
+    log_master_append(m, 400, 3000);
+    log_cluster_run(c, 3000);
+    uint64_t acknowledged = c->acknowledged_to;
+    ck_assert_uint_eq(acknowledged, oplog_last(m->log));
+    log_master_end(m, true);
+    log_master_start(&c->masters[1]);
+    log_cluster_run(c, 6000);
+    log_master_promote(&c->masters[1]);
+    log_cluster_run(c, 3000);
+    ck_assert(c->masters[1].serving);
+    ck_assert_uint_gt(oplog_last(c->masters[1].log), acknowledged);
+    log_master_start(m);
+    ck_assert(log_cluster_equal(c, 5000));
+    log_cluster_check(c);
+}
+END_TEST
+
+/* Of three logs one alone decides nothing, and says so after a while. */
+START_TEST(a_master_alone_is_not_promoted)
+{
+    begin_with_primary(3, 2);
+    log_master_end(&c->masters[0], false);
+    log_master_end(&c->masters[2], false);
+    uint32_t promised = oplog_epoch(c->masters[1].log);
+    log_master_promote(&c->masters[1]);
+    log_cluster_run(c, PROMOTION_MS + 1000);
+    ck_assert_int_eq(c->masters[1].promotion_status, ERR_TIMEOUT);
+    ck_assert_uint_eq(oplog_epoch(c->masters[1].log), promised); /* it troubles nobody later */
+    log_master_start(&c->masters[0]);
+    log_master_start(&c->masters[2]);
+    ck_assert(log_cluster_settle(c, 20000));
+}
+END_TEST
+
+START_TEST(an_epoch_that_was_promised_is_stale)
+{
+    begin_with_primary(3, 2);
+    log_master_promote(&c->masters[1]);
+    log_cluster_run(c, 3000);
+    ck_assert(c->masters[1].serving);
+    promotion_start(c->masters[2].promotion, c->epoch, 9999, 0);
+    log_cluster_run(c, 500);
+    ck_assert_int_eq(c->masters[2].promotion_status, ERR_STALE_EPOCH);
+    ck_assert_uint_eq(c->masters[2].promotion_stale, c->epoch);
+    ck_assert(c->masters[1].serving);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- random histories */
+
+static void disturb(void)
+{
+    struct log_master *m = &c->masters[sim_below(&c->rand, c->count)];
+    struct log_master *o = &c->masters[sim_below(&c->rand, c->count)];
+    uint64_t ms = 50 + sim_below(&c->rand, sim_chance(&c->rand, 1, 4) ? 12000 : 1500);
+    switch (sim_below(&c->rand, 9)) {
+    case 0:
+    case 1:
+        if (m->alive) {
+            log_master_end(m, sim_chance(&c->rand, 1, 2));
+        }
+        break;
+    case 2:
+        if (m->alive) {
+            sim_process_pause(m->process, ms * NS_PER_MS);
+        }
+        break;
+    case 3:
+        sim_net_block(c->sim, m->process, o->process, ms * NS_PER_MS);
+        break;
+    case 4:
+        isolate(m, ms);
+        break;
+    case 5:
+        (void)sim_net_cut_one(c->sim, &c->rand);
+        break;
+    case 6:
+        if (m->alive && m->replicate == NULL) {
+            log_master_promote(m);
+        }
+        break;
+    case 7: /* all machines lose power */
+        for (uint32_t i = 0; i < c->count && sim_chance(&c->rand, 1, 4); i++) {
+            if (c->masters[i].alive) {
+                log_master_end(&c->masters[i], true);
+            }
+        }
+        break;
+    default:
+        sim_net_heal(c->sim);
+        break;
+    }
+}
+
+static void work(void)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct log_master *m = &c->masters[i];
+        if (m->alive && m->replicate != NULL && !m->deposed && !m->yielding && !m->yielded &&
+            oplog_last(m->log) < HISTORY_MAX - 1000 && sim_chance(&c->rand, 3, 4)) {
+            uint32_t large = sim_chance(&c->rand, 1, 50) ? 200000 : 300;
+            log_master_append(m, (uint32_t)sim_below(&c->rand, large > 300 ? 3 : 30), large);
+        }
+        if (!m->alive && sim_chance(&c->rand, 1, 12)) {
+            log_master_start(m);
+        }
+    }
+}
+
+static void history(uint64_t seed, uint32_t count, uint32_t acks)
+{
+    c = log_cluster_create(seed, count, acks);
+    for (int i = 0; i < 250; i++) {
+        work();
+        if (sim_chance(&c->rand, 1, 6)) {
+            disturb();
+        }
+        if (sim_chance(&c->rand, 1, 8)) {
+            (void)log_cluster_settle(c, 100);
+        }
+        log_cluster_run(c, 10 + sim_below(&c->rand, 200));
+    }
+    sim_net_heal(c->sim);
+    log_cluster_run(c, 13000); /* who was stopped goes on */
+    for (uint32_t i = 0; i < count; i++) {
+        if (!c->masters[i].alive) {
+            log_master_start(&c->masters[i]);
+        }
+    }
+    if (!log_cluster_settle(c, 60000) || !log_cluster_equal(c, 30000)) {
+        ck_abort_msg("seed %llu: they do not come together", (unsigned long long)seed);
+    }
+    log_cluster_check(c);
+    if (getenv("LOG_SET_TRACE") != NULL) {
+        printf("seed %llu: %u epochs, %u served, %llu records\n", (unsigned long long)seed,
+               c->epoch, c->served, (unsigned long long)c->acknowledged_to);
+    }
+    log_cluster_free(c);
+}
+
+START_TEST(histories_of_three)
+{
+    history((uint64_t)_i + 1, 3, 2);
+}
+END_TEST
+
+START_TEST(histories_of_five)
+{
+    history((uint64_t)_i + 1001, 5, 3);
+}
+END_TEST
+
+START_TEST(histories_where_all_must_have_it)
+{
+    history((uint64_t)_i + 2001, 3, 3);
+}
+END_TEST
+
+/* LOG_SET_SEEDS=n: so many histories of each kind. */
+static int seeds(int usual)
+{
+    const char *wanted = getenv("LOG_SET_SEEDS");
+    return wanted != NULL ? atoi(wanted) : usual;
+}
+
+Suite *suite_log_set(void);
+Suite *suite_log_set(void)
+{
+    Suite *suite = suite_create("log_set");
+    TCase *t = tcase_create("events");
+    tcase_add_checked_fixture(t, NULL, teardown);
+    tcase_add_test(t, records_are_on_all_logs);
+    tcase_add_test(t, one_of_three_may_be_away);
+    tcase_add_test(t, nothing_is_committed_by_one_alone);
+    tcase_add_test(t, all_may_be_asked_for);
+    tcase_add_test(t, another_history_is_cut_when_its_master_is_back);
+    tcase_add_test(t, a_primary_yields);
+    tcase_add_test(t, a_candidate_gets_what_it_lacks);
+    tcase_add_test(t, a_master_alone_is_not_promoted);
+    tcase_add_test(t, an_epoch_that_was_promised_is_stale);
+    suite_add_tcase(suite, t);
+    t = tcase_create("histories");
+    tcase_set_timeout(t, 120);
+    tcase_add_loop_test(t, histories_of_three, 0, seeds(12));
+    tcase_add_loop_test(t, histories_of_five, 0, seeds(4));
+    tcase_add_loop_test(t, histories_where_all_must_have_it, 0, seeds(4));
+    suite_add_tcase(suite, t);
+    return suite;
+}
