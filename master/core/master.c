@@ -19,6 +19,9 @@ static void send_reply(void *to, const struct frame_header *request, int status,
     if (!p->m->primary) {
         index = p->m->commit.applied;
         head.age_ms = (uint32_t)MIN(assure_age_ms(p->m), (uint64_t)UINT32_MAX);
+    } else if (!term_may_answer(p->m, request, status)) {
+        status = ERR_NOT_READY;
+        slice_drop(&body);
     }
     rpc_answer(&p->rpc, &head, status, index, p->m->epoch, body, NULL);
 }
@@ -211,6 +214,7 @@ static void tick_fired(struct env_timer *t)
     env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
     service_tick(m);
     vigil_tick(m);
+    term_tick(m);
     if (!m->primary) {
         set_tick(m);
         return;
@@ -318,6 +322,7 @@ static void begin_serving(struct commit_wait *w)
 {
     struct master *m = container_of(w, struct master, serve_wait);
     m->serving = true;
+    term_serves(m);
     env_log(m->env, LOG_INFO, "master of cluster \"%s\" serves at %s: epoch %u, index %llu",
             m->cfg.cluster, m->cfg.listen, m->epoch, (unsigned long long)m->commit.applied);
 }

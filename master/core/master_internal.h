@@ -27,6 +27,7 @@
 #include "master/core/sessions.h"
 #include "master/core/setbacks.h"
 #include "master/core/store.h"
+#include "master/core/term.h"
 #include "master/core/transfer.h"
 #include "master/core/trash.h"
 
@@ -105,6 +106,7 @@ struct master {
     struct identity identity;
     struct follow follow;
     struct assure assure;
+    struct term term;
     struct shadow shadow;
     struct transfer transfer;
 };

@@ -20,6 +20,7 @@ static void peer_free(struct peer *p)
     replies_forget(m->replies, &p->held);
     commit_forget(p);
     shadow_forget(p);
+    term_forget(p);
     if (m->logger != NULL) {
         logger_forget(m->logger, &p->rpc);
     }

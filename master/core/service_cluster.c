@@ -110,6 +110,10 @@ static void heartbeat(struct peer *p, struct message *msg)
         return;
     }
     uint64_t now = env_mono_ns(m->env);
+    if (!term_may_answer(m, &msg->head, 0)) { /* another master may give leases */
+        answer_status(p, &msg->head, ERR_NOT_READY);
+        return;
+    }
     if (!s->beating) {
         repair_touch(m);
     }

@@ -27,7 +27,7 @@ void vigil_tick(struct master *m)
         v->proven_ns = now;
     }
     if (v->ending) {
-        env_end(m->env);
+        term_end(m);
     }
 }
 
@@ -56,6 +56,9 @@ void vigil_warnings(const struct master *m, struct writer *w)
     const struct vigil *v = &m->vigil;
     char text[ADDR_LEN_MAX + 1];
     struct bytes said;
+    if (m->term.replicate != NULL) {
+        replicate_warnings(m->term.replicate, w);
+    }
     if (v->heard_ns == 0) {
         return;
     }
@@ -180,7 +183,9 @@ static void masters(struct peer *p, const struct frame_header *head)
 static void promote(struct peer *p, const struct frame_header *head, const struct promote_req *req)
 {
     const struct master *m = p->m;
-    if (req->epoch < m->epoch) {
+    if (master_in_set(m)) {
+        term_promote(p, head, req);
+    } else if (req->epoch < m->epoch) {
         refuse(p, head, ERR_STALE_EPOCH);
     } else if (req->epoch > m->epoch) {
         refuse(p, head, -EOPNOTSUPP);

@@ -6,6 +6,9 @@ static void log_durable(void *owner, uint64_t index)
 {
     struct master *m = owner;
     logger_durable(m->logger, index);
+    if (m->term.replicate != NULL) {
+        replicate_durable(m->term.replicate);
+    }
     follow_wake(m);
 }
 
@@ -18,12 +21,7 @@ static void log_committed(void *owner, uint64_t index)
 /* Another master is about to be promoted. */
 static void promised(void *owner, uint32_t epoch)
 {
-    struct master *m = owner;
-    if (m->primary) {
-        env_log(m->env, LOG_WARN, "epoch %u ends: epoch %u was asked for", m->epoch, epoch);
-        m->vigil.ending = true;
-        env_end(m->env);
-    }
+    term_fenced(owner, epoch);
 }
 
 void set_init(struct master *m)
@@ -32,6 +30,7 @@ void set_init(struct master *m)
     assure_init(m);
     shadow_init(m);
     transfer_init(m);
+    term_init(m);
 }
 
 int set_start(struct master *m, struct why *why)
@@ -51,6 +50,7 @@ int set_start(struct master *m, struct why *why)
     if (err != 0) {
         return err;
     }
+    term_start(m);
     transfer_start(m);
     assure_start(m);
     log_links_start(m->links);
@@ -73,6 +73,7 @@ void set_tick(struct master *m)
 
 void set_close(struct master *m)
 {
+    term_close(m);
     follow_close(m);
     if (m->links != NULL) {
         identity_close(m);

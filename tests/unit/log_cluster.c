@@ -1,6 +1,6 @@
 /* log_cluster.c - bare masters for tests. */
 #include "tests/unit/log_cluster.h"
-#include "master/core/oplog_internal.h"
+#include "master/core/record.h"
 #include "shared/base/mem.h"
 #include "tests/sim/sim_net.h"
 #include "tests/unit/unit.h"
@@ -215,8 +215,10 @@ void log_master_start(struct log_master *m)
     sim_process_start(m->process);
     m->alive = true;
     MUST(oplog_open(env, &cfg, "test", &m->log, &why) == 0);
-    m->log->now.cluster = cluster_id;
-    m->log->found.cluster = cluster_id;
+    if (oplog_cluster(m->log) == 0) { /* a new set, all of it */
+        MUST(oplog_adopt(m->log, cluster_id, &why) == 0);
+        oplog_joined(m->log);
+    }
     MUST(oplog_start(m->log, &why) == 0);
     m->logger = logger_create(env, m->log, on_promise, m);
     m->links = log_links_create(env, &m->set, "test", &cluster_id);
