@@ -145,7 +145,7 @@ void term_promote(struct peer *p, const struct frame_header *head, const struct 
         answer(p, head, ERR_PROTOCOL, m->epoch);
     } else if (m->stateless || m->cluster == 0 || m->vigil.ending) {
         answer(p, head, ERR_NOT_READY, m->epoch);
-    } else if (same && m->serving) {
+    } else if (m->serving && req->epoch == m->epoch) { /* perhaps another monitor's life */
         answer(p, head, 0, m->epoch);
     } else if (same && (m->primary || promotion_running(t->promotion))) {
         wait(p, head);
