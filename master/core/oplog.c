@@ -62,7 +62,8 @@ enum {
 static void idle_fired(struct env_timer *t)
 {
     struct oplog *l = container_of(t, struct oplog, idle);
-    if (l->idle_disturbed || l->flushing != NULL || l->super_busy) {
+    bool quiet = !l->idle_disturbed && l->flushing == NULL;
+    if (l->super_busy || (!quiet && !l->joined)) {
         l->idle_disturbed = false;
         env_timer_set(l->env, &l->idle, NS_PER_S);
     } else if (MIN(l->committed, l->durable) > l->now.committed || l->joined) {

@@ -86,7 +86,13 @@ void replicate_count(struct replicate *r)
         has[i] = i == r->set->self ? oplog_durable(r->cfg.log) : r->followers[i].durable;
     }
     uint64_t index = nth_highest(has, r->set->count, r->set->acks);
-    if (r->ended || index < r->opening || index <= oplog_committed(r->cfg.log)) {
+    if (r->ended || index < r->opening) {
+        return;
+    }
+    if (oplog_joining(r->cfg.log) && oplog_durable(r->cfg.log) >= r->opening) {
+        oplog_joined(r->cfg.log); /* what precedes the opening is all that ever was committed */
+    }
+    if (index <= oplog_committed(r->cfg.log)) {
         return;
     }
     if (r->tell.place == 0) {

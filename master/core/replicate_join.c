@@ -5,7 +5,7 @@
 enum {
     ASK_MS = 3000,    /* for an answer */
     BUSY_MS = 20,     /* asked again: it is writing */
-    LEASE_MS = 50,    /* another primary's lease ends there */
+    SOON_MS = 50,     /* another primary's lease ends there; it is starting */
     REFUSED_MS = 1000 /* it cannot follow */
 };
 
@@ -50,9 +50,9 @@ static bool failed(struct follower *f, int status)
     } else if (status == ERR_TIMEOUT) {
         log_links_redial(r->cfg.links, f->number);
     } else {
-        replicate_ask_again(f, status == ERR_BUSY         ? BUSY_MS
-                               : status == ERR_LEASE_HELD ? LEASE_MS
-                                                          : REFUSED_MS);
+        replicate_ask_again(f, status == ERR_BUSY                                    ? BUSY_MS
+                               : status == ERR_LEASE_HELD || status == ERR_NOT_READY ? SOON_MS
+                                                                                     : REFUSED_MS);
     }
     return true;
 }
@@ -207,7 +207,10 @@ static void told(struct rpc_call *c)
     if (epoch > r->epoch) {
         replicate_depose(r, DEPOSED_FENCED, epoch);
     } else if (epoch < r->epoch) {
-        promise(f, (struct log_promise_req){.epoch = r->epoch, .holder = r->cfg.holder}, promised);
+        /* Enough loggers obey this epoch: older ones are over. */
+        promise(
+            f, (struct log_promise_req){.epoch = r->epoch, .holder = r->cfg.holder, .ended = epoch},
+            promised);
     } else {
         match(f, &rep);
     }
