@@ -43,7 +43,7 @@ static const char usage[] =
     "             [50] and four times as long as the others, for slow_window_ms [60000]\n"
     "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
     "  deletion_hold_s  removals of more than 5 % of all chunks' number that reports ask for wait\n"
-    "             so long [3600]\n"
+    "             so long, and all of them after a start while servers are missing [3600]\n"
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
     "  preallocate_bytes  of the disk, taken ahead for the state [64M]\n"

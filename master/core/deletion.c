@@ -90,7 +90,8 @@ void deletion_pass_begin(struct master *m)
 {
     struct deletion *d = &m->deletion;
     d->chunks = d->unconfirmed = d->wanted = 0;
-    d->settled |= everybody_reported(m);
+    uint64_t served = env_mono_ns(m->env) - m->start_ns, hold = m->cfg.deletion_hold_s * NS_PER_S;
+    d->settled |= everybody_reported(m) || (hold > 0 && served >= hold);
 }
 
 void deletion_pass_end(struct master *m)
@@ -112,6 +113,7 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
     struct deletion *d = &m->deletion;
     uint32_t good = confirmed(m, row);
     uint32_t wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted);
+    wanted = MIN(wanted, MAX(servers_staying(&m->servers), 1u)); /* others are to be emptied */
     bool empty = row->fresh && !row->bound;
     d->chunks += !empty;
     d->unconfirmed += !empty && good == 0;

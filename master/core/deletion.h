@@ -11,8 +11,9 @@
  *    given twice and a chunkserver hears of one only after the record that gave it is committed, so
  *    a missing row proves that a committed record removed the chunk. One with a handle that was
  *    never given stays for ever: it is from another history of the namespace than ours.
- *  - Safe mode: nothing of it after a start, until every server that ever joined reported or all
- *    but a thousandth of the chunks have a confirmed replica.
+ *  - Safe mode: nothing of it after a start, until every server that ever joined reported, or all
+ *    but a thousandth of the chunks have a confirmed replica, or hold_s have gone by: a server that
+ *    never returns and a damaged chunk must not keep what is extra for ever.
  *  - A pass over all chunks counts what may go before any of it goes.
  *  - A brake: a hundredth of a server's replicas in a minute, or DELETIONS_FREE. If a pass finds
  *    that reports alone would have more than a twentieth of all chunks' number removed, nothing is
