@@ -111,6 +111,10 @@ bool oplog_quiet(const struct oplog *l);
  * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
  * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index. Blocks. */
 MUST_CHECK int oplog_cut(struct oplog *l, uint64_t index, struct why *why);
+/* Puts back what is missing in a hole of a damaged log, from its first to its last record, as another
+ * log has it; a crash leaves it as it was, or mended. The log is quiet. ERR_OUT_OF_SYNC: they do not
+ * fit, at their begin or their end; -EOPNOTSUPP: more is damaged than that; ERR_PROTOCOL. Blocks. */
+MUST_CHECK int oplog_mend(struct oplog *l, struct bytes records, struct why *why);
 /* How often records of it were removed or mended: what was read before may not be there any more. */
 uint32_t oplog_cuts(const struct oplog *l);
 /* Gives up all records, because a checkpoint at `index` (epoch and H of that record) takes their

@@ -11,28 +11,19 @@
 
 #include <stdio.h>
 
-/* The copy being made. */
-struct copy {
-    struct oplog *log;
-    struct segment segment;
-    struct env_file *file;
-    uint8_t *table;
-    uint32_t unit;
-};
-
 bool oplog_quiet(const struct oplog *l)
 {
     return l->flushing == NULL && list_empty(&l->queue) && !l->rolling && !l->trim_busy;
 }
 
-static int put(struct copy *c, uint64_t off, const void *data, uint32_t len)
+static int put(struct segment_copy *c, uint64_t off, const void *data, uint32_t len)
 {
     int64_t n = env_file_write(c->log->env, c->file, off, data, len);
     return n < 0 ? (int)n : n < (int64_t)len ? -EIO : 0;
 }
 
 /* Records of one batch, from its first one on. */
-static int put_batch(struct copy *c, struct bytes records, struct slot slot)
+static int put_batch(struct segment_copy *c, struct bytes records, struct slot slot)
 {
     uint32_t len = slot.units * UNIT_BYTES;
     uint8_t *data = mem_alloc(len);
@@ -45,6 +36,7 @@ static int put_batch(struct copy *c, struct bytes records, struct slot slot)
         bool header_good;
         int rc = record_decode(bytes_of(data + at, records.len - at), &r, &header_good, &ignored);
         ASSERT(rc == 0);
+        record_set_batch_flags(data + at, i == 0 ? RECORD_FIRST_OF_BATCH : 0);
         last = at;
         at += record_size(&r);
     }
@@ -57,8 +49,8 @@ static int put_batch(struct copy *c, struct bytes records, struct slot slot)
     return rc;
 }
 
-/* The batch without its records above `index`. */
-static int put_kept(struct copy *c, const struct batch_view *b, uint64_t index, struct why *why)
+int segment_copy_put(struct segment_copy *c, const struct batch_view *b, uint64_t index,
+                     struct why *why)
 {
     struct slot slot = {0};
     uint32_t len = 0;
@@ -83,20 +75,20 @@ static int put_kept(struct copy *c, const struct batch_view *b, uint64_t index, 
     return slot.records > 0 ? put_batch(c, bytes_of(b->records.data, len), slot) : 0;
 }
 
-static int put_batches(struct copy *c, uint64_t index, struct why *why)
+static int put_batches(struct segment_copy *c, uint64_t index, struct why *why)
 {
     struct segment_reader r;
     struct batch_view b;
     int rc = segment_reader_open(&r, c->log, &c->segment, why);
     while (rc == 0 && r.index <= index && (rc = survey_next(&r, &b, why)) == 1) {
-        rc = put_kept(c, &b, index, why);
+        rc = segment_copy_put(c, &b, index, why);
     }
     segment_reader_close(&r);
     return rc;
 }
 
 /* Zeros to the end of the file, id table, header. */
-static int put_rest(struct copy *c)
+static int put_rest(struct segment_copy *c)
 {
     uint32_t units = segment_units(c->segment.bytes);
     uint8_t header[UNIT_BYTES];
@@ -115,7 +107,7 @@ static int put_rest(struct copy *c)
     return rc == 0 ? put(c, 0, header, sizeof(header)) : rc;
 }
 
-static int take_place(struct copy *c, const char *from)
+static int take_place(struct segment_copy *c, const char *from)
 {
     char path[SEGMENT_NAME_BYTES];
     segment_path(c->segment.first, path);
@@ -126,27 +118,38 @@ static int take_place(struct copy *c, const char *from)
     return rc == 0 ? env_sync_dir(c->log->env, LOG_DIR) : rc;
 }
 
-static int copy_segment(struct oplog *l, struct segment seg, uint64_t index, struct why *why)
+int segment_copy_begin(struct segment_copy *c, struct oplog *l, struct segment seg, struct why *why)
 {
-    struct copy c = {.log = l, .segment = seg};
+    *c = (struct segment_copy){.log = l, .segment = seg};
     (void)env_unlink(l->env, CUT_SEGMENT);
-    int rc = env_file_open(l->env, CUT_SEGMENT, ENV_OPEN_CREATE, &c.file);
+    int rc = env_file_open(l->env, CUT_SEGMENT, ENV_OPEN_CREATE, &c->file);
     if (rc < 0) {
         return why_set(why, rc, "cannot create %s: %s", CUT_SEGMENT, err_text(rc));
     }
-    c.table = mem_alloc(segment_table_bytes(seg.bytes));
-    memset(c.table, 0, segment_table_bytes(seg.bytes));
-    rc = put_batches(&c, index, why);
+    c->table = mem_alloc(segment_table_bytes(seg.bytes));
+    memset(c->table, 0, segment_table_bytes(seg.bytes));
+    return 0;
+}
+
+int segment_copy_end(struct segment_copy *c, int rc, struct why *why)
+{
     if (rc == 0) {
-        rc = put_rest(&c);
-        rc = rc == 0 ? take_place(&c, CUT_SEGMENT) : rc;
+        rc = put_rest(c);
+        rc = rc == 0 ? take_place(c, CUT_SEGMENT) : rc;
         if (rc < 0) {
             why_set(why, rc, "cannot write %s: %s", CUT_SEGMENT, err_text(rc));
         }
     }
-    mem_free(c.table);
-    env_file_close(l->env, c.file);
+    mem_free(c->table);
+    env_file_close(c->log->env, c->file);
     return rc;
+}
+
+static int copy_segment(struct oplog *l, struct segment seg, uint64_t index, struct why *why)
+{
+    struct segment_copy c;
+    int rc = segment_copy_begin(&c, l, seg, why);
+    return rc == 0 ? segment_copy_end(&c, put_batches(&c, index, why), why) : rc;
 }
 
 /* Removes the segments that begin above `first`, the newest first. */
@@ -169,8 +172,7 @@ static int remove_later(struct oplog *l, uint64_t first, struct why *why)
     return rc;
 }
 
-/* The list of segments, the end, and what is damaged, as they are on the disk now. */
-static int look_again(struct oplog *l, struct why *why)
+int oplog_look_again(struct oplog *l, struct why *why)
 {
     if (l->current != NULL) {
         env_file_close(l->env, l->current);
@@ -216,7 +218,7 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
     if (rc == 0 && !whole) {
         rc = copy_segment(l, seg, index, why);
     }
-    return rc == 0 ? look_again(l, why) : rc;
+    return rc == 0 ? oplog_look_again(l, why) : rc;
 }
 
 /* From here on the log vouches for nothing: whoever asks it must not think that it never had what is
@@ -231,7 +233,7 @@ static int forget(struct oplog *l, uint64_t index, struct why *why)
 int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t chain, struct why *why)
 {
     ASSERT(oplog_quiet(l) && !l->super_busy && l->cfg.replicated && !l->stopped);
-    struct copy c = {
+    struct segment_copy c = {
         .log = l,
         .segment = {
             .first = index + 1, .chain = chain, .bytes = l->cfg.segment_bytes, .epoch = epoch}};

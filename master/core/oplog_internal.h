@@ -251,6 +251,27 @@ MUST_CHECK int survey_next(struct segment_reader *r, struct batch_view *out, str
 /* Fills l->findings, the list of segments, last, chain. */
 MUST_CHECK int oplog_survey(struct oplog *l, struct why *why);
 
+/* ---- oplog_cut.c: a segment is made anew beside the old one, and takes its place by a rename */
+
+struct segment_copy {
+    struct oplog *log;
+    struct segment segment;
+    struct env_file *file;
+    uint8_t *table;
+    uint32_t unit;
+};
+
+/* The copy is of seg.bytes. 0: to be ended. */
+MUST_CHECK int segment_copy_begin(struct segment_copy *c, struct oplog *l, struct segment seg,
+                                  struct why *why);
+/* The batch's records up to `index`, as one batch. */
+MUST_CHECK int segment_copy_put(struct segment_copy *c, const struct batch_view *b, uint64_t index,
+                                struct why *why);
+/* rc: of what went before; takes its place if that is 0. */
+MUST_CHECK int segment_copy_end(struct segment_copy *c, int rc, struct why *why);
+/* The list of segments, the end, and what is damaged, as they are on the disk now. */
+MUST_CHECK int oplog_look_again(struct oplog *l, struct why *why);
+
 /* ---- oplog_append.c */
 
 /* Starts a flush if there is something to flush and none runs. */

@@ -168,6 +168,22 @@ static bool heard_enough(const struct promotion *p)
 
 /* ---------------------------------------------------------------- choice */
 
+/* What is missing in the middle of a log is fetched meanwhile: by this master, and by the other,
+ * which is asked anew. */
+static int holes_left(struct promotion *p, struct why *why)
+{
+    uint32_t of[] = {p->set->self, p->choice.source};
+    for (uint32_t i = 0; i < COUNT_OF(of); i++) {
+        const struct log_answer *a = &p->promises[of[i]].told.answer;
+        if (a->hole_count > 0 && a->holes[0].from <= p->choice.tail.index) {
+            p->promises[p->choice.source].told.answer.here &= i == 0;
+            return why_set(why, -EAGAIN, "the log of %s lacks record %llu", p->set->addr[of[i]],
+                           (unsigned long long)a->holes[0].from);
+        }
+    }
+    return 0;
+}
+
 static void choose(struct promotion *p)
 {
     struct log_rule rule = {.loggers = p->set->count, .acks = p->set->acks};
@@ -179,6 +195,9 @@ static void choose(struct promotion *p)
         rule.answers[i] = p->promises[i].told.answer;
     }
     int rc = log_rule_choose(&rule, &p->choice, &why);
+    if (rc == 0) {
+        rc = holes_left(p, &why);
+    }
     if (rc != 0) { /* more answers may decide */
         if (strcmp(why.text, p->why.text) != 0) {
             env_log(p->cfg.env, LOG_WARN, "epoch %u waits for other logs: %s", p->epoch, why.text);

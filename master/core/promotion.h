@@ -6,8 +6,8 @@
  * the answers: log_rule.h chooses. What this log lacks is read from those that have it; what it has
  * beyond the point where the histories part is cut. Every step may be taken again, by the next
  * promotion under a higher epoch: the choice depends on durable facts only.
- * A log of which records in the middle cannot be read is not promoted, and none is taken over from
- * such a log.
+ * A log of which records in the middle cannot be read is mended first (log_mender.h), also that of
+ * the other master whose history was chosen.
  *
  * When done says 0 the own log ends with the chosen record, all durable, and the epoch is promised;
  * the caller takes the epoch and opens it with a record. Pure; loop thread only.
@@ -25,7 +25,8 @@ struct promotion_config {
     struct logger *logger;
     struct log_links *links;
     /* status 0; ERR_STALE_EPOCH: `promised` was promised already; ERR_TIMEOUT: not enough loggers
-     * for PROMOTION_MS, or what they have does not decide; ERR_CORRUPT: see above. */
+     * for PROMOTION_MS, or what they have does not decide; ERR_CORRUPT: the own log cannot be made
+     * the chosen one. */
     void (*done)(void *owner, int status, uint32_t promised);
     void *owner;
 };

@@ -71,10 +71,6 @@ void promotion_match(struct promotion *p)
     const struct log_told *own = &p->promises[self].told;
     const struct log_told *source = &p->promises[p->choice.source].told;
     p->step = PROMOTION_MATCHING;
-    if (own->answer.hole_count > 0 || source->answer.hole_count > 0) {
-        cannot(p, ERR_CORRUPT, "records in the middle of the log cannot be read");
-        return;
-    }
     if (p->choice.source == self) {
         keep(p, p->choice.tail.index);
         return;

@@ -151,9 +151,7 @@ static void match(struct follower *f, const struct log_promise_rep *rep)
     }
     const struct log_answer *a = &told.answer;
     uint64_t limit = MIN(a->tail.index, oplog_last(r->cfg.log));
-    if (a->hole_count > 0) {
-        env_log(r->cfg.env, LOG_ERROR, "logger %s lacks records from %llu on, but has later ones",
-                r->set->addr[f->number], (unsigned long long)a->holes[0].from);
+    if (a->hole_count > 0) { /* it mends that itself */
         (void)failed(f, ERR_CORRUPT);
         return;
     }

@@ -208,12 +208,15 @@ void term_start(struct master *m)
                                                                     .links = m->links,
                                                                     .done = promoted,
                                                                     .owner = m});
+    m->term.mender = log_mender_create(m->env, m->log, m->logger, m->links);
 }
 
 void term_close(struct master *m)
 {
     replicate_destroy(m->term.replicate);
     promotion_destroy(m->term.promotion);
+    log_mender_destroy(m->term.mender);
+    m->term.mender = NULL;
     m->term.replicate = NULL;
     m->term.promotion = NULL;
     while (!list_empty(&m->term.askers)) {

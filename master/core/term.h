@@ -9,6 +9,7 @@
 #ifndef MASTER_CORE_TERM_H
 #define MASTER_CORE_TERM_H
 
+#include "master/core/log_mender.h"
 #include "master/core/promotion.h"
 #include "master/core/replicate.h"
 
@@ -21,6 +22,7 @@ struct master;
 struct peer;
 
 struct term {
+    struct log_mender *mender;
     struct promotion *promotion;
     struct replicate *replicate; /* NULL = not in office */
     uint32_t epoch;              /* of the promotion under way, or the office */

@@ -1,6 +1,6 @@
 /* log_cluster.c - bare masters for tests. */
 #include "tests/unit/log_cluster.h"
-#include "master/core/record.h"
+#include "master/core/oplog_internal.h"
 #include "shared/base/mem.h"
 #include "tests/sim/sim_net.h"
 #include "tests/unit/unit.h"
@@ -228,10 +228,39 @@ void log_master_start(struct log_master *m)
                                                                .links = m->links,
                                                                .done = on_promoted,
                                                                .owner = m});
+    m->mender = log_mender_create(env, m->log, m->logger, m->links);
     oplog_on_durable(m->log, on_durable, m);
     oplog_on_commit(m->log, on_commit, m);
     MUST(env_listen(env, m->set.addr[m->number], on_accept, m) == 0);
     log_links_start(m->links);
+}
+
+void log_master_rot(struct log_master *m, uint64_t index)
+{
+    struct oplog_config cfg = {.segment_bytes = LOG_SEGMENT, .replicated = true};
+    struct env *env = &m->process->env;
+    struct why why;
+    struct segment_reader r;
+    struct batch_view b;
+    uint8_t byte;
+    sim_process_start(m->process);
+    MUST(oplog_open(env, &cfg, "test", &m->log, &why) == 0);
+    uint32_t i = m->log->segment_count;
+    while (m->log->segments[i - 1].first > index) {
+        i--;
+    }
+    MUST(segment_reader_open(&r, m->log, &m->log->segments[i - 1], &why) == 0);
+    do {
+        MUST(segment_reader_next(&r, &b, &why) == 1);
+    } while (r.index <= index);
+    uint64_t at = segment_unit_offset(m->log->segments[i - 1].bytes, b.unit) + 70;
+    MUST(env_file_read(env, r.file, at, &byte, 1) == 1);
+    byte ^= 0x55;
+    MUST(env_file_write(env, r.file, at, &byte, 1) == 1);
+    MUST(env_file_sync(env, r.file) == 0);
+    segment_reader_close(&r);
+    sim_process_kill(m->process);
+    oplog_close(m->log);
 }
 
 void log_master_end(struct log_master *m, bool power)
@@ -243,6 +272,7 @@ void log_master_end(struct log_master *m, bool power)
     }
     replicate_destroy(m->replicate);
     promotion_destroy(m->promotion);
+    log_mender_destroy(m->mender);
     while (!list_empty(&m->peers)) {
         peer_free(list_entry(m->peers.next, struct peer, link));
     }

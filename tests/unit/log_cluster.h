@@ -9,6 +9,7 @@
 #ifndef TESTS_UNIT_LOG_CLUSTER_H
 #define TESTS_UNIT_LOG_CLUSTER_H
 
+#include "master/core/log_mender.h"
 #include "master/core/promotion.h"
 #include "master/core/replicate.h"
 #include "tests/sim/sim_env.h"
@@ -29,6 +30,7 @@ struct log_master {
     struct logger *logger;
     struct log_links *links;
     struct promotion *promotion;
+    struct log_mender *mender;
     struct replicate *replicate; /* NULL = no primary */
     struct list peers;           /* connections of others */
     bool alive;
@@ -64,6 +66,8 @@ void log_cluster_free(struct log_cluster *c);
 void log_master_start(struct log_master *m);
 /* power: what was not synced is lost. */
 void log_master_end(struct log_master *m, bool power);
+/* Flips bits of the batch that holds this record; the master is down. */
+void log_master_rot(struct log_master *m, uint64_t index);
 /* Under an epoch above all before. */
 void log_master_promote(struct log_master *m);
 /* Appends records of its own; it is primary and not ending. */

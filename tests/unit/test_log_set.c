@@ -202,6 +202,50 @@ START_TEST(an_epoch_that_was_promised_is_stale)
 }
 END_TEST
 
+/* The segment that takes appends is looked through when a log is opened: what is missing in it comes
+ * from the others, and the records behind it are kept meanwhile. */
+START_TEST(a_log_damaged_in_the_middle_is_mended)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    log_master_append(m, 30, 500);
+    log_cluster_run(c, 500);
+    log_master_append(m, 3, 500);
+    ck_assert(log_cluster_equal(c, 3000));
+    uint64_t last = oplog_last(m->log);
+    for (uint64_t index = last - 1; index > last - 30; index -= 9) {
+        struct log_master *o = &c->masters[1 + index % 2];
+        log_master_end(o, index % 2 == 0);
+        log_master_rot(o, index);
+        log_master_append(m, 1, 100);
+        log_master_start(o);
+        ck_assert(log_cluster_equal(c, 5000));
+        log_cluster_check(c);
+    }
+}
+END_TEST
+
+START_TEST(a_damaged_log_is_mended_before_its_master_takes_over)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    struct log_master *o = &c->masters[1];
+    log_master_append(m, 30, 500);
+    log_cluster_run(c, 500);
+    log_master_append(m, 3, 500);
+    ck_assert(log_cluster_equal(c, 3000));
+    log_master_end(m, true);
+    log_master_end(o, true);
+    log_master_rot(o, c->acknowledged_to - 2);
+    log_master_start(o);
+    log_master_promote(o);
+    log_cluster_run(c, 8000);
+    ck_assert(o->serving);
+    ck_assert(!oplog_damaged(o->log));
+    log_master_start(m);
+    ck_assert(log_cluster_equal(c, 5000));
+    log_cluster_check(c);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- random histories */
 
 static void disturb(void)
@@ -334,6 +378,8 @@ Suite *suite_log_set(void)
     tcase_add_test(t, a_candidate_gets_what_it_lacks);
     tcase_add_test(t, a_master_alone_is_not_promoted);
     tcase_add_test(t, an_epoch_that_was_promised_is_stale);
+    tcase_add_test(t, a_log_damaged_in_the_middle_is_mended);
+    tcase_add_test(t, a_damaged_log_is_mended_before_its_master_takes_over);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);
