@@ -47,7 +47,11 @@ void masters_print(const struct masters_seen *m)
         const struct master_status *v = &m->all[i].status;
         printf("  %s, %s, epoch %u, index %" PRIu64 ", committed %" PRIu64 ", %s\n",
                plain(bytes_str(m->all[i].addr), shown), role_text(v->role), v->epoch, v->applied,
-               v->committed, v->age_ms == UINT64_MAX ? "away" : time_text(v->age_ms, age));
+               v->committed,
+               v->role == 0                ? "away"
+               : v->age_ms == UINT64_MAX   ? "age not known"
+               : v->role == MASTER_PRIMARY ? "current"
+                                           : time_text(v->age_ms, age));
     }
     if (m->monitor[0] != 0) {
         printf("monitor %s, %s, heard of %s ago\n", plain(bytes_str(m->monitor), shown),

@@ -219,9 +219,10 @@ static void checkpoint_begin(struct master *m)
         records *= PRIMARY_CHECKPOINT_FACTOR; /* the shadows have newer ones */
     }
     if (checkpoint_running(c->checkpoint) || transfer_running(m) ||
-        (list_empty(&c->asks) && c->applied - newest < records)) {
+        (list_empty(&c->asks) && !c->wanted && c->applied - newest < records)) {
         return;
     }
+    c->wanted = false;
     int err = checkpoint_start(c->checkpoint, checkpoint_ended, m);
     if (err != 0) {
         answer_asks(&c->asks, err == -EALREADY ? 0 : err, newest);

@@ -49,6 +49,7 @@ struct commit {
     struct list waits;             /* struct commit_wait, by index */
     struct checkpoint *checkpoint; /* NULL before start */
     struct list asks;              /* struct checkpoint_ask: for the next checkpoint */
+    bool wanted;                   /* one is to be made, for another master */
     struct list asks_now;          /* for the one being made */
 };
 

@@ -14,48 +14,43 @@ static void adopt(struct master *m, uint64_t cluster)
     m->cluster = cluster;
     env_log(m->env, LOG_INFO, "this new master belongs to cluster %016llx",
             (unsigned long long)cluster);
-    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
-        if (i != m->cfg.set.self) { /* they are told when hello is said again */
-            log_links_redial(m->links, i);
-        }
-    }
 }
 
 /* Every other master is there, and none belongs to a cluster. */
 static bool all_new(const struct master *m)
 {
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
-        const struct log_peer *peer = i == m->cfg.set.self ? NULL : log_links_peer(m->links, i);
-        if (i != m->cfg.set.self && (peer == NULL || peer->cluster != 0)) {
+        if (i != m->cfg.set.self &&
+            (!m->identity.peers[i].here || m->identity.peers[i].cluster != 0)) {
             return false;
         }
     }
     return true;
 }
 
-/* After all callbacks of the link are done: adopting closes it. */
+static void ask(struct master *m, uint32_t number);
+
 void identity_tick(struct master *m)
 {
     uint64_t now = env_mono_ns(m->env);
-    if (m->cluster != 0) {
+    if (m->cluster != 0 || now < m->identity.again_ns) {
         return;
     }
+    m->identity.again_ns = now + IDENTITY_AGAIN_MS * NS_PER_MS;
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
-        const struct log_peer *peer = i == m->cfg.set.self ? NULL : log_links_peer(m->links, i);
-        if (peer != NULL && peer->cluster != 0) {
-            adopt(m, peer->cluster);
+        if (i != m->cfg.set.self && m->identity.peers[i].cluster != 0) {
+            adopt(m, m->identity.peers[i].cluster);
             return;
         }
     }
     if (m->cfg.set.self == 0 && all_new(m)) {
         uint64_t id = env_rand64(m->env);
         adopt(m, id != 0 ? id : 1);
-    } else if (now >= m->identity.again_ns) {
-        m->identity.again_ns = now + IDENTITY_AGAIN_MS * NS_PER_MS;
-        for (uint32_t i = 0; i < m->cfg.set.count; i++) {
-            if (i != m->cfg.set.self) {
-                log_links_redial(m->links, i);
-            }
+        return;
+    }
+    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
+        if (i != m->cfg.set.self && log_links_up(m->links, i)) {
+            ask(m, i);
         }
     }
 }
@@ -83,30 +78,46 @@ static const char *who(const struct master *m, uint32_t number)
 static void answered(struct rpc_call *c)
 {
     struct master *m = c->owner;
-    uint32_t number = (uint32_t)(c - m->identity.call);
-    if (c->status == ERR_DISCONNECTED || c->status == m->identity.said[number]) {
+    struct log_compare_rep rep;
+    uint32_t number = 0;
+    while (&m->identity.peers[number].call != c) {
+        number++;
+    }
+    int status = RPC_REPLY(log_compare, c, &rep);
+    if (status == 0) {
+        m->identity.peers[number].here = true;
+        m->identity.peers[number].cluster = rep.cluster;
+    }
+    if (status == ERR_DISCONNECTED || status == m->identity.peers[number].said) {
         return;
     }
-    m->identity.said[number] = c->status;
-    if (c->status != 0) {
+    m->identity.peers[number].said = status;
+    if (status != 0) {
         env_log(m->env, LOG_ERROR, "master %s refuses this one: %s", who(m, number),
-                c->status == -EEXIST   ? "it has the same identity: one directory was copied"
-                : c->status == -EINVAL ? "its list of masters, or log_ack, is another one"
-                                       : err_text(c->status));
+                status == -EEXIST   ? "it has the same identity: one directory was copied"
+                : status == -EINVAL ? "its list of masters, or log_ack, is another one"
+                                    : err_text(status));
     }
 }
 
-void identity_link_up(struct master *m, uint32_t number)
+static void ask(struct master *m, uint32_t number)
 {
-    struct rpc_call *c = &m->identity.call[number];
+    struct rpc_call *c = &m->identity.peers[number].call;
     struct writer list;
-    if (rpc_call_running(c)) {
-        rpc_cancel(c);
-    }
+    rpc_cancel(c);
     *c = (struct rpc_call){.done = answered, .owner = m};
     writer_init(&list);
     log_links_call(m->links, number, c, OP_log_compare, 0, question(m, &list), NULL, 0);
     writer_free(&list);
+}
+
+void identity_link_changed(struct master *m, uint32_t number, bool up)
+{
+    m->identity.peers[number].here = false;
+    m->identity.peers[number].cluster = 0;
+    if (up) {
+        ask(m, number);
+    }
 }
 
 static int compare(const struct master *m, const struct log_compare_req *req)
@@ -150,13 +161,13 @@ void identity_compare(struct peer *p, struct message *msg)
         rpc_answer_status(&p->rpc, &msg->head, status);
         return;
     }
-    rpc_answer(&p->rpc, &msg->head, 0, 0, m->epoch,
-               RPC_BODY(log_compare_rep, &(struct log_compare_rep){}), NULL);
+    struct log_compare_rep rep = {.cluster = m->cluster};
+    rpc_answer(&p->rpc, &msg->head, 0, 0, m->epoch, RPC_BODY(log_compare_rep, &rep), NULL);
 }
 
 void identity_close(struct master *m)
 {
     for (uint32_t i = 0; i < LOGGERS_MAX; i++) {
-        rpc_cancel(&m->identity.call[i]);
+        rpc_cancel(&m->identity.peers[i].call);
     }
 }

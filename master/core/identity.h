@@ -20,13 +20,17 @@ struct message;
 struct peer;
 
 struct identity {
-    uint64_t again_ns;                 /* a new master asks those that were new, too */
-    struct rpc_call call[LOGGERS_MAX]; /* log_compare */
-    int said[LOGGERS_MAX]; /* the status it was last answered with; what is new is told */
+    uint64_t again_ns; /* a new master asks again */
+    struct {
+        struct rpc_call call; /* log_compare */
+        int said;             /* the status it was last answered with; what is new is told */
+        bool here;            /* it answered over the link that is up */
+        uint64_t cluster;     /* and belongs to this one */
+    } peers[LOGGERS_MAX];
 };
 
-/* The other master says hello. */
-void identity_link_up(struct master *m, uint32_t number);
+/* The link to the other master came up, or went down. */
+void identity_link_changed(struct master *m, uint32_t number, bool up);
 void identity_tick(struct master *m);
 void identity_close(struct master *m);
 /* Another one asks: log_compare. */

@@ -144,7 +144,9 @@ static struct master_status master_as_known(const struct master *m, uint32_t num
         s.epoch = p->health.epoch;
         s.committed = p->health.committed;
         s.applied = p->health.applied;
-        s.age_ms = primary || p->health.age_ms == UINT64_MAX ? ago : p->health.age_ms + ago;
+        s.age_ms = primary                          ? 0
+                   : p->health.age_ms == UINT64_MAX ? UINT64_MAX
+                                                    : p->health.age_ms + ago;
     }
     return s;
 }

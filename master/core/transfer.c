@@ -315,6 +315,9 @@ bool transfer_request(struct peer *p, struct message *msg)
         (req.part != CHECKPOINT_SUMS && req.part != CHECKPOINT_ROWS)) {
         status = ERR_PROTOCOL;
     }
+    if (status == 0 && req.index == 0 && checkpoint_newest(m->commit.checkpoint).index == 0) {
+        m->commit.wanted = true; /* there will be one when it asks again */
+    }
     if (status == 0) {
         rep.index = req.index != 0 ? req.index : checkpoint_newest(m->commit.checkpoint).index;
         status = rep.index == 0

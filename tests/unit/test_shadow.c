@@ -20,8 +20,6 @@ struct other {
     int assure_status;
     struct log_assure_rep said;
     struct health_rep health;
-    int compare_status;
-    uint32_t compared;
     bool mute; /* it does not answer */
 };
 
@@ -80,8 +78,9 @@ static void on_request(void *owner, struct rpc *r, struct message *m)
         rpc_answer(r, &m->head, 0, 0, o->health.epoch, RPC_BODY(hello_rep, &hello), NULL);
         break;
     case OP_log_compare:
-        o->compared++;
-        rpc_answer_status(r, &m->head, o->compare_status);
+        rpc_answer(r, &m->head, 0, 0, 0,
+                   RPC_BODY(log_compare_rep, &(struct log_compare_rep){.cluster = o->cluster}),
+                   NULL);
         break;
     case OP_health:
         rpc_answer(r, &m->head, 0, 0, 0, RPC_BODY(health_rep, &o->health), NULL);
