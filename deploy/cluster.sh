@@ -2,8 +2,10 @@
 # cluster.sh - what up.sh and down.sh share: where the cluster lives, and which processes are its own.
 #
 # Environment: RUN (state, configuration, logs), MNT (mount point), PORT (of the master; chunkd i has PORT + i),
-# N (chunkservers), RACKS (racks they are dealt to in turn; default one each), MONITOR (what watches the master: local or
-# empty; it listens at PORT + 19), BINDIR (programs). A process is ours
+# N (chunkservers), RACKS (racks they are dealt to in turn; default one each), SHADOWS (more masters, each at an address of
+# its own, 127.0.0.2 and so on; with one of them a third one that only holds the log, so that two of three agree), MONITOR
+# (what watches the masters: local, which with SHADOWS is the default, or empty; it listens at PORT + 19), BINDIR
+# (programs). A process is ours
 # if it has the recorded pid and its command line names a file of RUN: a pid that was given to somebody else since is
 # neither trusted nor killed.
 
@@ -14,8 +16,17 @@ PORT=${PORT:-9400}
 mkdir -p "${RUN:-build/run}"
 RUN=$(cd "${RUN:-build/run}" && pwd)
 BINDIR=$(cd "${BINDIR:-build/bin}" && pwd)
-MASTERS=127.0.0.1:$PORT
-MONITOR=${MONITOR:-}
+SHADOWS=${SHADOWS:-0}
+case $SHADOWS in
+0) MASTER_COUNT=1 ;;
+1 | 2) MASTER_COUNT=3 ;;
+3 | 4) MASTER_COUNT=$((SHADOWS + 1)) ;;
+*) echo "SHADOWS is $SHADOWS: expected 0 to 4" >&2 && exit 2 ;;
+esac
+master_addr() { echo "127.0.0.$1:$PORT"; } # of master NUMBER, from 1
+master_name() { [ "$1" = 1 ] && echo master || echo "master-$1"; }
+MASTERS=$(for k in $(seq 1 $MASTER_COUNT); do master_addr "$k"; done | paste -sd,)
+MONITOR=${MONITOR:-$([ "$SHADOWS" = 0 ] || echo local)}
 MONITOR_ADDR=127.0.0.1:$((PORT + 19))
 
 rack_of() { echo $((($1 - 1) % RACKS + 1)); } # of chunkserver NUMBER

@@ -47,7 +47,7 @@ if [ -e "$RUN/monitor.pid" ]; then # first, or it would start the master again
     stop monitor
 fi
 names=
-for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid; do
+for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid "$RUN"/master-*.pid; do
     [ -e "$f" ] && names="$names $(basename "$f" .pid)"
 done
 for name in $names; do

@@ -4,11 +4,11 @@ MNT ?= /mnt/gfs
 RUN ?= build/run
 PORT ?= 9400
 BINDIR ?= $(BIN)
-CLUSTER_ENV = MONITOR='$(MONITOR)' N='$(N)' RACKS='$(RACKS)' MNT='$(MNT)' RUN='$(RUN)' PORT='$(PORT)' BINDIR='$(BINDIR)'
+CLUSTER_ENV = MONITOR='$(MONITOR)' SHADOWS='$(SHADOWS)' N='$(N)' RACKS='$(RACKS)' MNT='$(MNT)' RUN='$(RUN)' PORT='$(PORT)' BINDIR='$(BINDIR)'
 
 # A second make builds: only after the packages are there can the flags of the libraries be known.
 .PHONY: up down install
-up: ## install what is missing, build, start a cluster here, mount it: N=3 MONITOR=local MNT=/mnt/gfs RUN=build/run PORT=9400
+up: ## install what is missing, build, start a cluster here, mount it: N=3 SHADOWS=2 MONITOR=local MNT=/mnt/gfs RUN=build/run PORT=9400
 	@test -n "$(SKIP_BUILD)" || sh deploy/packages.sh build
 	+@test -n "$(SKIP_BUILD)" || $(MAKE) -s -j2 all
 	@$(CLUSTER_ENV) sh deploy/up.sh

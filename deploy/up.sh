@@ -1,6 +1,7 @@
 #!/bin/sh
 # up.sh - one master, N chunkservers and a mount on this machine: starts what is not running, waits until it serves.
-# MONITOR=local: a monitor starts the master, and starts it again when it dies.
+# MONITOR=local: a monitor starts the master, and starts it again when it dies. SHADOWS=2: three masters, of which the
+# monitor promotes one.
 # The environment says which (cluster.sh); GFS_MASTER_CONF and GFS_CHUNKD_CONF are lines added to the configuration.
 set -eu
 . "$(dirname "$0")/cluster.sh"
@@ -22,17 +23,26 @@ launch() {
     started="$started $1"
 }
 
+master_conf() { # master_conf NUMBER
+    name=$(master_name "$1")
+    mkdir -p "$RUN/$name"
+    cat >"$RUN/$name.conf" <<END
+# written by make up at every start of the master
+cluster = gfs
+listen = $(master_addr "$1")
+dir = $RUN/$name
+${GFS_MASTER_CONF:-}
+END
+    [ "$MASTER_COUNT" = 1 ] || echo "masters = $MASTERS" >>"$RUN/$name.conf"
+    [ "$SHADOWS" != 1 ] || [ "$1" != 3 ] || echo "logger_only = yes" >>"$RUN/$name.conf"
+}
+
 start_master() {
     pid_of master >/dev/null && [ -z "$MONITOR" ] && return
     pid_of monitor >/dev/null && return # it starts the master
-    mkdir -p "$RUN/master"
-    cat >"$RUN/master.conf" <<END
-# written by make up at every start of the master
-cluster = gfs
-listen = 127.0.0.1:$PORT
-dir = $RUN/master
-${GFS_MASTER_CONF:-}
-END
+    for k in $(seq 1 "$MASTER_COUNT"); do
+        master_conf "$k"
+    done
     case $MONITOR in
     '') launch master gfs-master ;;
     local) start_monitor ;;
@@ -48,7 +58,7 @@ cluster = gfs
 listen = $MONITOR_ADDR
 dir = $RUN/monitor
 masters = $MASTERS
-master_configs = $RUN/master.conf
+master_configs = $(for k in $(seq 1 "$MASTER_COUNT"); do echo "$RUN/$(master_name "$k").conf"; done | paste -sd,)
 program = $BINDIR/gfs-master
 pid_dir = $RUN
 log_dir = $RUN
@@ -123,7 +133,9 @@ start_mount() {
 
 report() {
     line() { printf '  %-10s pid %-8s %-22s %s\n' "$1" "$(pid_of "$1" || echo -)" "$2" "$3"; }
-    line master "127.0.0.1:$PORT" "$RUN/master"
+    for k in $(seq 1 "$MASTER_COUNT"); do
+        line "$(master_name "$k")" "$(master_addr "$k")" "$RUN/$(master_name "$k")"
+    done
     [ ! -e "$RUN/monitor.pid" ] || line monitor "$MONITOR_ADDR" "$RUN/monitor"
     for i in $(seq 1 "$N"); do
         line "chunkd-$i" "127.0.0.1:$((PORT + i))" "$RUN/chunkd-$i, rack r$(rack_of "$i")"
