@@ -197,11 +197,11 @@ static bool send_old(struct follower *f)
         rc = oplog_cursor_next(f->cursor, &p, &why);
     }
     if (rc < 0) {
-        env_log(r->cfg.env, LOG_ERROR, "logger %s cannot be fed: %s", r->set->addr[f->number],
-                why.text);
-        if (rc == -ENOENT) {
+        if (rc == -ENOENT) { /* it takes a checkpoint over, and says so */
             replicate_too_old(f);
         } else {
+            env_log(r->cfg.env, LOG_ERROR, "logger %s cannot be fed: %s", r->set->addr[f->number],
+                    why.text);
             replicate_ask_again(f, 1000);
         }
         return false;
