@@ -3,10 +3,6 @@
 #include "master/core/assure.h"
 #include "master/core/master_internal.h"
 
-#include <stdio.h>
-
-enum { BEHIND_RECORDS = 10000 }; /* of which a healthy one may be short for a moment */
-
 /* ---------------------------------------------------------------- conclusions */
 
 /* What the own log would answer; false if it proves nothing. */
@@ -181,32 +177,6 @@ const char *assure_primary(const struct master *m)
         }
     }
     return addr;
-}
-
-void assure_warnings(const struct master *m, struct writer *w)
-{
-    uint64_t now = env_mono_ns(m->env);
-    for (uint32_t i = 0; m->primary && i < m->cfg.set.count; i++) {
-        const struct assure_peer *p = &m->assure.peers[i];
-        char text[ADDR_LEN_MAX + 160];
-        if (i == m->cfg.set.self) {
-            continue;
-        }
-        if (p->health_ns == 0 || now - p->health_ns > 2 * ASSURE_WAIT_MS * NS_PER_MS) {
-            snprintf(text, sizeof(text),
-                     "master %s is away: changes are on fewer disks than they should be, and it "
-                     "could not take over; start it again",
-                     m->cfg.set.addr[i]);
-        } else if (p->health.durable + BEHIND_RECORDS < committed_index(m)) {
-            snprintf(text, sizeof(text), "master %s lacks %llu records: it is catching up",
-                     m->cfg.set.addr[i],
-                     (unsigned long long)(committed_index(m) - p->health.durable));
-        } else {
-            continue;
-        }
-        struct bytes said = bytes_str(text);
-        enc_text(w, &said);
-    }
 }
 
 /* ---------------------------------------------------------------- life */

@@ -55,7 +55,5 @@ void assure_applied(struct master *m);
 uint64_t assure_age_ms(const struct master *m);
 /* HOST:PORT of the primary, as far as known, else "". */
 const char *assure_primary(const struct master *m);
-/* Adds what a primary's operator should know of the others to a list of texts. */
-void assure_warnings(const struct master *m, struct writer *w);
 
 #endif

@@ -198,7 +198,6 @@ static void status(struct peer *p, const struct frame_header *head)
     repair_copies(m, &copies);
     balance_warnings(m, &warnings);
     vigil_warnings(m, &warnings);
-    assure_warnings(m, &warnings);
     struct status_rep rep = {.cluster = m->cluster,
                              .name = bytes_str(m->cfg.cluster),
                              .addr = bytes_str(master_addr(m)),

@@ -493,14 +493,10 @@ static struct oplog *sim_log(struct sim *s, struct sim_process *p)
     return log;
 }
 
-/* True if the cut ended before the crash. */
-static bool crash_in_cut(uint64_t seed, uint32_t after)
+/* A log of some segments. */
+static struct oplog *long_log(struct sim *s, struct sim_process *p, uint64_t *chains)
 {
-    uint64_t chains[CUT_RECORDS + 1] = {0};
-    struct sim *s = sim_create(seed);
-    struct sim_process *p = sim_process_create(s, "logger");
     struct oplog *log = sim_log(s, p);
-    s->log_level = LOG_ERROR + 1;
     oplog_promise(log, 1, on_promise, log);
     sim_run_for(s, NS_PER_S);
     oplog_take_epoch(log, 1);
@@ -512,7 +508,12 @@ static bool crash_in_cut(uint64_t seed, uint32_t after)
         sim_run_for(s, i % 3 == 0 ? NS_PER_S : 0); /* three a batch */
     }
     MUST(oplog_durable(log) == CUT_RECORDS && log->segment_count > 3);
+    return log;
+}
 
+/* Of the calls that change something so many more are done, then the process dies. */
+static void die_after(struct sim_process *p, uint32_t after)
+{
     whole = p->env.ops;
     limited = *whole;
     limited.file_write = limited_write;
@@ -522,14 +523,30 @@ static bool crash_in_cut(uint64_t seed, uint32_t after)
     limited.sync_dir = limited_sync_dir;
     p->env.ops = &limited;
     ops_left = after;
-    bool ended = oplog_cut(log, CUT_KEEP, &why) == 0;
-    if (seed % 2 == 0) {
+}
+
+static void dies(struct sim_process *p, struct oplog *log, bool power)
+{
+    if (power) {
         sim_process_power_cut(p);
     } else {
         sim_process_kill(p);
     }
     p->env.ops = whole;
     oplog_close(log);
+}
+
+/* True if the cut ended before the crash. */
+static bool crash_in_cut(uint64_t seed, uint32_t after)
+{
+    uint64_t chains[CUT_RECORDS + 1] = {0};
+    struct sim *s = sim_create(seed);
+    struct sim_process *p = sim_process_create(s, "logger");
+    s->log_level = LOG_ERROR + 1;
+    struct oplog *log = long_log(s, p, chains);
+    die_after(p, after);
+    bool ended = oplog_cut(log, CUT_KEEP, &why) == 0;
+    dies(p, log, seed % 2 == 0);
 
     log = sim_log(s, p);
     MUST(!oplog_damaged(log));
@@ -551,6 +568,54 @@ START_TEST(a_crash_while_it_is_cut_leaves_a_log)
     for (uint64_t seed = 1; seed <= 6; seed++) {
         uint32_t after = 0;
         while (!crash_in_cut(seed, after)) {
+            after++;
+        }
+        ck_assert_uint_gt(after, 8);
+    }
+}
+END_TEST
+
+enum { BASE = 1000, BASE_EPOCH = 1, BASE_CHAIN = 0x1234 };
+
+/* True if the log had begun anew before the crash. What is left of the old one vouches for nothing. */
+static bool crash_in_begin(uint64_t seed, uint32_t after)
+{
+    uint64_t chains[CUT_RECORDS + 1] = {0}, chain;
+    struct sim *s = sim_create(seed);
+    struct sim_process *p = sim_process_create(s, "logger");
+    s->log_level = LOG_ERROR + 1;
+    struct oplog *log = long_log(s, p, chains);
+    die_after(p, after);
+    bool ended = oplog_begin_at(log, BASE, BASE_EPOCH, BASE_CHAIN, &why) == 0;
+    dies(p, log, seed % 2 == 0);
+
+    log = sim_log(s, p);
+    bool there = oplog_last(log) == BASE;
+    MUST(there || !ended);
+    MUST(oplog_last(log) == CUT_RECORDS || oplog_joining(log));
+    MUST(!oplog_joining(log) || oplog_findings(log).end == LOG_END_UNKNOWN);
+    if (!there) {
+        MUST(oplog_begin_at(log, BASE, BASE_EPOCH, BASE_CHAIN, &why) == 0);
+        sim_process_kill(p);
+        oplog_close(log);
+        log = sim_log(s, p);
+    }
+    MUST(!oplog_damaged(log) && oplog_joining(log) && oplog_committed(log) == BASE);
+    MUST(oplog_last(log) == BASE && oplog_first(log) == BASE + 1);
+    MUST(oplog_last_epoch(log) == BASE_EPOCH);
+    MUST(oplog_chain(log, BASE, &chain, &why) == 0 && chain == BASE_CHAIN);
+    sim_process_kill(p);
+    oplog_close(log);
+    sim_process_free(p);
+    sim_destroy(s);
+    return ended;
+}
+
+START_TEST(a_crash_while_it_begins_anew_can_be_repeated)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        uint32_t after = 0;
+        while (!crash_in_begin(seed, after)) {
             after++;
         }
         ck_assert_uint_gt(after, 8);
@@ -580,6 +645,7 @@ Suite *suite_oplog_set(void)
     suite_add_tcase(s, damage);
     TCase *crash = tcase_create("crash");
     tcase_add_test(crash, a_crash_while_it_is_cut_leaves_a_log);
+    tcase_add_test(crash, a_crash_while_it_begins_anew_can_be_repeated);
     suite_add_tcase(s, crash);
     return s;
 }
