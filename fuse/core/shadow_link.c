@@ -1,6 +1,8 @@
 /* shadow_link.c - the mount's connection to a shadow master, while there is no primary. */
 #include "fuse/core/shadow_link.h"
 
+#include <string.h>
+
 #include "fuse/core/client_impl.h"
 #include "fuse/core/master_link.h"
 
@@ -230,6 +232,17 @@ void shadow_link_init(struct shadow_link *s, struct client *c)
     s->timer.fire = timer_fired;
 }
 
+/* Begins with another one than the primary that was lost: it may stand still. */
+static void choose_first(struct shadow_link *s)
+{
+    const struct master_link *l = master_of(s);
+    for (uint32_t n = 0; n < l->addr_count; n++) {
+        if (strcmp(l->addrs[n], l->current) == 0) {
+            s->addr_next = (n + 1) % l->addr_count;
+        }
+    }
+}
+
 void shadow_link_begin(struct shadow_link *s)
 {
     struct client *c = s->client;
@@ -240,6 +253,7 @@ void shadow_link_begin(struct shadow_link *s)
     s->state = SHADOW_WAITING;
     s->tries = s->backoff_ms = s->refusals = 0;
     s->refusal = 0;
+    choose_first(s);
     env_timer_set(c->env, &s->timer, BEGIN_MS * NS_PER_MS);
 }
 

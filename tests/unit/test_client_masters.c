@@ -134,6 +134,19 @@ START_TEST(a_silent_primary_is_left)
 }
 END_TEST
 
+/* Questions do not wait for it longer than it takes to be sure. */
+START_TEST(a_silent_primary_is_read_without)
+{
+    struct script_cluster *f = start_with_primary((uint32_t)_i, NULL);
+    script_make(f, "x", 1000, 5);
+    script_master(f, (uint32_t)_i)->mute = true;
+    uint64_t before = f->sim->now_ns;
+    ck_assert_int_eq(look_up(f, "x"), 0);
+    ck_assert_uint_lt(f->sim->now_ns - before, 4500 * NS_PER_MS);
+    script_end(f);
+}
+END_TEST
+
 /* A primary that may not act is left only when that lasts. */
 static enum script_verdict not_ready(struct script_cluster *f, struct script_link *l,
                                      struct message *m)
@@ -389,6 +402,7 @@ Suite *suite_client_masters(void)
     tcase_add_test(t, wrong_hints_do_no_harm);
     tcase_add_test(t, changes_are_repeated_at_the_next_primary);
     tcase_add_test(t, a_silent_primary_is_left);
+    tcase_add_loop_test(t, a_silent_primary_is_read_without, 0, 3);
     tcase_add_test(t, a_primary_that_may_not_act_is_left);
     t = tcase_create("shadows");
     suite_add_tcase(s, t);
