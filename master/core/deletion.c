@@ -113,7 +113,7 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
     struct deletion *d = &m->deletion;
     uint32_t good = confirmed(m, row);
     uint32_t wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted);
-    wanted = MIN(wanted, MAX(servers_staying(&m->servers), 1u)); /* others are to be emptied */
+    wanted = MIN(wanted, MAX(servers_staying(&m->servers), 2u)); /* others are to be emptied */
     bool empty = row->fresh && !row->bound;
     d->chunks += !empty;
     d->unconfirmed += !empty && good == 0;

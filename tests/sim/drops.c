@@ -21,6 +21,9 @@ struct drops {
     uint32_t reported;
     uint64_t until_ns[WORLD_SERVERS_MAX]; /* and not anew since they registered again, then */
     uint64_t starts;                      /* of the master they told it */
+    uint32_t epoch;                       /* newest that a master used */
+    /* What an earlier process, up to this epoch, asked for may arrive when it is gone. */
+    uint32_t old_epoch, old_reported;
 };
 
 /* What was ordered before a member registered again may still be under way. */
@@ -49,14 +52,15 @@ static uint32_t reported_lately(const struct drops *d)
     return bits;
 }
 
-static void note(struct drops *d, uint32_t chunkd, struct bytes handles)
+static void note(struct drops *d, uint32_t chunkd, const struct message *m, struct bytes handles)
 {
     struct reader r = reader_of(handles);
+    bool old = m->head.epoch <= d->old_epoch;
     while (!reader_done(&r)) {
         struct drop one = {.index = log_tap_certain(d->world->tap),
                            .at_ns = d->world->sim->now_ns,
                            .chunkd = chunkd,
-                           .reported = d->reported | reported_lately(d)};
+                           .reported = old ? d->old_reported : d->reported | reported_lately(d)};
         dec_u64(&r, &one.handle);
         if (d->count == d->cap) {
             d->cap = d->cap ? 2 * d->cap : 64;
@@ -67,15 +71,21 @@ static void note(struct drops *d, uint32_t chunkd, struct bytes handles)
 }
 
 /* What a new master has heard, it has not heard of those before. */
-static void follow_reports(struct drops *d, uint32_t chunkd, const struct message *m)
+static void follow_master(struct drops *d)
 {
     const struct sim_process *master = d->world->servers[0].process;
-    struct report_req req;
     if (d->starts != master->starts) {
         d->starts = master->starts;
+        d->old_epoch = d->epoch;
+        d->old_reported = d->reported | reported_lately(d);
         d->reported = 0;
         memset(d->until_ns, 0, sizeof(d->until_ns));
     }
+}
+
+static void follow_reports(struct drops *d, uint32_t chunkd, const struct message *m)
+{
+    struct report_req req;
     if (m->head.op == OP_register) {
         if (d->reported >> chunkd & 1) {
             d->until_ns[chunkd] = d->world->sim->now_ns;
@@ -94,14 +104,18 @@ void drops_frame(struct drops *d, const struct sim_process *from, const struct s
     if (m->head.flags & FRAME_REPLY) {
         return;
     }
+    follow_master(d);
     for (uint32_t i = 1; i < d->world->server_count; i++) {
+        if (d->world->servers[i].process == to && from == d->world->servers[0].process) {
+            d->epoch = MAX(d->epoch, m->head.epoch);
+        }
         if (d->world->servers[i].process == from) {
             follow_reports(d, i, m);
         }
         if (d->world->servers[i].process == to && m->head.op == OP_drop_replicas &&
             drop_replicas_req_decode(slice_bytes(&m->body), &req) == 0) {
-            note(d, i, req.handles);
-            note(d, i, req.aside);
+            note(d, i, m, req.handles);
+            note(d, i, m, req.aside);
         }
     }
 }
