@@ -95,6 +95,32 @@ static void answer_bytes(struct read_request *rq, const struct local_replica *r)
     mem_free(sums);
 }
 
+/* May this replica give bytes under `version`? An asker that found no primary, but a shadow that named
+ * the version, wants them without a lease: what is committed was equal on all members, and nobody can
+ * make a later version but a primary. */
+static int check_readable(const struct read_request *rq, const struct local_replica *r)
+{
+    if (r->version != rq->version || r->dropped) {
+        return ERR_WRONG_VERSION;
+    }
+    if (r->failed) {
+        return -EIO;
+    }
+    if (rq->raw) {
+        return 0;
+    }
+    if ((!r->active && !rq->unfenced) || r->state == REPLICA_CLONING) {
+        return ERR_NO_LEASE; /* the version is not known to be committed yet */
+    }
+    if (r->state != REPLICA_OK) {
+        return ERR_SUSPECT;
+    }
+    if (registration_outdated(&rq->q.c->master, r)) {
+        return ERR_WRONG_VERSION;
+    }
+    return rq->unfenced || chunkd_has_lease(rq->q.c) ? 0 : ERR_NO_LEASE;
+}
+
 static void finish(struct read_request *rq)
 {
     struct local_replica *r = rq->op.replica;
@@ -103,9 +129,9 @@ static void finish(struct read_request *rq)
     } else if (rq->bad_found && r->state == REPLICA_OK) {
         chunkd_found_bad(rq->q.c, r, rq->bad_block);
     }
-    /* Asked after the bytes were read: they were the newest at a moment when the lease ran. */
-    if (rq->status == 0 && !rq->raw && !rq->unfenced && !chunkd_has_lease(rq->q.c)) {
-        rq->status = ERR_NO_LEASE;
+    /* Asked again after the bytes were read: they were the newest at a moment when the lease ran. */
+    if (rq->status == 0) {
+        rq->status = check_readable(rq, r);
     }
     if (rq->status == 0) {
         *(rq->raw ? &rq->q.c->copied_out : &rq->q.c->client_bytes) += rq->end - rq->offset;
@@ -290,32 +316,6 @@ static void submit_piece(struct read_request *rq, struct read_piece *p)
     ask_disk(rq, p, len);
 }
 
-/* May this replica give bytes under `version`? An asker that found no primary, but a shadow that named
- * the version, wants them without a lease: what is committed was equal on all members, and nobody can
- * make a later version but a primary. */
-static int check_readable(const struct read_request *rq, const struct local_replica *r)
-{
-    if (r->version != rq->version) {
-        return ERR_WRONG_VERSION;
-    }
-    if (r->failed) {
-        return -EIO;
-    }
-    if (rq->raw) {
-        return 0;
-    }
-    if ((!r->active && !rq->unfenced) || r->state == REPLICA_CLONING) {
-        return ERR_NO_LEASE; /* the version is not known to be committed yet */
-    }
-    if (r->state != REPLICA_OK) {
-        return ERR_SUSPECT;
-    }
-    if (registration_outdated(&rq->q.c->master, r)) {
-        return ERR_WRONG_VERSION;
-    }
-    return rq->unfenced || chunkd_has_lease(rq->q.c) ? 0 : ERR_NO_LEASE;
-}
-
 static void read_start(struct replica_op *op)
 {
     struct read_request *rq = container_of(op, struct read_request, op);
@@ -462,6 +462,12 @@ struct seek_request {
     struct disk_op disk;
 };
 
+static struct read_request as_read_of(const struct seek_request *s)
+{
+    return (struct read_request){
+        .q = {.c = s->q.c}, .version = s->req.version, .unfenced = s->req.unfenced_ok};
+}
+
 static void seek_finish(struct seek_request *s, int64_t found)
 {
     struct slice body = {0};
@@ -478,7 +484,13 @@ static void seek_done(struct disk_op *op)
 {
     struct seek_request *s = container_of(op, struct seek_request, disk);
     uint32_t length = s->op.replica->length;
+    struct read_request as_read = as_read_of(s);
+    int err = check_readable(&as_read, s->op.replica);
     int64_t found = op->result;
+    if (err != 0) {
+        seek_finish(s, err);
+        return;
+    }
     if (s->req.hole) {
         found = found < 0 && found != -ENXIO ? found
                 : found < 0                  ? length
@@ -493,8 +505,7 @@ static void seek_start(struct replica_op *op)
 {
     struct seek_request *s = container_of(op, struct seek_request, op);
     struct local_replica *r = op->replica;
-    struct read_request as_read = {
-        .q = {.c = s->q.c}, .version = s->req.version, .unfenced = s->req.unfenced_ok};
+    struct read_request as_read = as_read_of(s);
     int err = check_readable(&as_read, r);
     if (err == 0 && s->req.offset < r->length) {
         err = replica_open(r, false);
