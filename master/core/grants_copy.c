@@ -40,6 +40,7 @@ static void pulled(struct rpc_call *c)
     p->state = p->status == 0 ? PART_READY : PART_OUT;
     if (p->status == 0) {
         p->damaged = rep.bad > 0;
+        g->lacking |= rep.bad > 0;
         g->parts[g->source].damaged |= rep.refused > 0;
     } else {
         if (grant_is_news(g, p->status)) {

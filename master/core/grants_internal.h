@@ -65,6 +65,7 @@ struct grant {
     uint32_t source; /* part the others copy from */
     bool accepted;   /* the source was suspect */
     bool mended;     /* the source was damaged: the others were asked for its bad blocks */
+    bool lacking;    /* blocks are damaged at the source, and nobody else could give them */
     struct list waiters;
     bool repair;                 /* counted in grants.repairs */
     struct repair_action action; /* of a repair: what was asked for */

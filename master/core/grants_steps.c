@@ -446,7 +446,8 @@ void grant_log_version(struct grant *g)
                                               .handle = g->handle,
                                               .version = g->version,
                                               .members = writer_bytes(&w),
-                                              .doubt = g->accepted || source->previous == 0 ||
+                                              .doubt = g->accepted || g->lacking ||
+                                                       source->previous == 0 ||
                                                        source->state == REPLICA_CLONING}};
     g->phase = GRANT_LOG;
     uint64_t index = commit_record(m, OP_chunk_version, &rec, NULL, NULL);
@@ -576,7 +577,7 @@ static void prepare(struct grant *g)
     g->phase = GRANT_PREPARE;
     g->stopped = true;
     g->accepted = false;
-    g->mended = false;
+    g->mended = g->lacking = false;
     for (uint32_t i = 0; i < g->part_count; i++) {
         struct part *p = &g->parts[i];
         if (p->state != PART_NONE) {
