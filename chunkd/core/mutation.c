@@ -317,6 +317,10 @@ static int check_write(struct chunkd *c, const struct message *m, const struct w
     if (err == 0 && !intent_ring_has_room(&c->ring, 2)) {
         err = ERR_BUSY;
     }
+    /* A mount that heard of the trim before it was carried out would cut off what was written since. */
+    if (err == 0 && req->kind == WRITE_TRUNCATE && r != NULL && req->known < r->written_known) {
+        err = ERR_RETRY_GRANT;
+    }
     if (err == 0 && req->kind == WRITE_DATA) {
         err = check_room(c, r, req->offset, req->length);
     }
@@ -350,6 +354,9 @@ void write_handle(struct link *l, struct message *m)
         r->primary_version = req.version;
     }
     wr->replica = r;
+    if (req.kind != WRITE_TRUNCATE) {
+        r->written_known = MAX(r->written_known, req.known);
+    }
     c->client_bytes += m->payload.len;
     start_write(wr);
 }

@@ -65,6 +65,7 @@ struct local_replica {
 
     uint64_t queued;          /* last mutation number taken into the queue under version */
     uint64_t primary_version; /* this process orders mutations under it; 0 = none */
+    uint64_t written_known;   /* highest `known` of a write under it (data.def) */
     bool broken;              /* a mutation failed: no more under this version */
     uint32_t preparing;       /* prepares waiting or running: no new mutations */
     uint64_t pulled_version;  /* filled from a peer under this version */

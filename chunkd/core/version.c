@@ -194,6 +194,9 @@ static void activate_now(struct activate_request *a)
     r->state = REPLICA_OK;
     r->active = true;
     r->broken = false;
+    if (r->primary_version != r->version) {
+        r->written_known = 0;
+    }
     r->primary_version = a->req.primary == a->q.c->label.server ? r->version : 0;
     replica_log_head(r);
     replica_op_end(&a->op);

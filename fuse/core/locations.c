@@ -113,8 +113,9 @@ static void set_hole(struct location *l)
     set_known(l);
 }
 
-void location_learn(struct location *l, const struct chunk *chunk)
+void location_learn(struct location *l, const struct chunk *chunk, uint64_t index)
 {
+    l->index = index;
     if (chunk->handle == 0) {
         set_hole(l);
         return;
@@ -180,7 +181,8 @@ static bool locate_usable(const struct location *l)
 static void send_locate(struct location *l);
 
 /* An answer may be older than what a grant told meanwhile, and a neighbour may have changed. */
-static void learn_located(struct location *l, const struct chunk *chunk, bool by_shadow)
+static void learn_located(struct location *l, const struct chunk *chunk, uint64_t index,
+                          bool by_shadow)
 {
     bool older = l->known && l->handle == chunk->handle && l->version > chunk->version;
     if (older) {
@@ -188,16 +190,16 @@ static void learn_located(struct location *l, const struct chunk *chunk, bool by
     }
     /* A trim being carried out stands until the master has heard that it is. */
     uint32_t trim = l->trimming && l->handle == chunk->handle ? l->trim : NO_TRIM;
-    location_learn(l, chunk);
+    location_learn(l, chunk, index);
     l->by_shadow = by_shadow;
     l->trim = MIN(l->trim, trim);
 }
 
-void location_hint(struct inode *i, const struct chunk *chunk, bool by_shadow)
+void location_hint(struct inode *i, const struct chunk *chunk, uint64_t index, bool by_shadow)
 {
     struct location *l = location_get(i, chunk->number);
     if (!l->known && l->changes == 0 && l->pins == 1) {
-        location_learn(l, chunk);
+        location_learn(l, chunk, index);
         l->by_shadow = by_shadow;
     }
     location_unpin(l);
@@ -205,7 +207,7 @@ void location_hint(struct inode *i, const struct chunk *chunk, bool by_shadow)
 
 /* The first chunk of the answer is l's or lies behind it. Neighbours are learned if nothing is
  * known of them, so that reading on needs no question. */
-static void learn_answer(struct location *l, const struct locate_rep *rep)
+static void learn_answer(struct location *l, const struct locate_rep *rep, uint64_t index)
 {
     bool found = false;
     struct reader r = reader_of(rep->chunks);
@@ -217,12 +219,12 @@ static void learn_answer(struct location *l, const struct locate_rep *rep)
         }
         if (chunk.number == l->number) {
             found = true;
-            learn_located(l, &chunk, l->locate.by_shadow);
+            learn_located(l, &chunk, index, l->locate.by_shadow);
         } else if (chunk.number > l->number && chunk.number - l->number < l->locate_count &&
                    l->locate_recalls == l->client->recalls) {
             struct inode *i = files_find(l->client, l->ino);
             if (i != NULL) {
-                location_hint(i, &chunk, l->locate.by_shadow);
+                location_hint(i, &chunk, index, l->locate.by_shadow);
             }
         }
     }
@@ -241,7 +243,7 @@ static void locate_done(struct master_call *m)
         return;
     }
     if (err == 0) {
-        learn_answer(l, &rep);
+        learn_answer(l, &rep, m->reply->head.index);
     }
     wake(&l->locate_waiters, err);
     location_unpin(l);
@@ -296,7 +298,7 @@ static void grant_done(struct master_call *m)
         return;
     }
     if (err == 0) {
-        location_learn(l, &rep.chunk);
+        location_learn(l, &rep.chunk, m->reply->head.index);
     }
     wake(&l->grant_waiters, err);
     location_unpin(l);
@@ -351,12 +353,13 @@ void location_refresh(struct location *l, struct location_wait *w)
 
 /* ---------------------------------------------------------------- changes */
 
-void location_trimmed(struct location *l, bool done, uint32_t trim, int status)
+void location_trimmed(struct location *l, bool done, uint32_t trim, uint64_t index, int status)
 {
     l->changes++;
     l->trimming = false;
     if (done && l->trim >= trim) { /* else it was truncated again meanwhile */
         l->trim = NO_TRIM;
+        l->index = MAX(l->index, index);
     } else {
         l->known = false;
     }

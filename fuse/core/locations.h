@@ -29,6 +29,7 @@ struct location {
     uint64_t handle; /* 0 = hole */
     uint64_t version;
     uint32_t trim;  /* NO_TRIM = none */
+    uint64_t index; /* of the log, as of which all this is known */
     uint64_t doubt; /* writes under lower versions that were not synced may be gone; 0 = none */
     bool fresh;
     bool unsynced;    /* as the master says, until a sync asked from here */
@@ -87,11 +88,11 @@ bool location_grant(struct location *l, struct location_wait *w, uint64_t failed
 void location_refresh(struct location *l, struct location_wait *w);
 /* One write carries out the trim (trimming is set); this ends it and wakes the others with
  * `status`. done: the replicas are truncated to `trim` and the master knows. */
-void location_trimmed(struct location *l, bool done, uint32_t trim, int status);
+void location_trimmed(struct location *l, bool done, uint32_t trim, uint64_t index, int status);
 /* Takes over what a create's answer says. */
-void location_learn(struct location *l, const struct chunk *chunk);
+void location_learn(struct location *l, const struct chunk *chunk, uint64_t index);
 /* Takes over what another answer says by the way, if nothing is known yet. */
-void location_hint(struct inode *i, const struct chunk *chunk, bool by_shadow);
+void location_hint(struct inode *i, const struct chunk *chunk, uint64_t index, bool by_shadow);
 /* Everything known of the inode's chunks may be wrong. */
 void locations_forget(struct inode *i);
 /* Frees the inode's locations; nobody may be using them. */

@@ -278,7 +278,7 @@ static int take_open(struct meta_op *m, struct client_call *k, struct master_cal
     bool recent = m->recalls == m->op.client->recalls;
     if (recent && rep.chunk.handle != 0 && rep.chunk.ino == m->inode->ino &&
         rep.chunk.number == 0) {
-        location_hint(m->inode, &rep.chunk, m->call.by_shadow);
+        location_hint(m->inode, &rep.chunk, call->reply->head.index, m->call.by_shadow);
     }
     if (k == NULL) {
         client_release(m->op.client, f);
@@ -318,7 +318,7 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
     bool recent = m->recalls == c->recalls;
     if (recent && rep.chunk.handle != 0 && rep.chunk.ino == i->ino && rep.chunk.number == 0) {
         struct location *l = location_get(i, 0);
-        location_learn(l, &rep.chunk);
+        location_learn(l, &rep.chunk, call->reply->head.index);
         location_unpin(l);
     }
     if (k == NULL) {

@@ -76,9 +76,9 @@ static void trim_drop(struct op *o)
     mem_free(j);
 }
 
-static void trim_end(struct trim_job *j, bool done, int status)
+static void trim_end(struct trim_job *j, bool done, uint64_t index, int status)
 {
-    location_trimmed(j->loc, done, j->trim, status);
+    location_trimmed(j->loc, done, j->trim, index, status);
     op_end(&j->op, 0);
 }
 
@@ -86,7 +86,7 @@ static void trim_told(struct master_call *m)
 {
     struct trim_job *j = m->owner;
     /* In doubt, or refused because the chunk is gone: whoever waits asks for the location again. */
-    trim_end(j, m->status == 0, 0);
+    trim_end(j, m->status == 0, m->status == 0 ? m->reply->head.index : 0, 0);
 }
 
 static void trim_write(struct trim_job *j);
@@ -95,7 +95,7 @@ static void trim_durable(struct chunk_write *w)
 {
     struct trim_job *j = w->owner;
     if (w->status != 0) {
-        trim_end(j, false, w->status);
+        trim_end(j, false, 0, w->status);
         return;
     }
     /* Under another version the truncate may have been lost in between. */
@@ -118,7 +118,7 @@ static void trim_written(struct chunk_write *w)
         return;
     }
     if (w->status != 0) {
-        trim_end(j, false, w->status);
+        trim_end(j, false, 0, w->status);
         return;
     }
     j->version = w->sent_version;
@@ -134,7 +134,7 @@ static void trim_written(struct chunk_write *w)
 static void trim_write(struct trim_job *j)
 {
     if (j->loc->trim == NO_TRIM) { /* the chunk is another now */
-        trim_end(j, true, 0);
+        trim_end(j, true, 0, 0);
         return;
     }
     j->trim = j->loc->trim;
@@ -152,9 +152,9 @@ static void trim_refreshed(struct location_wait *wait, int status)
 {
     struct trim_job *j = container_of(wait, struct trim_job, refresh);
     if (status != 0) {
-        trim_end(j, false, status);
+        trim_end(j, false, 0, status);
     } else if (j->loc->trim == NO_TRIM) {
-        trim_end(j, true, 0);
+        trim_end(j, true, 0, 0);
     } else {
         trim_write(j);
     }
@@ -225,7 +225,8 @@ static struct slice encode(struct chunk_write *w)
                                 .offset = w->offset,
                                 .length = w->length,
                                 .sums = writer_bytes(&w->sums),
-                                .members = writer_bytes(&members)};
+                                .members = writer_bytes(&members),
+                                .known = l->index};
         body = RPC_BODY(write_req, &req);
     }
     writer_free(&members);

@@ -390,6 +390,7 @@ static int write_kind(struct fx *f, uint32_t members, struct write_req *req, con
     req->ino = req->handle + 1000;
     req->number = 0;
     req->fresh = true;
+    req->known = f->known;
     req->members = slice_bytes(&list);
     req->sums = bytes_of(sums, sums_of(req->offset, data, len, sums));
     struct slice body = RPC_BODY(write_req, req);

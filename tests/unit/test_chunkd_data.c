@@ -97,6 +97,24 @@ START_TEST(pages_of_a_verified_block)
 }
 END_TEST
 
+/* A truncate by who heard of the trim before others carried it out and wrote again is refused. */
+START_TEST(late_trim_cuts_nothing)
+{
+    struct fx *f = three(10);
+    f->known = 7;
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, 0, 0), 0);
+    f->known = 8;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 100, data, 1000), 0);
+    f->known = 7;
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, 50, 0), ERR_RETRY_GRANT);
+    ck_assert_int_eq(fx_read(f, 1, H, FX_V1, 100, 1000, got), 1000);
+    f->known = 8;
+    ck_assert_int_eq(fx_change(f, 123, H, FX_V1, WRITE_TRUNCATE, 50, 0), 0);
+    ck_assert_int_eq(fx_read(f, 1, H, FX_V1, 100, 1000, got), 0);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(damage_is_remembered_over_a_restart)
 {
     struct fx *f = three(3);
@@ -577,6 +595,7 @@ Suite *suite_chunkd_data(void)
     tcase_add_test(t, write_reaches_all_members_and_reads_back);
     tcase_add_test(t, damaged_block_is_never_served);
     tcase_add_test(t, pages_of_a_verified_block);
+    tcase_add_test(t, late_trim_cuts_nothing);
     tcase_add_test(t, damage_is_remembered_over_a_restart);
     tcase_add_test(t, partial_overwrite_of_damaged_block_fails_the_member);
     tcase_add_test(t, whole_overwrite_heals_a_damaged_block);
