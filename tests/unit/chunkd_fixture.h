@@ -52,7 +52,7 @@ struct fx {
     uint32_t aside_ms;                  /* of servers started from now on */
     struct report_bad_req bad;          /* last one */
     uint32_t bad_count;
-    uint64_t known; /* of writes */
+    uint64_t known;                        /* of writes */
     struct replica scanned[FX_REPORT_MAX]; /* what was told last, by whomever */
     uint32_t scanned_count;
     uint32_t scrub_period_s, scrub_share; /* of servers started from now on */
