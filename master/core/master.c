@@ -140,14 +140,16 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
                   struct chunk *out)
 {
     uint64_t now = env_mono_ns(m->env);
-    uint32_t usable = 0;
+    uint32_t usable = 0, alive = 0;
     bool whole = true;
     if (!m->primary) {
         shadow_chunk(m, row, w, out);
         return;
     }
     for (uint32_t i = 0; i < row->member_count; i++) {
+        const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
         usable += !unusable(m, row, row->members[i], now);
+        alive += s != NULL && server_alive(s, now);
     }
     for (uint32_t k = 0; k < 2 * row->member_count; k++) {
         uint32_t i = k % row->member_count;
@@ -157,9 +159,12 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         if (last != (k >= row->member_count)) {
             continue;
         }
-        /* That a first version has no replica means nothing before every member has said so. */
+        /* That a first version has no replica means nothing before every member has said so, but
+         * those that are gone. */
+        bool gone = alive > 0 && (s == NULL || !server_alive(s, now)) &&
+                    repair_away_long(m, row->members[i]);
         bool left_out =
-            reading && usable > 0 && !row->fresh && unusable(m, row, row->members[i], now);
+            reading && (row->fresh ? gone : usable > 0 && unusable(m, row, row->members[i], now));
         if (s == NULL || left_out) {
             whole = false;
             continue;
