@@ -76,8 +76,10 @@ static void follow_master(struct drops *d)
     const struct sim_process *master = d->world->servers[0].process;
     if (d->starts != master->starts) {
         d->starts = master->starts;
-        d->old_epoch = d->epoch;
-        d->old_reported = d->reported | reported_lately(d);
+        if (d->epoch > d->old_epoch) { /* else it died before it asked for anything */
+            d->old_epoch = d->epoch;
+            d->old_reported = d->reported | reported_lately(d);
+        }
         d->reported = 0;
         memset(d->until_ns, 0, sizeof(d->until_ns));
     }
