@@ -71,7 +71,6 @@ static void fence(struct asker *a, struct message *msg)
     struct monitor *m = a->m;
     struct fence_req req;
     int status = fence_req_decode(slice_bytes(&msg->body), &req) != 0 ? ERR_PROTOCOL
-                 : m->cfg.spares                                      ? -EOPNOTSUPP
                  : m->state != LOOKING && m->epoch >= req.epoch       ? ERR_STALE_EPOCH
                  : m->fencing_by != NULL                              ? ERR_BUSY
                                                                       : 0;
@@ -143,6 +142,8 @@ static void tell_fenced(struct monitor *m)
         struct fence_rep rep = {.ended = m->ended};
         rpc_answer(&m->fencing_by->rpc, &m->fencing, 0, 0, m->fencing_epoch,
                    RPC_BODY(fence_rep, &rep), NULL);
+    } else if (m->cfg.spares) {
+        rpc_answer_status(&m->fencing_by->rpc, &m->fencing, -EOPNOTSUPP);
     } else {
         return;
     }

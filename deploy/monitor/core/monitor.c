@@ -90,7 +90,7 @@ static void on_claimed(struct elect_ask *a)
         m->nonce = env_rand64(m->env);
         m->alarm[0] = 0;
         m->state = FENCING;
-        if (!a->exact && a->before_monitor[0] != 0 && !m->cfg.spares && !m->fence.running) {
+        if (!a->exact && a->before_monitor[0] != 0 && !m->fence.running) {
             fence_start(&m->fence, a->before_monitor, m->epoch, FENCE_WAIT_MS);
         }
         return;
@@ -271,8 +271,10 @@ bool monitor_fenced(struct monitor *m, const struct watched *but)
         struct watched *w = &m->masters[i];
         bool may_serve = w->heard_ns == 0 ? !w->known : w->health.role == MASTER_PRIMARY;
         if (w != but && w->running && may_serve) {
-            watched_kill(w, "another master becomes the primary");
             done = false;
+            if (!m->cfg.spares) {
+                watched_kill(w, "another master becomes the primary");
+            }
         }
     }
     return done;

@@ -69,7 +69,8 @@ struct monitor {
 struct elect_view monitor_view(const struct monitor *m);
 /* From HOLDING only: the primary shall step down for another master. False: not now. */
 bool monitor_hand_over(struct monitor *m);
-/* Ends masters of ours that may act as primary, `but` excepted. True if none is left. */
+/* Ends masters of ours that may act as primary, `but` excepted, unless they are spared. True if none is
+ * left. */
 bool monitor_fenced(struct monitor *m, const struct watched *but);
 
 /* Operators' tools. */
