@@ -4,8 +4,8 @@
 # Environment: RUN (state, configuration, logs), MNT (mount point), PORT (of the master; chunkd i has PORT + i),
 # N (chunkservers), RACKS (racks they are dealt to in turn; default one each), SHADOWS (more masters, each at an address of
 # its own, 127.0.0.2 and so on; with one of them a third one that only holds the log, so that two of three agree), MONITOR
-# (what watches the masters: local, which with SHADOWS is the default, or empty; it listens at PORT + 19), BINDIR
-# (programs). A process is ours
+# (what watches the masters: local, which with SHADOWS is the default; zookeeper: a monitor for each, and three servers of
+# ZooKeeper, zookeeper.sh; or empty; it listens at PORT + 19), BINDIR (programs). A process is ours
 # if it has the recorded pid and its command line names a file of RUN: a pid that was given to somebody else since is
 # neither trusted nor killed.
 

@@ -42,12 +42,18 @@ if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted && mount_is_
     wait_gone fuse 3 || signal TERM fuse
     stop fuse
 fi
-if [ -e "$RUN/monitor.pid" ]; then # first, or it would start the master again
-    signal TERM monitor
-    stop monitor
-fi
+names= # the monitors first, or they would start the masters again
+for f in "$RUN"/monitor.pid "$RUN"/monitor-*.pid; do
+    [ -e "$f" ] && names="$names $(basename "$f" .pid)"
+done
+for name in $names; do
+    signal TERM "$name"
+done
+for name in $names; do
+    stop "$name"
+done
 names=
-for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid "$RUN"/master-*.pid; do
+for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid "$RUN"/master-*.pid "$RUN"/zookeeper-*.pid; do
     [ -e "$f" ] && names="$names $(basename "$f" .pid)"
 done
 for name in $names; do

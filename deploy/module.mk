@@ -9,7 +9,7 @@ CLUSTER_ENV = MONITOR='$(MONITOR)' SHADOWS='$(SHADOWS)' N='$(N)' RACKS='$(RACKS)
 # A second make builds: only after the packages are there can the flags of the libraries be known.
 .PHONY: up down install
 up: ## install what is missing, build, start a cluster here, mount it: N=3 SHADOWS=2 MONITOR=local MNT=/mnt/gfs RUN=build/run PORT=9400
-	@test -n "$(SKIP_BUILD)" || sh deploy/packages.sh build
+	@test -n "$(SKIP_BUILD)" || sh deploy/packages.sh $(if $(filter zookeeper,$(MONITOR)),zookeeper,build)
 	+@test -n "$(SKIP_BUILD)" || $(MAKE) -s -j2 all
 	@$(CLUSTER_ENV) sh deploy/up.sh
 down: ## unmount and stop that cluster (same variables); data stays

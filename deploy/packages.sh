@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh build|test|bench - installs with apt-get what is missing to build and run gfs, to test it too, or to measure
-# it beside its peer.
+# packages.sh build|test|bench|zookeeper - installs with apt-get what is missing to build and run gfs, to test it too, to
+# measure it beside its peer, or to run it with ZooKeeper servers here.
 # Nothing is asked of the network when nothing is missing.
 set -eu
 
@@ -12,8 +12,9 @@ case "${1:-build}" in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
 bench) wanted="$build $bench" ;;
+zookeeper) wanted="$build zookeeper default-jre-headless" ;;
 *)
-    echo "usage: packages.sh build|test|bench" >&2
+    echo "usage: packages.sh build|test|bench|zookeeper" >&2
     exit 2
     ;;
 esac

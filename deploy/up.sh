@@ -1,10 +1,11 @@
 #!/bin/sh
 # up.sh - one master, N chunkservers and a mount on this machine: starts what is not running, waits until it serves.
 # MONITOR=local: a monitor starts the master, and starts it again when it dies. SHADOWS=2: three masters, of which the
-# monitor promotes one.
+# monitor promotes one. MONITOR=zookeeper: each has a monitor of its own, and they agree through ZooKeeper.
 # The environment says which (cluster.sh); GFS_MASTER_CONF and GFS_CHUNKD_CONF are lines added to the configuration.
 set -eu
 . "$(dirname "$0")/cluster.sh"
+. "$(dirname "$0")/zookeeper.sh"
 
 died() {
     echo "up: $1" >&2
@@ -39,14 +40,15 @@ END
 
 start_master() {
     pid_of master >/dev/null && [ -z "$MONITOR" ] && return
-    pid_of monitor >/dev/null && return # it starts the master
+    [ "$MONITOR" = local ] && pid_of monitor >/dev/null && return # it starts the master
     for k in $(seq 1 "$MASTER_COUNT"); do
         master_conf "$k"
     done
     case $MONITOR in
     '') launch master gfs-master ;;
     local) start_monitor ;;
-    *) died "MONITOR is $MONITOR: expected local, or nothing" ;;
+    zookeeper) start_with_zookeeper ;;
+    *) died "MONITOR is $MONITOR: expected local, zookeeper, or nothing" ;;
     esac
 }
 
@@ -86,6 +88,7 @@ END
 check_running() {
     first=master
     [ ! -e "$RUN/monitor.pid" ] || first=monitor # a master that ended is started again
+    [ ! -e "$RUN/monitor-1.pid" ] || first=$(for k in 1 2 3; do echo "zookeeper-$k"; done; for k in $(seq 1 "$MASTER_COUNT"); do echo "monitor-$k"; done)
     for name in $first $(seq -f 'chunkd-%.0f' 1 "$N"); do
         pid_of "$name" >/dev/null || died "$name has ended" "$name"
     done
@@ -137,6 +140,12 @@ report() {
         line "$(master_name "$k")" "$(master_addr "$k")" "$RUN/$(master_name "$k")"
     done
     [ ! -e "$RUN/monitor.pid" ] || line monitor "$MONITOR_ADDR" "$RUN/monitor"
+    [ "$MONITOR" != zookeeper ] || for k in $(seq 1 "$MASTER_COUNT"); do
+        line "monitor-$k" "$(monitor_addr "$k")" "$RUN/monitor-$k"
+    done
+    [ "$MONITOR" != zookeeper ] || for k in 1 2 3; do
+        line "zookeeper-$k" "127.0.0.$k:$((PORT + 16))" "$RUN/zookeeper-$k"
+    done
     for i in $(seq 1 "$N"); do
         line "chunkd-$i" "127.0.0.1:$((PORT + i))" "$RUN/chunkd-$i, rack r$(rack_of "$i")"
     done

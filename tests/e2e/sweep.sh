@@ -6,7 +6,7 @@ dir=$1
 
 daemons() { # pids of those below DIR
     grep -alF -e "$dir/" /proc/[0-9]*/cmdline 2>/dev/null | while IFS=/ read -r _ _ pid _; do
-        { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qE '(gfs-master|chunkd|gfs-fuse) ' && echo "$pid"
+        { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qE '(gfs-monitor|gfs-master|chunkd|gfs-fuse|java) ' && echo "$pid"
     done
 }
 for pid in $(daemons); do
