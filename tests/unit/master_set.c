@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-enum { AGAIN_MS = 50, SILENCE_MS = 3000, NO_PRIMARY_MS = 700 };
+/* One only looks up, so that it stays with a primary that commits nothing. */
+enum { READER = SET_MOUNTS - 1, AGAIN_MS = 50, SILENCE_MS = 700, NO_PRIMARY_MS = 700 };
 
 static const char *addr_of(uint32_t number)
 {
@@ -22,6 +23,9 @@ static void next_master(struct set_mount *k)
     rpc_close(&k->rpc);
     k->attached = false;
     k->master = (k->master + 1) % SET_MASTERS;
+    if (k->all->writers_at != NULL && k->number != READER) {
+        k->master = *k->all->writers_at;
+    }
     env_timer_set(&k->process->env, &k->again, AGAIN_MS * NS_PER_MS);
 }
 
@@ -86,7 +90,8 @@ static void draw(struct set_mount *k)
     }
     k->since_ns = now;
     k->busy = true;
-    if (s->acked_count > 0 && sim_chance(&s->rand, 7, 8)) { /* the newest most of all */
+    if (s->acked_count > 0 &&
+        (k->number == READER || sim_chance(&s->rand, 7, 8))) { /* the newest most of all */
         uint32_t back = (uint32_t)sim_below(&s->rand, sim_chance(&s->rand, 1, 2) ? 3 : 1000);
         k->making = 0;
         k->looking = s->acked[s->acked_count - 1 - MIN(back, s->acked_count - 1)];
@@ -101,7 +106,7 @@ static void draw(struct set_mount *k)
 static void go_on(struct set_mount *k)
 {
     char name[32];
-    if (!k->busy && k->all->stopping) {
+    if (!k->busy && (k->all->stopping || (k->all->only_reader && k->number != READER))) {
         k->since_ns = 0;
         return;
     }
@@ -183,6 +188,17 @@ static void again_fired(struct env_timer *t)
     struct set_mount *k = container_of(t, struct set_mount, again);
     if (k->rpc.conn == NULL) {
         rpc_dial(&k->rpc, addr_of(k->master));
+    }
+}
+
+void master_set_move_writers(struct master_set *s, const uint32_t *number)
+{
+    s->only_reader = false;
+    s->writers_at = number;
+    for (uint32_t i = 0; i < READER; i++) {
+        struct set_mount *k = &s->mounts[i];
+        MUST(!k->busy);
+        next_master(k);
     }
 }
 

@@ -47,6 +47,8 @@ struct master_set {
     struct set_master masters[SET_MASTERS];
     struct set_mount mounts[SET_MOUNTS];
     bool stopping;                /* mounts begin nothing more */
+    bool only_reader;             /* but for one that only looks up */
+    const uint32_t *writers_at;   /* the only master they try; NULL = they try all */
     uint32_t dirs;                /* names given out, from 1 */
     uint64_t inos[SET_DIRS_MAX];  /* of acknowledged ones; 0 = not */
     uint32_t acked[SET_DIRS_MAX]; /* acknowledged names, in order */
@@ -73,6 +75,8 @@ void master_set_promote(struct master_set *s, uint32_t number);
 /* Runs for so long; the monitor promotes somebody when there was no primary for a while, and starts
  * again what has ended. */
 void master_set_run(struct master_set *s, uint64_t ms);
+/* Those that make directories, and were stopped, go on at this master, and no other. */
+void master_set_move_writers(struct master_set *s, const uint32_t *number);
 /* All are up and in one state, with everything acknowledged; false after so long. */
 bool master_set_equal(struct master_set *s, uint64_t ms);
 /* All acknowledged directories are there, and no others. */

@@ -107,10 +107,20 @@ static void isolate(uint32_t number, uint64_t ms)
 START_TEST(a_primary_cut_off_from_the_others_answers_nothing_that_is_out_of_date)
 {
     uint32_t old = (uint32_t)master_set_primary(s);
+    s->only_reader = true; /* nothing under way keeps its answers back */
+    master_set_run(s, 500);
     isolate(old, 20000);
-    master_set_run(s, 4500);
-    master_set_promote(s, (old + 1) % SET_MASTERS);
+    master_set_run(s, 3900);
+    ck_assert(s->masters[old].m->serving);
+    uint32_t new = (old + 1) % SET_MASTERS;
+    master_set_promote(s, new);
+    while (master_set_primary(s) == (int)old) {
+        master_set_run(s, 20);
+    }
+    ck_assert_uint_eq(s->masters[old].ends, 0);
+    master_set_move_writers(s, &new);
     master_set_run(s, 8000);
+    s->writers_at = NULL;
     ck_assert_int_eq(master_set_primary(s), (int)((old + 1) % SET_MASTERS));
     ck_assert(master_set_equal(s, 40000));
     master_set_check(s);
