@@ -234,6 +234,9 @@ void follow_tick(struct master *m)
 {
     if (!m->primary && !m->stateless && !m->stopping) {
         commit_followed(m);
+        if (m->commit.applied < MIN(oplog_committed(m->log), oplog_durable(m->log))) {
+            follow_wake(m); /* the log was mended */
+        }
     }
 }
 

@@ -21,6 +21,17 @@ refused gfs-master "x.conf:2: .*dir.*missing|x.conf:2: .*dir" "listen = 127.0.0.
 dir = $WORK/not-there"
 refused gfs-master "x.conf:1: .*listen" "listen = nonsense
 dir = $WORK/m"
+refused gfs-master "x.conf:3: .*masters.*127.0.0.1:$PORT" "$good
+masters = 127.0.0.2:$PORT,127.0.0.3:$PORT"
+refused gfs-master "x.conf:3: .*masters.*once" "$good
+masters = 127.0.0.1:$PORT,127.0.0.2:$PORT,127.0.0.2:$PORT"
+refused gfs-master "x.conf:3: .*masters.*at most 5" "$good
+masters = a:1,b:1,c:1,d:1,e:1,127.0.0.1:$PORT"
+refused gfs-master "x.conf:4: .*log_ack.*majority or all" "$good
+masters = 127.0.0.1:$PORT,127.0.0.2:$PORT
+log_ack = one"
+refused gfs-master "x.conf:3: .*logger_only" "$good
+logger_only = yes"
 refused chunkd "x.conf:1: .*masters" "masters =
 dir = $WORK/m"
 refused chunkd "x.conf:1: " "this is no configuration"
