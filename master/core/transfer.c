@@ -6,7 +6,7 @@
 #define FETCHED_SUMS CHECKPOINT_DIR "/fetched.sum"
 #define FETCHED_ROWS CHECKPOINT_DIR "/fetched.mdb"
 
-enum { PATH_BYTES = 64 };
+enum { PATH_BYTES = 64, MENDING_MS = 3000 };
 
 bool transfer_running(const struct master *m)
 {
@@ -27,7 +27,10 @@ static bool lost_committed(const struct master *m)
         return false;
     }
     struct log_answer a = oplog_findings(m->log);
-    return a.tail.index < a.committed || (a.hole_count > 0 && a.holes[0].from <= a.committed);
+    /* A hole is mended from the others' records, if that is possible. */
+    bool hole = a.hole_count > 0 && a.holes[0].from <= a.committed &&
+                env_mono_ns(m->env) - m->start_ns >= MENDING_MS * NS_PER_MS;
+    return a.tail.index < a.committed || hole;
 }
 
 /* Why this master needs the primary's checkpoint; NULL: it does not. */
