@@ -353,13 +353,12 @@ void location_refresh(struct location *l, struct location_wait *w)
 
 /* ---------------------------------------------------------------- changes */
 
-void location_trimmed(struct location *l, bool done, uint32_t trim, uint64_t index, int status)
+void location_trimmed(struct location *l, bool done, uint32_t trim, int status)
 {
     l->changes++;
     l->trimming = false;
     if (done && l->trim >= trim) { /* else it was truncated again meanwhile */
         l->trim = NO_TRIM;
-        l->index = MAX(l->index, index);
     } else {
         l->known = false;
     }

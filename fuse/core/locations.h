@@ -88,7 +88,7 @@ bool location_grant(struct location *l, struct location_wait *w, uint64_t failed
 void location_refresh(struct location *l, struct location_wait *w);
 /* One write carries out the trim (trimming is set); this ends it and wakes the others with
  * `status`. done: the replicas are truncated to `trim` and the master knows. */
-void location_trimmed(struct location *l, bool done, uint32_t trim, uint64_t index, int status);
+void location_trimmed(struct location *l, bool done, uint32_t trim, int status);
 /* Takes over what a create's answer says. */
 void location_learn(struct location *l, const struct chunk *chunk, uint64_t index);
 /* Takes over what another answer says by the way, if nothing is known yet. */

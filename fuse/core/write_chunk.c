@@ -76,9 +76,9 @@ static void trim_drop(struct op *o)
     mem_free(j);
 }
 
-static void trim_end(struct trim_job *j, bool done, uint64_t index, int status)
+static void trim_end(struct trim_job *j, bool done, int status)
 {
-    location_trimmed(j->loc, done, j->trim, index, status);
+    location_trimmed(j->loc, done, j->trim, status);
     op_end(&j->op, 0);
 }
 
@@ -86,7 +86,10 @@ static void trim_told(struct master_call *m)
 {
     struct trim_job *j = m->owner;
     /* In doubt, or refused because the chunk is gone: whoever waits asks for the location again. */
-    trim_end(j, m->status == 0, m->status == 0 ? m->reply->head.index : 0, 0);
+    if (m->status == 0) {
+        j->loc->index = MAX(j->loc->index, m->reply->head.index);
+    }
+    trim_end(j, m->status == 0, 0);
 }
 
 static void trim_write(struct trim_job *j);
@@ -95,7 +98,7 @@ static void trim_durable(struct chunk_write *w)
 {
     struct trim_job *j = w->owner;
     if (w->status != 0) {
-        trim_end(j, false, 0, w->status);
+        trim_end(j, false, w->status);
         return;
     }
     /* Under another version the truncate may have been lost in between. */
@@ -118,7 +121,7 @@ static void trim_written(struct chunk_write *w)
         return;
     }
     if (w->status != 0) {
-        trim_end(j, false, 0, w->status);
+        trim_end(j, false, w->status);
         return;
     }
     j->version = w->sent_version;
@@ -134,7 +137,7 @@ static void trim_written(struct chunk_write *w)
 static void trim_write(struct trim_job *j)
 {
     if (j->loc->trim == NO_TRIM) { /* the chunk is another now */
-        trim_end(j, true, 0, 0);
+        trim_end(j, true, 0);
         return;
     }
     j->trim = j->loc->trim;
@@ -152,9 +155,9 @@ static void trim_refreshed(struct location_wait *wait, int status)
 {
     struct trim_job *j = container_of(wait, struct trim_job, refresh);
     if (status != 0) {
-        trim_end(j, false, 0, status);
+        trim_end(j, false, status);
     } else if (j->loc->trim == NO_TRIM) {
-        trim_end(j, true, 0, 0);
+        trim_end(j, true, 0);
     } else {
         trim_write(j);
     }

@@ -19,17 +19,6 @@ static uint32_t confirmed(const struct master *m, const struct ns_chunk *row)
 
 /* ---------------------------------------------------------------- brakes */
 
-static bool everybody_reported(const struct master *m)
-{
-    for (uint32_t id = 1; id <= m->servers.highest; id++) {
-        const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && !s->reported) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static uint64_t alarm_limit(const struct master *m)
 {
     return MAX((uint64_t)DELETIONS_FREE, ns_counts(m->ns).chunks / ALARM_SHARE);
@@ -90,8 +79,9 @@ void deletion_pass_begin(struct master *m)
 {
     struct deletion *d = &m->deletion;
     d->chunks = d->unconfirmed = d->wanted = 0;
+    d->most_copies = MAX(servers_staying(&m->servers), 2u); /* others are to be emptied */
     uint64_t served = env_mono_ns(m->env) - m->start_ns, hold = m->cfg.deletion_hold_s * NS_PER_S;
-    d->settled |= everybody_reported(m) || (hold > 0 && served >= hold);
+    d->settled |= servers_all_reported(&m->servers) || (hold > 0 && served >= hold);
 }
 
 void deletion_pass_end(struct master *m)
@@ -113,7 +103,7 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
     struct deletion *d = &m->deletion;
     uint32_t good = confirmed(m, row);
     uint32_t wanted = servers_wanted(&m->servers, &m->cfg.geometry, row->wanted);
-    wanted = MIN(wanted, MAX(servers_staying(&m->servers), 2u)); /* others are to be emptied */
+    wanted = MIN(wanted, d->most_copies);
     bool empty = row->fresh && !row->bound;
     d->chunks += !empty;
     d->unconfirmed += !empty && good == 0;

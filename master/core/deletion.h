@@ -37,7 +37,8 @@ struct deletion {
     bool settled; /* safe mode is over */
     /* Of the pass under way. */
     uint64_t chunks, unconfirmed;
-    uint64_t wanted; /* removals that reports ask for */
+    uint64_t wanted;      /* removals that reports ask for */
+    uint32_t most_copies; /* more than there can be are not waited for */
     /* Too many: nothing is removed until then, but then it is. */
     uint64_t held_until_ns;
     bool released;

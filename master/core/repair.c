@@ -36,16 +36,7 @@ bool repair_away_long(const struct master *m, uint32_t server)
 bool repair_picture_complete(const struct master *m)
 {
     uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * PICTURE_LEASES;
-    if (env_mono_ns(m->env) - m->start_ns > grace) {
-        return true;
-    }
-    for (uint32_t id = 1; id <= m->servers.highest; id++) {
-        const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && !s->reported) {
-            return false;
-        }
-    }
-    return true;
+    return env_mono_ns(m->env) - m->start_ns > grace || servers_all_reported(&m->servers);
 }
 
 static uint32_t crowding(const struct master *m, const struct ns_chunk *row,

@@ -99,6 +99,16 @@ uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, bool leaving)
     return n;
 }
 
+bool servers_all_reported(const struct servers *ss)
+{
+    for (uint32_t id = 1; id <= ss->highest; id++) {
+        if (ss->by_id[id] != NULL && !ss->by_id[id]->reported) {
+            return false;
+        }
+    }
+    return true;
+}
+
 uint32_t servers_staying(const struct servers *ss)
 {
     uint32_t n = 0;

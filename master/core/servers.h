@@ -102,6 +102,8 @@ bool server_in_maintenance(const struct chunkserver *s, uint64_t now_ns);
 bool server_has_room(const struct chunkserver *s, const struct geometry *geo);
 /* Servers alive; those that are leaving only if `leaving`. */
 uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, bool leaving);
+/* Every server that ever joined has reported to this master. */
+bool servers_all_reported(const struct servers *ss);
 /* Servers that are not leaving, here or away. */
 uint32_t servers_staying(const struct servers *ss);
 /* As `server` of the tables; views into s. */
