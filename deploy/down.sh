@@ -36,32 +36,27 @@ stop() { # stop NAME: it has been told to end
     rm -f "$RUN/$1.pid"
 }
 
+stop_all() { # stop_all PIDFILE...: all are told to end before any is waited for
+    names=
+    for f in "$@"; do
+        [ ! -e "$f" ] || names="$names $(basename "$f" .pid)"
+    done
+    for name in $names; do
+        signal TERM "$name"
+    done
+    for name in $names; do
+        stop "$name"
+    done
+}
+
 failed=0
 if pid_of fuse >/dev/null || { [ -e "$RUN/fuse.pid" ] && is_mounted && mount_is_dead; }; then
     clear_mount || failed=1
     wait_gone fuse 3 || signal TERM fuse
     stop fuse
 fi
-names= # the monitors first, or they would start the masters again
-for f in "$RUN"/monitor.pid "$RUN"/monitor-*.pid; do
-    [ -e "$f" ] && names="$names $(basename "$f" .pid)"
-done
-for name in $names; do
-    signal TERM "$name"
-done
-for name in $names; do
-    stop "$name"
-done
-names=
-for f in "$RUN"/chunkd-*.pid "$RUN"/master.pid "$RUN"/master-*.pid "$RUN"/zookeeper-*.pid; do
-    [ -e "$f" ] && names="$names $(basename "$f" .pid)"
-done
-for name in $names; do
-    signal TERM "$name"
-done
-for name in $names; do
-    stop "$name"
-done
+stop_all "$RUN"/monitor.pid "$RUN"/monitor-*.pid # first, or they would start the masters again
+stop_all "$RUN"/chunkd-*.pid "$RUN"/master.pid "$RUN"/master-*.pid "$RUN"/zookeeper-*.pid
 rm -f "$RUN/fuse.pid"
 if [ $failed = 0 ]; then
     echo "  stopped; data stays in $RUN"
