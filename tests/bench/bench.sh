@@ -13,7 +13,7 @@ BIN=$(cd "${BIN:-$TOP/build/bin}" && pwd)
 OUT=$(mkdir -p "${OUT:-$TOP/build/bench}" && cd "${OUT:-$TOP/build/bench}" && pwd)
 TOOLS=$BIN
 WORK=$OUT/work
-SYSTEMS=${SYSTEMS:-gfs moosefs durable limit}
+SYSTEMS=${SYSTEMS:-gfs moosefs durable limit loggers}
 TABLES=${TABLES:-tmpfs${DISK:+ disk}}
 if [ -n "${QUICK:-}" ]; then
     MIB=128 FILES_K=1 RUN_S=1 TREE_FILES=1200
@@ -141,6 +141,8 @@ calls() {
 
 # ---------------------------------------------------------------- all of them
 
+# takes SYSTEM: the row that runs is one of its rows.
+takes() { [ "$1" != loggers ] || case " $LOGGERS_ROWS " in *" $name "*) ;; *) return 1 ;; esac; }
 wanted_row() { [ -z "${ROWS:-}" ] || case " $ROWS " in *" $1 "*) ;; *) return 1 ;; esac; }
 # each_row FUNCTION: with name, unit, what, before, between, command set.
 each_row() {
@@ -161,6 +163,7 @@ turn() {
     for s in $order; do
         case $seen in *" $s "*) continue ;; esac
         seen="$seen$s "
+        takes "$s" || continue
         measure "$s" || say "$table $name $s: FAILED"
     done
     unlocked
@@ -168,6 +171,7 @@ turn() {
 turn_of_calls() {
     locked
     for s in $here; do
+        takes "$s" || continue
         calls "$s" || say "$table $name $s: system calls could not be counted"
     done
     unlocked
@@ -180,7 +184,7 @@ up=
 down() {
     trap - EXIT
     trap '' INT TERM
-    end_pid "$alone"
+    [ -z "$alone" ] || alone_make down "$alone"
     for s in $up; do
         "${s}_down" || say "$s did not stop: see $WORK/$s.log"
     done
@@ -225,11 +229,14 @@ run_table() { # run_table tmpfs|disk
         each_row turn
     done
     each_row turn_of_calls
-    [ -n "${ROWS:-}" ] || { locked; master_alone "$table"; }
     for s in $up; do
         "${s}_down" || say "$s did not stop: see $WORK/$s.log"
     done
     up=
+    if wanted_row master_alone; then
+        locked
+        master_alone "$table"
+    fi
     unlocked now
     [ "$table" != tmpfs ] || umount "$DATA" || umount -l "$DATA"
     [ "$table" != disk ] || rm -rf "$DATA"
@@ -242,7 +249,7 @@ run_table() { # run_table tmpfs|disk
 for program in fio tar grep flock; do
     command -v $program >/dev/null || stop "$program is not installed"
 done
-for program in gfs-master chunkd gfs-fuse fsload measure master_load; do
+for program in gfs-master gfs-monitor gfsctl chunkd gfs-fuse fsload measure master_load; do
     [ -x "$BIN/$program" ] || stop "$BIN/$program is not built"
 done
 have_perf=
@@ -250,7 +257,7 @@ perf stat -e raw_syscalls:sys_enter true >/dev/null 2>&1 && have_perf=yes
 [ -n "$have_perf" ] || command -v strace >/dev/null || say "neither perf nor strace: system calls are not counted"
 [ -z "${DISK:-}" ] || [ -d "$DISK" ] || stop "DISK=$DISK is no directory"
 
-for m in "$WORK"/gfs "$WORK"/moosefs "$WORK"/durable "$WORK"/limit "$WORK"/tmpfs; do
+for m in "$WORK"/gfs "$WORK"/loggers "$WORK"/alone-1 "$WORK"/alone-3 "$WORK"/moosefs "$WORK"/durable "$WORK"/limit "$WORK"/tmpfs; do
     ! mounted "$m" || stop "$m is mounted: another bench runs, or died; unmount it"
 done
 rm -rf "$WORK"

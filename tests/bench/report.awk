@@ -50,16 +50,21 @@ function print_costs(t,    i, s, p, r, sum, one, line) {
         printf "\n"
     }
 }
-function print_master(    b, o, c) {
-    printf "\nThe master alone, operations per second"
+function print_master(    b, o, c, m, one, line) {
+    printf "\nThe master, operations per second            "
     for (c = 1; c <= connection_count; c++) printf "%9s", connections[c]
     print "  connections"
-    for (b = 1; b <= backing_count; b++)
-        for (o = 1; o <= operation_count; o++) {
-            printf "  %-37s", operation[o] ", log on " backing[b]
-            for (c = 1; c <= connection_count; c++) printf "%9s", short(rate[backing[b], connections[c], operation[o]])
-            print ""
+    for (b = 1; b <= backing_count; b++) for (o = 1; o <= operation_count; o++) for (m = 1; m <= masters_count; m++) {
+        printf "  %-43s", operation[o] ", log on " backing[b] (masters[m] > 1 ? ", " masters[m] " masters" : "")
+        line = ""
+        for (c = 1; c <= connection_count; c++) {
+            printf "%9s", short(master_rate(backing[b], masters[m], connections[c], operation[o]))
+            one = master_rate(backing[b], masters[1], connections[c], operation[o])
+            line = line sprintf("%9s", one > 0 ? sprintf("%.2f", master_rate(backing[b], masters[m], connections[c], operation[o]) / one) : "-")
         }
+        print ""
+        if (m > 1) printf "  %-43s%s\n", "  as a part of that of one", line
+    }
 }
 function number(v) { return v == "" ? "null" : sprintf("%.6g", v) }
 function print_json(    i, s, p, r, n, comma, inner) {
@@ -88,9 +93,9 @@ function print_json(    i, s, p, r, n, comma, inner) {
     }
     printf("\n  ],\n  \"master\": [") >json
     comma = ""
-    for (i = 1; i <= backing_count; i++) for (s = 1; s <= operation_count; s++) for (p = 1; p <= connection_count; p++)
-        if ((backing[i], connections[p], operation[s]) in rate) {
-            printf("%s\n    {\"log\": \"%s\", \"operation\": \"%s\", \"connections\": %d, \"per_second\": %s}", comma, backing[i], operation[s], connections[p], number(rate[backing[i], connections[p], operation[s]])) >json
+    for (i = 1; i <= backing_count; i++) for (s = 1; s <= operation_count; s++) for (n = 1; n <= masters_count; n++) for (p = 1; p <= connection_count; p++)
+        if (rates[backing[i], masters[n], connections[p], operation[s]] > 0) {
+            printf("%s\n    {\"log\": \"%s\", \"operation\": \"%s\", \"masters\": %d, \"connections\": %d, \"per_second\": %s}", comma, backing[i], operation[s], masters[n], connections[p], number(master_rate(backing[i], masters[n], connections[p], operation[s]))) >json
             comma = ","
         }
     printf("\n  ]\n}\n") >json

@@ -32,25 +32,44 @@ take_off() {
 }
 
 # ---------------------------------------------------------------- gfs: one master, three chunkservers, three replicas
+# `loggers` is the same with three masters on addresses of their own: what changes cost when most of them must have each.
 
 GFS_PORT=${PORT:-9480}
-gfs_make() {
-    GFS_MASTER_CONF='trash_seconds = 0' make -s -C "$TOP" "$1" N=3 MNT="$WORK/gfs" RUN="$DATA/gfs" PORT="$GFS_PORT" \
-        BINDIR="$BIN" SKIP_BUILD=1 >>"$WORK/gfs.log" 2>&1
+LOGGERS_PORT=$((GFS_PORT + 30))
+LOGGERS_ROWS='create_1 create_8'
+gfs_make() { # gfs_make SYSTEM TARGET PORT SHADOWS
+    GFS_MASTER_CONF='trash_seconds = 0' make -s -C "$TOP" "$2" N=3 MNT="$WORK/$1" RUN="$DATA/$1" PORT="$3" SHADOWS="$4" \
+        BINDIR="$BIN" SKIP_BUILD=1 >>"$WORK/$1.log" 2>&1
+}
+gfs_leave() { # gfs_leave SYSTEM
+    p=$(pid_in "$DATA/$1/fuse.pid")
+    take_off "$WORK/$1" && until_true 15 ended "$p"
+}
+gfs_pids() { # gfs_pids SYSTEM: of the servers but for the masters
+    d=$DATA/$1
+    echo "mount=$(pid_in "$d/fuse.pid")" \
+        "chunkd=$(pid_in "$d/chunkd-1.pid"),$(pid_in "$d/chunkd-2.pid"),$(pid_in "$d/chunkd-3.pid")"
 }
 gfs_check() { :; }
-gfs_up() { mkdir -p "$DATA/gfs" && gfs_make up; }
-gfs_mount() { gfs_make up; }
-gfs_unmount() {
-    p=$(pid_in "$DATA/gfs/fuse.pid")
-    take_off "$WORK/gfs" && until_true 15 ended "$p"
+gfs_up() { mkdir -p "$DATA/gfs" && gfs_mount; }
+gfs_mount() { gfs_make gfs up "$GFS_PORT" 0; }
+gfs_unmount() { gfs_leave gfs; }
+gfs_down() { [ ! -d "$DATA/gfs" ] || gfs_make gfs down "$GFS_PORT" 0; }
+gfs_servers() { echo "$(gfs_pids gfs)" "master=$(pid_in "$DATA/gfs/master.pid")"; }
+
+loggers_check() {
+    for row in $LOGGERS_ROWS; do
+        ! wanted_row "$row" || return 0
+    done
+    echo "its rows are not wanted: $LOGGERS_ROWS"
 }
-gfs_down() { [ ! -d "$DATA/gfs" ] || gfs_make down; }
-gfs_servers() {
-    d=$DATA/gfs
-    echo "mount=$(pid_in "$d/fuse.pid")" \
-        "chunkd=$(pid_in "$d/chunkd-1.pid"),$(pid_in "$d/chunkd-2.pid"),$(pid_in "$d/chunkd-3.pid")" \
-        "master=$(pid_in "$d/master.pid")"
+loggers_up() { mkdir -p "$DATA/loggers" && loggers_mount; }
+loggers_mount() { gfs_make loggers up "$LOGGERS_PORT" 2; }
+loggers_unmount() { gfs_leave loggers; }
+loggers_down() { [ ! -d "$DATA/loggers" ] || gfs_make loggers down "$LOGGERS_PORT" 2; }
+loggers_servers() {
+    d=$DATA/loggers
+    echo "$(gfs_pids loggers)" "master=$(pid_in "$d/master.pid"),$(pid_in "$d/master-2.pid"),$(pid_in "$d/master-3.pid")"
 }
 
 # ---------------------------------------------------------------- MooseFS: the same, in a network namespace of its own
