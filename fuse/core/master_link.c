@@ -118,7 +118,7 @@ static void not_the_primary(struct master_link *l, struct bytes primary)
 struct frame_header master_link_head(const struct master_link *l, uint16_t op)
 {
     return (struct frame_header){
-        .op = op, .session = l->session, .index = l->index, .epoch = l->epoch};
+        .op = op, .session = l->session, .index = l->index, .epoch = l->index_epoch};
 }
 
 /* A step of the introduction failed. A broken connection is dealt with in on_close. */
@@ -129,6 +129,14 @@ static void handshake_failed(struct master_link *l, const struct rpc_call *rc)
     }
 }
 
+void master_link_saw(struct master_link *l, const struct frame_header *answer)
+{
+    if (answer->index > l->index) {
+        l->index = answer->index;
+        l->index_epoch = answer->epoch;
+    }
+}
+
 bool master_link_heard(struct master_link *l, const struct message *m)
 {
     if (m->head.epoch != 0 && m->head.epoch < l->epoch) {
@@ -136,7 +144,7 @@ bool master_link_heard(struct master_link *l, const struct message *m)
     }
     l->heard_ns = env_mono_ns(l->client->env);
     l->epoch = MAX(l->epoch, m->head.epoch);
-    l->index = MAX(l->index, m->head.index);
+    master_link_saw(l, &m->head);
     return true;
 }
 

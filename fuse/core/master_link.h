@@ -61,9 +61,10 @@ struct master_link {
     uint64_t nonce;
     uint64_t session; /* 0 = none */
     uint64_t last_sequence;
-    uint64_t index;  /* highest seen */
-    uint32_t epoch;  /* highest seen */
-    uint64_t *opens; /* inodes to attach, while attaching */
+    uint64_t index;       /* highest seen */
+    uint32_t index_epoch; /* of the master that told it */
+    uint32_t epoch;       /* highest seen of a primary */
+    uint64_t *opens;      /* inodes to attach, while attaching */
     uint32_t open_count;
     uint32_t open_writing; /* the first of them: those it may have written to */
     uint32_t open_next;

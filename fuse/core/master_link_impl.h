@@ -8,6 +8,8 @@
 void master_link_hang_up(struct master_link *l);
 /* Notes what an answer tells about the master. False: it comes from a master of an older epoch. */
 bool master_link_heard(struct master_link *l, const struct message *m);
+/* An answer, also one of a shadow, told of a committed record. */
+void master_link_saw(struct master_link *l, const struct frame_header *answer);
 struct frame_header master_link_head(const struct master_link *l, uint16_t op);
 /* The master knows our session no longer. `by`: the call that was told so, or NULL. */
 void master_link_session_lost(struct master_link *l, struct master_call *by);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fuse/core/client_impl.h"
-#include "fuse/core/master_link.h"
+#include "fuse/core/master_link_impl.h"
 
 enum {
     BEGIN_MS = 300,     /* a primary that is back so soon is waited for */
@@ -81,7 +81,8 @@ static struct frame_header head_for(const struct shadow_link *s, uint16_t op)
     return (struct frame_header){.op = op,
                                  .flags = bound == 0 || bound > SHADOW_BOUND_MS ? FRAME_ANY_AGE : 0,
                                  .session = l->session,
-                                 .index = l->index};
+                                 .index = l->index,
+                                 .epoch = l->index_epoch};
 }
 
 static void now_ready(struct shadow_link *s)
@@ -207,7 +208,7 @@ bool shadow_link_heard(struct shadow_link *s, int status, const struct message *
         status = ERR_TOO_OLD;
     }
     if (answer) {
-        l->index = MAX(l->index, reply->head.index);
+        master_link_saw(l, &reply->head);
         s->age_ms = reply->head.age_ms;
         s->heard_ns = env_mono_ns(s->client->env);
         s->refusals = 0;

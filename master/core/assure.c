@@ -90,6 +90,7 @@ static void conclude(struct master *m)
     }
     conclude_committed(m, said, count);
     conclude_age(m, said, count);
+    log_level_go_on(m);
 }
 
 /* ---------------------------------------------------------------- rounds */

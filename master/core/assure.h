@@ -7,7 +7,7 @@
  * difference whether there is a primary.
  *
  * When W logs have promised no later epoch than that of their last record, what they all hold of it is
- * committed, though the primary died before it said so.
+ * committed, though the primary died before it said so. (log_level.h lets them all hold it.)
  * Loop thread only.
  */
 #ifndef MASTER_CORE_ASSURE_H

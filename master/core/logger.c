@@ -23,6 +23,7 @@ struct logger {
     uint64_t holder;         /* of the promised epoch; 0 = it was promised by an earlier process */
     uint32_t wanted;         /* a higher epoch somebody asked for while the lease ran */
     uint64_t lease_until_ns; /* until then no other epoch is promised */
+    uint64_t word_ns;        /* last append, or the beginning */
     uint64_t serial;         /* of the last append of the promised epoch */
     uint32_t join_epoch; /* of a log that joins: the promised epoch, once a record of it came ... */
     uint64_t join_at;    /* ... which is this one, or an earlier one */
@@ -41,10 +42,16 @@ struct logger *logger_create(struct env *env, struct oplog *log,
     g->log = log;
     g->on_promise = on_promise;
     g->owner = owner;
+    g->word_ns = env_mono_ns(env);
     if (oplog_epoch(log) > 0) { /* else nobody was ever obeyed */
         g->lease_until_ns = env_mono_ns(env) + LOG_LEASE_MS * NS_PER_MS / 100 * 101;
     }
     return g;
+}
+
+uint64_t logger_silent_ms(const struct logger *g)
+{
+    return (env_mono_ns(g->env) - g->word_ns) / NS_PER_MS;
 }
 
 static void drop_cursor(struct logger *g)
@@ -311,7 +318,8 @@ static void append(struct logger *g, struct rpc *r, struct message *m)
         refuse(g, r, &m->head, status);
         return;
     }
-    g->lease_until_ns = env_mono_ns(g->env) + LOG_LEASE_MS * NS_PER_MS / 100 * 101;
+    g->word_ns = env_mono_ns(g->env);
+    g->lease_until_ns = g->word_ns + LOG_LEASE_MS * NS_PER_MS / 100 * 101;
     *w = (struct waiting){.rpc = r, .head = m->head, .index = oplog_last(g->log), .used = true};
     /* All records here are the primary's: it said what precedes them. */
     oplog_commit_to(g->log, req.committed);

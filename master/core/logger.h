@@ -39,6 +39,8 @@ void logger_hold(struct logger *g, uint64_t until_ns);
 /* The primary in this process has stopped for good: until the process has ended nothing is taken that
  * could look to it like its own. */
 void logger_retire(struct logger *g);
+/* So long ago the primary gave its last word, or this process began. */
+uint64_t logger_silent_ms(const struct logger *g);
 /* A higher epoch somebody asked for while the lease ran; 0 = nobody. */
 uint32_t logger_wanted(const struct logger *g);
 /* Promises it to this process; on_promise is not called. 0: done(owner) runs when it is durable, or

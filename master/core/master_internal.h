@@ -10,6 +10,7 @@
 #include "master/core/garbage.h"
 #include "master/core/grants.h"
 #include "master/core/identity.h"
+#include "master/core/log_level.h"
 #include "master/core/logger.h"
 #include "master/core/master.h"
 #include "master/core/medium.h"
@@ -106,6 +107,7 @@ struct master {
     struct identity identity;
     struct follow follow;
     struct assure assure;
+    struct log_leveller level;
     struct term term;
     struct shadow shadow;
     struct transfer transfer;

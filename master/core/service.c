@@ -71,8 +71,9 @@ static void hello(struct peer *p, struct message *msg)
     p->role = req.role;
     struct hello_rep rep = {.cluster = m->cluster, .role = master_role(m)};
     rep.primary = bytes_str(assure_primary(m));
-    rpc_answer(&p->rpc, &msg->head, 0, committed_index(m), m->epoch, RPC_BODY(hello_rep, &rep),
-               NULL);
+    /* The epoch of a shadow is that of the last record it applied. */
+    uint64_t index = m->primary ? committed_index(m) : m->commit.applied;
+    rpc_answer(&p->rpc, &msg->head, 0, index, m->epoch, RPC_BODY(hello_rep, &rep), NULL);
 }
 
 static void on_request(void *owner, struct rpc *r, struct message *msg)

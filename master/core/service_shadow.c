@@ -163,6 +163,17 @@ static bool opens_for_writing(const struct message *msg)
            (open_req_decode(slice_bytes(&msg->body), &req) != 0 || (req.flags & 3u) != 0);
 }
 
+/* A mount names the newest record whose commit it was told of, and by whom: a primary, or a shadow
+ * that had applied records of it. A log that ends with records of the same primary begins with what
+ * that had. So one shadow alone can show what the primary committed right before it died. */
+static void believe(struct master *m, const struct frame_header *head)
+{
+    if (head->epoch == oplog_last_epoch(m->log) && head->epoch != 0 &&
+        head->index > oplog_committed(m->log) && head->index <= oplog_durable(m->log)) {
+        oplog_commit_to(m->log, head->index);
+    }
+}
+
 void service_shadow(struct peer *p, struct message *msg)
 {
     struct master *m = p->m;
@@ -179,6 +190,9 @@ void service_shadow(struct peer *p, struct message *msg)
     }
     bool reads =
         (info->class == OP_QUERY && !opens_for_writing(msg)) || info->code == OP_session_attach;
+    if (p->role == ROLE_CLIENT) {
+        believe(m, &msg->head);
+    }
     if (!reads || (p->role != ROLE_CLIENT && p->role != ROLE_ADMIN)) {
         refuse(p, &msg->head, ERR_NOT_MASTER);
     } else if (msg->head.index > m->commit.applied) {

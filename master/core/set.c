@@ -28,6 +28,7 @@ void set_init(struct master *m)
 {
     follow_init(m);
     assure_init(m);
+    log_level_init(m);
     shadow_init(m);
     transfer_init(m);
     term_init(m);
@@ -78,6 +79,7 @@ void set_close(struct master *m)
     if (m->links != NULL) {
         identity_close(m);
         assure_close(m);
+        log_level_close(m);
     }
     transfer_stop(m);
     shadow_close(m);

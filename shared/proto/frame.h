@@ -16,8 +16,9 @@
  *    40   8  acked        every sequence <= acked is answered; its stored reply may be dropped
  *    48   8  index        answers of a master: operation log index the answer depends on;
  *                         requests of a client: the highest index it has seen
- *    56   4  epoch        master's epoch (answers and requests of a master); requests of a client:
- *                         the highest epoch it has seen
+ *    56   4  epoch        master's epoch (answers and requests of a master; of a shadow: that of the
+ *                         last record it applied); requests of a client: that of the answer it has
+ *                         `index` from
  *    60   4  body_len     <= FRAME_BODY_MAX
  *    64   4  payload_len  <= FRAME_PAYLOAD_MAX
  *    68   4  age_ms       answers of a shadow: at most so long ago everything that was committed was

@@ -67,10 +67,18 @@ goes_on() { # goes_on "after what": both loads do something again
     wait_for "mount b to go on after $1" 60 progress b "$b"
     kill -0 "$load_a" "$load_b" || fail "a program ended after $1: $(cat "$WORK"/*.err)"
 }
+state_of() { timeout 5 getfattr --absolute-names --only-values -n user.gfs.state "$1" 2>&1 | tr '\n' ' '; }
+everything() { # what the mounts and the masters say now
+    echo "mount a: $(state_of "$MNT")"
+    echo "mount b: $(state_of "$OTHER")"
+    for k in 1 2 3; do
+        echo "master $k: $(said_by $k | cut -c1-600)"
+    done
+}
 quick() { # quick "what" COMMAND...: succeeds, in 20 seconds
     what=$1
     shift
-    timeout 20 "$@" >/dev/null 2>"$WORK/quick.err" || fail "$what: $(head -n 3 "$WORK/quick.err")"
+    timeout 20 "$@" >/dev/null 2>"$WORK/quick.err" || fail "$what: $(head -n 3 "$WORK/quick.err"); $(everything | tr '\n' ';')"
 }
 
 cluster_up

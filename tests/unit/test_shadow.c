@@ -37,6 +37,7 @@ static struct rpc feeder, reader_;
 static uint64_t serial, fed; /* fed: newest record the shadow was sent */
 static uint32_t term;        /* epoch of the primary that is played */
 static char died[512];
+static uint32_t records_given; /* answers to log_read */
 
 /* ---------------------------------------------------------------- the others */
 
@@ -66,6 +67,24 @@ static void give_checkpoint(struct rpc *r, struct message *m)
     rpc_answer(r, &m->head, 0, 0, 0, RPC_BODY(checkpoint_read_rep, &rep), &payload);
 }
 
+static void give_records(struct rpc *r, struct message *m)
+{
+    struct log_read_req req;
+    struct oplog_cursor *c;
+    struct oplog_piece p;
+    struct why why;
+    MUST(log_read_req_decode(slice_bytes(&m->body), &req) == 0);
+    MUST(oplog_cursor_open(f->m->log, req.from, &c, &why) == 0);
+    MUST(oplog_cursor_next(c, &p, &why) == 1);
+    struct log_read_rep rep = {
+        .first = p.first, .last = p.last, .prev_chain = p.prev_chain, .chain = p.chain};
+    struct slice payload = {.buf = buf_new(p.records.len), .len = p.records.len};
+    memcpy(payload.buf->data, p.records.data, p.records.len);
+    oplog_cursor_close(c);
+    records_given++;
+    rpc_answer(r, &m->head, 0, 0, 0, RPC_BODY(log_read_rep, &rep), &payload);
+}
+
 static void on_request(void *owner, struct rpc *r, struct message *m)
 {
     struct other *o = owner;
@@ -92,6 +111,9 @@ static void on_request(void *owner, struct rpc *r, struct message *m)
         break;
     case OP_checkpoint_read:
         give_checkpoint(r, m);
+        break;
+    case OP_log_read:
+        give_records(r, m);
         break;
     default:
         ck_abort_msg("the shadow asked %s", op_name(m->head.op));
@@ -310,6 +332,7 @@ static void setup(void)
     rpc_init(&feeder, &op->env, &quiet, NULL);
     rpc_init(&reader_, &op->env, &quiet, NULL);
     serial = fed = 0;
+    records_given = 0;
     term = f->m->epoch - 1;
     died[0] = 0;
     others_have(0);
@@ -355,6 +378,13 @@ static int look(const char *name, uint64_t index, uint32_t flags)
 {
     struct lookup_req req = {.parent = ROOT_INO, .name = bytes_str(name)};
     return ASK(&reader_, lookup, &req, .index = index, .flags = flags);
+}
+
+/* Of a mount that was told `index` by a master of `epoch`. */
+static int look_of_epoch(const char *name, uint64_t index, uint32_t epoch)
+{
+    struct lookup_req req = {.parent = ROOT_INO, .name = bytes_str(name)};
+    return ASK(&reader_, lookup, &req, .index = index, .epoch = epoch, .flags = FRAME_ANY_AGE);
 }
 
 /* ---------------------------------------------------------------- following */
@@ -590,6 +620,7 @@ START_TEST(age_is_proven)
     ck_assert_int_eq(look("d1", 0, 0), 0);
     ck_assert_uint_lt(a.head.age_ms, 700);
     others_have(fed + 1); /* something may be committed that is not here */
+    others[0].said.durable = others[1].said.durable = fed; /* and is not to be had yet */
     fixture_run_ms(f, 3000);
     ck_assert_int_eq(look("d1", 0, 0), 0);
     ck_assert_uint_gt(a.head.age_ms, 2000);
@@ -619,6 +650,65 @@ START_TEST(what_enough_logs_hold_is_committed)
     others[1].said.promised = f->m->epoch;
     fixture_run_ms(f, 1500);
     same_state();
+}
+END_TEST
+
+/* A mount was told that the last records are committed: so they are, although nobody else can say it. */
+START_TEST(what_a_mount_was_told_is_committed)
+{
+    fixture_open_session(f);
+    make_dirs(0, 5);
+    take_office();
+    feed();
+    make_dirs(5, 10);
+    uint64_t last = oplog_committed(f->m->log);
+    others[0].mute = others[1].mute = true;
+    feed_to(last, fed);
+    connect_as(&reader_, ROLE_CLIENT);
+    ck_assert_int_eq(look_of_epoch("d9", last, f->m->epoch + 1), ERR_BEHIND);
+    ck_assert_int_eq(look_of_epoch("d9", last + 1, f->m->epoch), ERR_BEHIND);
+    ck_assert_uint_lt(s->commit.applied, last);
+    ck_assert_int_eq(look_of_epoch("d8", last - 1, f->m->epoch), 0);
+    ck_assert_uint_eq(s->commit.applied, last - 1);
+    ck_assert_int_eq(look_of_epoch("d9", last, f->m->epoch), 0);
+    same_state();
+}
+END_TEST
+
+/* The primary died before it sent its last records to this log: another one has them. */
+START_TEST(what_another_log_has_is_fetched)
+{
+    fixture_open_session(f);
+    make_dirs(0, 5);
+    take_office();
+    feed();
+    make_dirs(5, 10);
+    uint64_t last = oplog_committed(f->m->log);
+    others[0].mute = true;
+    others_have(last);
+    others[1].said.promised = f->m->epoch + 1; /* another one says what belongs in the log */
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_eq(records_given, 0);
+    ck_assert_uint_eq(oplog_last(s->log), fed);
+    others[1].said.promised = f->m->epoch;
+    fixture_run_ms(f, 1000);
+    ck_assert_uint_gt(records_given, 0);
+    same_state();
+}
+END_TEST
+
+/* It does not run ahead of a primary that feeds it. */
+START_TEST(a_log_that_is_fed_waits_for_its_primary)
+{
+    fixture_open_session(f);
+    make_dirs(0, 5);
+    take_office();
+    others_have(oplog_committed(f->m->log) + 5);
+    for (int i = 0; i < 20; i++) {
+        feed();
+        fixture_run_ms(f, 200);
+    }
+    ck_assert_uint_eq(records_given, 0);
 }
 END_TEST
 
@@ -718,6 +808,9 @@ Suite *suite_shadow(void)
     tcase_add_test(c, a_later_index_is_waited_for);
     tcase_add_test(c, age_is_proven);
     tcase_add_test(c, what_enough_logs_hold_is_committed);
+    tcase_add_test(c, what_a_mount_was_told_is_committed);
+    tcase_add_test(c, what_another_log_has_is_fetched);
+    tcase_add_test(c, a_log_that_is_fed_waits_for_its_primary);
     tcase_add_test(c, who_does_not_agree_is_refused);
     tcase_add_test(c, a_cluster_is_made_up_by_all);
     tcase_add_test(c, a_log_that_cannot_be_continued_begins_anew);
