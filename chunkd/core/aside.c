@@ -251,7 +251,7 @@ void aside_press(struct aside *a, bool pressed)
 
 bool aside_unlink_oldest(struct aside *a)
 {
-    if (!a->serving || a->going != NULL || list_empty(&a->order)) {
+    if (a->going != NULL || list_empty(&a->order)) {
         return false;
     }
     struct aside_file *f = let_go(a);

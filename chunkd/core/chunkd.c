@@ -162,6 +162,7 @@ static int check_cluster(const struct chunkd *c, struct why *why)
  * be believed. */
 static int take_over(struct chunkd *c, struct why *why)
 {
+    intent_ring_clear(&c->ring);
     c->label.clean = false;
     env_incarnation(c->env, c->label.incarnation);
     int err = label_store(c->env, c->label_file, &c->label);
@@ -178,11 +179,7 @@ static int open_disk(struct chunkd *c, struct why *why)
         if (err == 0 && intent_ring_open(&c->ring, c->env, c->label.disk) != 0) {
             err = why_set(why, -EIO, "ring: cannot map it");
         }
-        if (err == 0) {
-            intent_ring_clear(&c->ring);
-            err = take_over(c, why);
-        }
-        return err;
+        return err == 0 ? take_over(c, why) : err;
     }
     err = err == 0 ? check_cluster(c, why) : err;
     if (err != 0) {
@@ -201,12 +198,47 @@ static int open_disk(struct chunkd *c, struct why *why)
         end = ENDED_POWER_CUT;
     }
     err = meta_log_open(&c->meta, end == ENDED_CLEAN, recover_record, why);
-    err = err == 0 ? recover_replicas(c, end, why) : err;
-    if (err == 0) {
-        intent_ring_clear(&c->ring);
+    if (err == 0 &&
+        end == ENDED_CLEAN) { /* nothing to settle; what is logged from here on may be torn */
         err = take_over(c, why);
     }
-    return err;
+    err = err == 0 ? recover_replicas(c, end, why) : err;
+    return err == 0 && end != ENDED_CLEAN && !c->crammed ? take_over(c, why) : err;
+}
+
+/* ---------------------------------------------------------------- started on a full disk */
+
+static void own_stored(struct label_wait *w, int status)
+{
+    struct chunkd *c = container_of(w, struct chunkd, own_wait);
+    if (c->table.dying) {
+        return;
+    }
+    if (status != 0) {
+        env_die(c->env, "label: cannot store it");
+    }
+    c->crammed = false;
+    env_log(c->env, LOG_INFO, "the disk has room again: writes are taken");
+}
+
+static void recovered_durable(struct meta_wait *w)
+{
+    struct chunkd *c = container_of(w, struct chunkd, room_wait);
+    struct label *label = chunkd_next_label(c);
+    intent_ring_clear(&c->ring);
+    label->clean = false;
+    env_incarnation(c->env, label->incarnation);
+    c->own_wait.done = own_stored;
+    chunkd_store_label(c, &c->own_wait);
+}
+
+static void wait_for_room(struct chunkd *c)
+{
+    env_log(c->env, LOG_ERROR,
+            "the disk is full: replicas are served, but nothing is written or let go until it has "
+            "room");
+    c->room_wait.done = recovered_durable;
+    meta_log_wait(&c->meta, &c->room_wait, true);
 }
 
 int chunkd_start(struct chunkd *c, struct why *why)
@@ -227,6 +259,9 @@ int chunkd_start(struct chunkd *c, struct why *why)
         return why_set(why, err, "cannot listen on %s: %s", c->cfg.listen, err_text(err));
     }
     c->started = c->meta.serving = true;
+    if (c->crammed) {
+        wait_for_room(c);
+    }
     background_flush_start(c);
     aside_start(&c->aside);
     scrub_start(&c->scrub);
@@ -247,7 +282,7 @@ int chunkd_stop(struct chunkd *c, struct why *why)
     env_timer_stop(c->env, &c->flush_timer);
     aside_stop(&c->aside);
     if (!list_empty(&c->requests) || c->running > 0 || c->meta.busy ||
-        c->meta.compaction != META_IDLE || c->label_busy) {
+        c->meta.compaction != META_IDLE || c->label_busy || c->crammed) {
         /* What is in flight cannot be waited for here: the next start settles it from the ring. */
         env_log(c->env, LOG_INFO, "stopped with requests in flight");
         return 0;
@@ -439,6 +474,9 @@ uint64_t chunkd_space_avail(const struct chunkd *c)
 
 int chunkd_check_space(struct chunkd *c, uint32_t bytes, bool growth)
 {
+    if (c->crammed) {
+        return -ENOSPC;
+    }
     if (chunkd_space_avail(c) < bytes + SPACE_NEAR) {
         chunkd_ask_space(c);
     }

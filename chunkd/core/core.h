@@ -54,6 +54,7 @@ struct chunkd {
     struct registration master;
     struct disk_health health;
     struct label_wait failing_wait; /* of the store that keeps it */
+    struct label_wait own_wait;     /* of the one that says that the disk is this process's */
     struct scrub scrub;
     uint64_t boot; /* random, of this process */
     uint32_t request_timeout_ms;
@@ -73,6 +74,10 @@ struct chunkd {
     uint64_t space_total, space_free, space_written; /* free as last asked, and written since */
     uint64_t reserve;
     bool started;
+    /* The disk is so full that what the last process left could not be noted. Until it can, replicas are
+     * served and nothing is written: label and ring stay as the last process left them. */
+    bool crammed;
+    struct meta_wait room_wait;
     /* A store of the label in progress, and requests that wait for it. */
     struct disk_op label_op;
     uint8_t label_bytes[LABEL_SLOT_BYTES];

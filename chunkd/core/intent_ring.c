@@ -62,11 +62,12 @@ int intent_ring_open(struct intent_ring *r, struct env *env, uint64_t disk)
 void intent_ring_clear(struct intent_ring *r)
 {
     memset(r->map, 0, INTENT_ENTRIES * INTENT_ENTRY_BYTES);
+    r->cleared = true;
 }
 
 bool intent_ring_has_room(const struct intent_ring *r, uint32_t count)
 {
-    return r->last + count - r->released <= INTENT_ENTRIES;
+    return r->cleared && r->last + count - r->released <= INTENT_ENTRIES;
 }
 
 void intent_ring_hold(struct intent_ring *r, struct intent_hold *h)

@@ -51,11 +51,12 @@ struct intent_ring {
     uint64_t last;     /* sequence of the newest entry */
     uint64_t released; /* entries up to here may be overwritten */
     struct list holds; /* intent_hold, oldest first */
+    bool cleared;      /* else the entries of the last process are still needed */
 };
 
 /* Is its file there, and whole? To be asked before it is opened, which makes it. Blocks. */
 bool intent_ring_exists(struct env *env);
-/* 0 or -EIO. Existing entries stay until intent_ring_clear. */
+/* 0 or -EIO. Existing entries stay until intent_ring_clear; there is no room until then. */
 MUST_CHECK int intent_ring_open(struct intent_ring *r, struct env *env, uint64_t disk);
 void intent_ring_clear(struct intent_ring *r);
 /* Room for `count` entries without overwriting any that must stay? */

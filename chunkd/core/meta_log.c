@@ -218,6 +218,11 @@ bool meta_log_idle(const struct meta_log *log)
     return !log->busy && log->compaction == META_IDLE && list_empty(&log->waits) && !log->unlinking;
 }
 
+bool meta_log_has_pending(const struct meta_log *log)
+{
+    return log->now.pending.len > 0;
+}
+
 int meta_log_sync_now(struct meta_log *log)
 {
     ASSERT(!log->busy);

@@ -116,7 +116,9 @@ void meta_log_kick_sync(struct meta_log *log); /* and sync what is not durable y
 /* Starts a compaction if the log is large against live_bytes. */
 void meta_log_consider_compaction(struct meta_log *log, uint64_t live_bytes);
 bool meta_log_idle(const struct meta_log *log);
-/* Writes and syncs everything now; blocks. Only while no batch is in flight. */
+/* Writes and syncs everything now; blocks. Only while no batch is in flight. -ENOSPC while
+ * meta_log_has_pending: what was appended leaves with a later batch. */
 MUST_CHECK int meta_log_sync_now(struct meta_log *log);
+bool meta_log_has_pending(const struct meta_log *log); /* records that are not in the file */
 
 #endif

@@ -315,7 +315,7 @@ static int check_write(struct chunkd *c, const struct message *m, const struct w
         err = ERR_NO_REPLICA;
     }
     if (err == 0 && !intent_ring_has_room(&c->ring, 2)) {
-        err = ERR_BUSY;
+        err = c->crammed ? -ENOSPC : ERR_BUSY;
     }
     /* A mount that heard of the trim before it was carried out would cut off what was written since. */
     if (err == 0 && req->kind == WRITE_TRUNCATE && r != NULL && req->known < r->written_known) {
@@ -432,8 +432,8 @@ static int check_forward(struct chunkd *c, const struct message *m, const struct
 {
     int err =
         write_op_check(&c->table, req->kind, req->offset, req->length, &m->payload, req->sums);
-    if (err != 0) {
-        return err;
+    if (err != 0 || c->crammed) {
+        return err != 0 ? err : -ENOSPC;
     }
     struct local_replica *r = table_get(&c->table, req->handle);
     if (r == NULL) {

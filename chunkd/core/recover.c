@@ -437,6 +437,18 @@ static void remove_orphans(struct chunkd *c)
     mem_free(o.names);
 }
 
+/* What is kept aside gives way. On a disk that is full all the same the records wait for room: until
+ * they are durable the next start must find what this one found. */
+static int sync_records(struct chunkd *c)
+{
+    int err = meta_log_sync_now(&c->meta);
+    while (err == -ENOSPC && aside_unlink_oldest(&c->aside)) {
+        err = meta_log_sync_now(&c->meta);
+    }
+    c->crammed = (err == -ENOSPC || err == -EDQUOT) && meta_log_has_pending(&c->meta);
+    return c->crammed ? 0 : err;
+}
+
 int recover_replicas(struct chunkd *c, enum last_end end, struct why *why)
 {
     if (end == ENDED_KILLED) {
@@ -450,7 +462,7 @@ int recover_replicas(struct chunkd *c, enum last_end end, struct why *why)
     remove_orphans(c);
     aside_sweep(&c->aside);
     table_log_all_sums(&c->table);
-    err = meta_log_sync_now(&c->meta);
+    err = sync_records(c);
     if (err != 0) {
         return why_set(why, err, "meta: cannot sync the meta log: %s", err_text(err));
     }

@@ -197,7 +197,8 @@ END_TEST
 
 START_TEST(held_intents_are_not_overwritten)
 {
-    struct intent_ring ring = {.map = calloc(INTENT_ENTRIES, INTENT_ENTRY_BYTES), .disk = 1};
+    struct intent_ring ring = {
+        .map = calloc(INTENT_ENTRIES, INTENT_ENTRY_BYTES), .disk = 1, .cleared = true};
     struct intent_hold hold, later;
     list_init(&ring.holds);
     intent_ring_hold(&ring, &hold);

@@ -147,6 +147,51 @@ START_TEST(power_cut_makes_dirty_replicas_suspect)
 }
 END_TEST
 
+/* What was found can be noted nowhere. Until it can, clean replicas are read, nothing is written, and the
+ * next start finds the same. */
+START_TEST(starts_on_a_full_disk)
+{
+    struct fx *f = three(60);
+    uint64_t total, avail;
+    struct sim_disk *disk = f->servers[2].process->disk;
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, BS), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H + 1, FX_V1), 0);
+    for (int round = 0; round < 2;
+         round++) { /* what is to be noted does not fit into the last page */
+        fx_run_ms(f, 20000);
+        for (uint64_t n = 10; n < 60; n++) {
+            ck_assert_int_eq(fx_write(f, 2, H + n, FX_V1, 0, data, 10), 0);
+        }
+    }
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, BS, data, 2 * BS), 0);
+    fx_power_cut(f, 2);
+    sim_disk_space(disk, &total, &avail);
+    sim_disk_set_capacity(disk, total - avail);
+    for (int round = 0; round < 3; round++) {
+        ck_assert_int_eq(fx_start(f, 2), 0);
+        ck_assert_uint_eq(fx_info(f, 2, H).state, REPLICA_SUSPECT);
+        ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, BS, got), ERR_SUSPECT);
+        ck_assert_int_eq(fx_read(f, 2, H + 1, FX_V1, 0, BS, got), BS);
+        ck_assert_int_eq(fx_write(f, 2, H + 9, FX_V1, 0, data, 10), -ENOSPC);
+        ck_assert_int_eq(fx_forward(f, 2, H + 1, FX_V1, 2, 0, data, 10), -ENOSPC);
+        if (round < 2) {
+            fx_kill(f, 2);
+        }
+    }
+    sim_disk_set_capacity(disk, total);
+    fx_run_ms(f, 1000);
+    ck_assert_int_eq(fx_write(f, 2, H + 9, FX_V1, 0, data, 10), 0);
+    fx_kill(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(fx_info(f, 2, H).state, REPLICA_SUSPECT);
+    ck_assert_uint_eq(fx_info(f, 2, H + 9).state, REPLICA_OK);
+    ck_assert_int_eq(fx_stop(f, 2), 0);
+    fx_free(f);
+}
+END_TEST
+
 /* A file whose name never was durable is no damage: nothing in it was promised. */
 /* A member that came back may lack what it is asked to sync, under the same version. */
 START_TEST(power_cut_member_does_not_say_that_it_is_synced)
@@ -443,6 +488,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, connections_do_not_outlive_the_lease);
     tcase_add_test(t, power_cut_after_clean_stop_keeps_everything_ok);
     tcase_add_test(t, kill_keeps_acknowledged_writes);
+    tcase_add_test(t, starts_on_a_full_disk);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
     tcase_add_test(t, power_cut_member_does_not_say_that_it_is_synced);
     tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
