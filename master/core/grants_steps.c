@@ -152,6 +152,15 @@ static uint32_t possible(const struct grant *g)
     return n;
 }
 
+/* As good as it can be: if a block is damaged, nobody had it when all were asked. */
+static bool is_sound(const struct part *p)
+{
+    const struct grant *g = p->grant;
+    return p->replica.state == REPLICA_OK ||
+           (p->replica.state == REPLICA_BAD &&
+            notes_get(&g->m->notes, g->handle, p->server, g->row.version) == NOTE_DAMAGED);
+}
+
 /* A planned removal goes on only while every other part is in good order. If one is not, the member
  * stays: told to leave or not, its replica is what the row says. True if it was given up now. */
 static bool removal_fails(struct grant *g, enum part_state expected)
@@ -162,7 +171,7 @@ static bool removal_fails(struct grant *g, enum part_state expected)
         const struct part *p = &g->parts[i];
         bool kept = p->server != g->remove;
         found = found || !kept;
-        bool sound = expected == PART_NONE || p->added || p->replica.state == REPLICA_OK;
+        bool sound = expected == PART_NONE || p->added || is_sound(p);
         goes_on = goes_on && (!kept || (p->state == expected && sound));
     }
     if (g->remove == 0 || (found && goes_on)) {

@@ -41,7 +41,7 @@ static enum standing standing(const struct plan_chunk *c, const struct plan_memb
 
 struct tally {
     uint32_t good, unsure, content, failed, damaged, nothing, away, away_long;
-    const struct plan_member *leaving; /* a good one */
+    const struct plan_member *leaving; /* a good one, or a damaged one */
     const struct plan_member *gone;    /* one that is away for long */
 };
 
@@ -65,6 +65,7 @@ static struct tally tally_of(const struct plan_chunk *c)
             break;
         case STANDS_DAMAGED:
             t.damaged++;
+            t.leaving = m->leaving ? m : t.leaving;
             break;
         case STANDS_NOTHING:
             t.nothing++;
@@ -117,7 +118,9 @@ static void plan_members(const struct plan_chunk *c, const struct tally *t, stru
         p->risk = t->good <= 1 && c->wanted > 1 ? RISK_LAST_COPY : RISK_FEW;
         return;
     }
-    bool all_good = t->good == stay && t->unsure == 0 && t->away == t->away_long;
+    /* Of blocks that nobody has none can come back: those copies are as good as any. */
+    uint32_t best = t->good > 0 ? t->good : t->damaged;
+    bool all_good = best == stay && t->unsure == 0 && t->away == t->away_long;
     p->risk = RISK_MOVE;
     if (c->count > c->wanted && all_good) {
         p->need = NEED_REMOVE;

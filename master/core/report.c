@@ -252,9 +252,12 @@ void report_bad(struct master *m, const struct report_bad_req *req, bool sure, c
             (unsigned long long)req->handle, block, req->server, from);
     if (ns_chunk_get(m->ns, req->ino, req->number, &row) == 0 && row.handle == req->handle &&
         row.version == req->version && ns_is_member(&row, req->server)) {
-        /* A mount may be mistaken: the server is asked. */
-        set_note(m, &row, req->server, sure ? NOTE_BAD : NOTE_SUSPECT);
-        repair_touch(m);
+        /* A mount may be mistaken: the server is asked, unless that was done and nobody has the block. */
+        bool known = notes_get(&m->notes, row.handle, req->server, row.version) == NOTE_DAMAGED;
+        if (sure || !known) {
+            set_note(m, &row, req->server, sure ? NOTE_BAD : NOTE_SUSPECT);
+            repair_touch(m);
+        }
     }
 }
 

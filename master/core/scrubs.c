@@ -305,8 +305,12 @@ static void found_damaged(struct master *m, uint32_t server, const struct replic
 {
     struct ns_chunk row;
     if (ns_chunk_get(m->ns, r->ino, r->number, &row) != 0 || row.handle != r->handle ||
-        row.version != r->version || !ns_is_member(&row, server) ||
-        notes_get(&m->notes, row.handle, server, row.version) == NOTE_BAD) {
+        row.version != r->version || !ns_is_member(&row, server)) {
+        return;
+    }
+    enum note_kind known = notes_get(&m->notes, row.handle, server, row.version);
+    if (known == NOTE_BAD ||
+        known == NOTE_DAMAGED) { /* of a block that was good it tells at once */
         return;
     }
     note(m, &row, server, NOTE_BAD);

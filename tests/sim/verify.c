@@ -379,21 +379,64 @@ static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
     return bound && members < w->server_count - 1;
 }
 
-/* A chunk that it has, or 0. */
-static uint64_t chunk_on(struct sim_server *s)
+/* A version left the server out. */
+static bool was_left_out(struct world *w, uint64_t handle, uint32_t id)
 {
+    bool member = true;
+    for (uint64_t i = 1; i <= log_tap_last(w->tap); i++) {
+        const struct record *r = log_tap_record(w->tap, i);
+        struct chunk_version_rec version;
+        if (r->type != OP_chunk_version || chunk_version_rec_decode(r->body, &version) != 0 ||
+            version.handle != handle) {
+            continue;
+        }
+        struct reader members = reader_of(version.members);
+        member = false;
+        while (!reader_done(&members)) {
+            uint32_t one = 0;
+            dec_u32(&members, &one);
+            member |= one == id;
+        }
+    }
+    return !member;
+}
+
+/* What is not needed any more stays while nobody else has all of the chunk: some of its blocks may be the
+ * last ones. */
+static bool may_be_last(struct sim_server *s, uint32_t id, const struct chunkd_replica_info *r)
+{
+    struct world *w = s->world;
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        struct chunkd_replica_info other;
+        if (&w->servers[i] != s && chunkd_replica(w->servers[i].chunkd, r->handle, &other) == 0 &&
+            other.state == REPLICA_OK) {
+            return false;
+        }
+    }
+    return was_left_out(w, r->handle, id);
+}
+
+struct leaving {
+    struct sim_server *server;
+    uint32_t id;
+};
+
+/* A chunk that it has, or 0. */
+static uint64_t chunk_on(const struct leaving *l)
+{
+    struct sim_server *s = l->server;
     struct chunkd_replica_info r;
     for (uint64_t h = 1; chunkd_replica_next(s->chunkd, h, &r) == 0; h = r.handle + 1) {
-        if (is_bound(s->world, &r)) {
+        if (is_bound(s->world, &r) && !may_be_last(s, l->id, &r)) {
             return r.handle;
         }
     }
     return 0;
 }
 
-static bool is_empty(void *server)
+static bool is_empty(void *leaving)
 {
-    return chunk_on(server) == 0;
+    return chunk_on(leaving) == 0;
 }
 
 /* A disk that fails is emptied, if the others can hold everything; then somebody replaces it. */
@@ -407,10 +450,11 @@ static void replace_failing(struct world *w)
             continue;
         }
         struct sim_server *s = &w->servers[number];
+        struct leaving leaving = {s, id};
         if (w->server_count - 2 >= WORLD_REPLICAS &&
-            !sim_run_until(w->sim, is_empty, s, 120 * NS_PER_S)) {
+            !sim_run_until(w->sim, is_empty, &leaving, 120 * NS_PER_S)) {
             world_fail(w, "the disk of %s fails, and it keeps chunk %llu", s->process->name,
-                       (unsigned long long)chunk_on(s));
+                       (unsigned long long)chunk_on(&leaving));
         }
         world_say(w, "the disk of %s is replaced", s->process->name);
         server_kill(s, true, 0);

@@ -9,7 +9,7 @@
 Suite *suite_repair_plan(void);
 
 /* Members, the primary first: G good, g good but not reported yet, D good and leaving, W good and
- * slow, C good and crowded; S suspect, B bad block, X damaged beyond help, M missing, T stale, F failed,
+ * slow, C good and crowded; S suspect, B bad block, X damaged beyond help, Y the same and leaving, M missing, T stale, F failed,
  * U never seen; A away, L away for long. Flags: f fresh, b bound, u picture unsettled. */
 struct row {
     const char *members;
@@ -80,6 +80,9 @@ static const struct row table[] = {
     {"DGA", 3, "b", NEED_WAIT, RISK_FEW, 0},
     {"DGL", 3, "b", NEED_ADD, RISK_FEW, 0},
     {"DGB", 3, "b", NEED_HEAL, RISK_FEW, 0},
+    {"XYX", 3, "b", NEED_MOVE, RISK_MOVE, 2},
+    {"XYA", 3, "b", NEED_ADD, RISK_LAST_COPY, 0},
+    {"XYXX", 3, "b", NEED_REMOVE, RISK_MOVE, 2},
 };
 
 static struct plan_member member(char kind, uint32_t server)
@@ -100,6 +103,10 @@ static struct plan_member member(char kind, uint32_t server)
         break;
     case 'B':
         m.note = NOTE_BAD;
+        break;
+    case 'Y':
+        m.leaving = true;
+        m.note = NOTE_DAMAGED;
         break;
     case 'X':
         m.note = NOTE_DAMAGED;

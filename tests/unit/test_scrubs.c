@@ -147,6 +147,39 @@ START_TEST(damage_told_again_is_repaired)
 }
 END_TEST
 
+/* Once all were asked and nobody has the block, telling it again changes nothing: no version after
+ * version. */
+START_TEST(damage_beyond_repair_is_told_again_in_vain)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        replica(i)->state = REPLICA_BAD;
+    }
+    fake_scanned(member(1), c.handle);
+    fixture_run_ms(f, 5000);
+    uint64_t version = row().version;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct note n = {.handle = c.handle,
+                         .ino = c.ino,
+                         .version = version,
+                         .server = row().members[i],
+                         .kind = NOTE_DAMAGED};
+        notes_set(&f->m->notes, &n);
+        replica(i)->state = REPLICA_BAD;
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_scanned(member(i), c.handle);
+        struct report_bad_req told = {.handle = c.handle,
+                                      .ino = c.ino,
+                                      .version = version,
+                                      .server = row().members[i],
+                                      .block = 0};
+        report_bad(f->m, &told, false, "a mount");
+    }
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(row().version, version);
+}
+END_TEST
+
 START_TEST(a_failing_disk_is_left_and_stays_so)
 {
     uint32_t id = row().members[1];
@@ -237,6 +270,7 @@ Suite *suite_scrubs(void)
     tcase_add_test(t, a_chunk_being_written_is_no_difference);
     tcase_add_test(t, other_versions_and_servers_away_are_not_compared);
     tcase_add_test(t, damage_told_again_is_repaired);
+    tcase_add_test(t, damage_beyond_repair_is_told_again_in_vain);
     tcase_add_test(t, a_failing_disk_is_left_and_stays_so);
     tcase_add_test(t, a_scan_that_does_not_advance_is_a_warning);
     tcase_add_test(t, operators_start_scans);
