@@ -107,6 +107,7 @@ static void set_hole(struct location *l)
 {
     l->handle = l->version = l->doubt = 0;
     l->trim = NO_TRIM;
+    l->trim_set = 0;
     l->fresh = l->unsynced = l->gone = l->by_shadow = false;
     l->primary = 0;
     l->member_count = 0;
@@ -122,7 +123,7 @@ void location_learn(struct location *l, const struct chunk *chunk, uint64_t inde
     }
     /* `fresh` ends here with the first write, at the master only with the next size commit. */
     bool same = l->known && l->handle == chunk->handle && l->version == chunk->version;
-    if (!same || l->trim != chunk->trim) {
+    if (!same || l->trim != chunk->trim || l->trim_set != chunk->trim_set) {
         struct inode *i = files_find(l->client, l->ino);
         if (i != NULL) {
             i->changes_seen++;
@@ -143,6 +144,7 @@ void location_learn(struct location *l, const struct chunk *chunk, uint64_t inde
     l->gone = chunk->gone;
     l->by_shadow = false;
     l->trim = chunk->trim;
+    l->trim_set = chunk->trim_set;
     l->primary = chunk->primary;
     l->member_count = 0;
     struct reader r = reader_of(chunk->members);
@@ -190,9 +192,13 @@ static void learn_located(struct location *l, const struct chunk *chunk, uint64_
     }
     /* A trim being carried out stands until the master has heard that it is. */
     uint32_t trim = l->trimming && l->handle == chunk->handle ? l->trim : NO_TRIM;
+    uint32_t set = l->trim_set;
     location_learn(l, chunk, index);
     l->by_shadow = by_shadow;
-    l->trim = MIN(l->trim, trim);
+    if (trim < l->trim) {
+        l->trim = trim;
+        l->trim_set = set;
+    }
 }
 
 void location_hint(struct inode *i, const struct chunk *chunk, uint64_t index, bool by_shadow)
@@ -353,12 +359,14 @@ void location_refresh(struct location *l, struct location_wait *w)
 
 /* ---------------------------------------------------------------- changes */
 
-void location_trimmed(struct location *l, bool done, uint32_t trim, int status)
+void location_trimmed(struct location *l, bool done, uint32_t trim, uint32_t set, int status)
 {
     l->changes++;
     l->trimming = false;
-    if (done && l->trim >= trim) { /* else it was truncated again meanwhile */
+    bool same = l->trim == trim && l->trim_set == set;
+    if (done && (same || l->trim == NO_TRIM)) { /* else it was truncated again meanwhile */
         l->trim = NO_TRIM;
+        l->trim_set = 0;
     } else {
         l->known = false;
     }

@@ -28,9 +28,10 @@ struct location {
     uint64_t known_ns;
     uint64_t handle; /* 0 = hole */
     uint64_t version;
-    uint32_t trim;  /* NO_TRIM = none */
-    uint64_t index; /* of the log, as of which all this is known */
-    uint64_t doubt; /* writes under lower versions that were not synced may be gone; 0 = none */
+    uint32_t trim;     /* NO_TRIM = none */
+    uint32_t trim_set; /* which one: another may be set at the same offset */
+    uint64_t index;    /* of the log, as of which all this is known */
+    uint64_t doubt;    /* writes under lower versions that were not synced may be gone; 0 = none */
     bool fresh;
     bool unsynced;    /* as the master says, until a sync asked from here */
     bool gone;        /* no replica can be read, the master says; believed for a second */
@@ -88,7 +89,7 @@ bool location_grant(struct location *l, struct location_wait *w, uint64_t failed
 void location_refresh(struct location *l, struct location_wait *w);
 /* One write carries out the trim (trimming is set); this ends it and wakes the others with
  * `status`. done: the replicas are truncated to `trim` and the master knows. */
-void location_trimmed(struct location *l, bool done, uint32_t trim, int status);
+void location_trimmed(struct location *l, bool done, uint32_t trim, uint32_t set, int status);
 /* Takes over what a create's answer says. */
 void location_learn(struct location *l, const struct chunk *chunk, uint64_t index);
 /* Takes over what another answer says by the way, if nothing is known yet. */

@@ -60,7 +60,8 @@ struct trim_job {
     struct location *loc; /* pinned */
     struct location_wait refresh;
     struct chunk_write write;
-    uint32_t trim;    /* being carried out */
+    uint32_t trim;    /* being carried out ... */
+    uint32_t set;     /* ... and which one it is */
     uint64_t version; /* under which the replicas were truncated */
     struct master_call trimmed;
 };
@@ -78,7 +79,7 @@ static void trim_drop(struct op *o)
 
 static void trim_end(struct trim_job *j, bool done, int status)
 {
-    location_trimmed(j->loc, done, j->trim, status);
+    location_trimmed(j->loc, done, j->trim, j->set, status);
     op_end(&j->op, 0);
 }
 
@@ -102,12 +103,15 @@ static void trim_durable(struct chunk_write *w)
         return;
     }
     /* Under another version the truncate may have been lost in between. */
-    if (w->sent_version != j->version || j->loc->trim < j->trim) {
+    if (w->sent_version != j->version || j->loc->trim < j->trim || j->loc->trim_set != j->set) {
         trim_write(j);
         return;
     }
-    struct trimmed_req req = {
-        .ino = j->loc->ino, .number = j->loc->number, .handle = j->loc->handle, .trim = j->trim};
+    struct trimmed_req req = {.ino = j->loc->ino,
+                              .number = j->loc->number,
+                              .handle = j->loc->handle,
+                              .trim = j->trim,
+                              .set = j->set};
     j->trimmed.done = trim_told;
     j->trimmed.owner = j;
     master_call(&j->op.client->master, &j->trimmed, OP_trimmed, RPC_BODY(trimmed_req, &req));
@@ -141,6 +145,7 @@ static void trim_write(struct trim_job *j)
         return;
     }
     j->trim = j->loc->trim;
+    j->set = j->loc->trim_set;
     j->write = (struct chunk_write){.done = trim_written,
                                     .owner = j,
                                     .inode = j->inode,

@@ -17,7 +17,7 @@ uint32_t chunk_row_pack(const struct ns_chunk *c, uint8_t *out)
         n += put_varint(out + n, c->members[i]);
     }
     if (c->trim != NO_TRIM) {
-        n += put_varint(out + n, c->trim);
+        n += put_varint(out + n, (uint64_t)c->trim_set << 32 | c->trim);
     }
     if (c->doubt != 0) {
         n += put_varint(out + n, c->doubt >> 32);
@@ -43,7 +43,9 @@ void chunk_row_unpack(struct byte_reader *r, struct ns_chunk *c)
     for (uint32_t i = 0; i < c->member_count; i++) {
         c->members[i] = get_varint32(r);
     }
-    c->trim = head & TRIM ? get_varint32(r) : NO_TRIM;
+    uint64_t trim = head & TRIM ? byte_reader_varint(r) : NO_TRIM;
+    c->trim = (uint32_t)trim;
+    c->trim_set = (uint32_t)(trim >> 32);
     c->doubt = 0;
     if (head & DOUBT) {
         c->doubt = (uint64_t)get_varint32(r) << 32;

@@ -7,7 +7,7 @@
  *   varint  version >> 32 (epoch)
  *   varint  version & 0xffffffff (counter)
  *   varint  id of each member, the primary of the first grant first
- *   varint  trim, if bit 0x40
+ *   varint  trim | trim_set << 32, if bit 0x40
  *   varint  doubt >> 32, then varint doubt & 0xffffffff, if bit 0x80
  *
  * Key of TABLE_CHUNK: inode, chunk number (row_key.h); number >= 1.
@@ -17,7 +17,7 @@
 
 #include "master/core/ns.h"
 
-enum { CHUNK_ROW_MAX = 1 + 10 + 5 + 5 + 5 * REPLICAS_MAX + 5 + 10 };
+enum { CHUNK_ROW_MAX = 1 + 10 + 5 + 5 + 5 * REPLICAS_MAX + 10 + 10 };
 
 /* Writes everything but ino and number at out (up to CHUNK_ROW_MAX bytes); returns the length. */
 uint32_t chunk_row_pack(const struct ns_chunk *c, uint8_t *out);

@@ -181,6 +181,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         .handle = row->handle,
         .version = row->version,
         .trim = row->trim,
+        .trim_set = row->trim_set,
         .fresh = row->fresh && !row->bound,
         /* Who writes must name every member: a list cut for readers names no primary. */
         .primary = !reading || (live && whole) ? row->members[0] : 0,

@@ -198,7 +198,10 @@ void chunks_cut(struct change *c, struct inode *in, uint64_t size)
     uint32_t trim = (uint32_t)(size % c->ns->geo.chunk_bytes);
     if (trim != 0 && chunk_load(c->ns, in, size / c->ns->geo.chunk_bytes, &old) == 0) {
         k = old;
-        k.trim = MIN(old.trim, trim); /* NO_TRIM is the highest */
+        if (trim < old.trim) { /* NO_TRIM is the highest */
+            k.trim = trim;
+            k.trim_set = MAX((uint32_t)c->record->index, 1u);
+        }
         chunk_replace(c, in, &old, &k);
     }
     /* What is left begins below the new size. */
@@ -298,10 +301,24 @@ void apply_chunk_version(struct change *c, const struct chunk_version_rec *rec)
     inode_save(c, &in);
 }
 
+/* The trim that was carried out, and not one set since, maybe at the same offset: behind that one stand
+ * bytes written in between. */
+static bool is_its_trim(const struct ns_chunk *k, const struct trimmed_rec *rec)
+{
+    return k->handle == rec->handle && k->trim == rec->trim &&
+           (rec->set == 0 || rec->set == k->trim_set);
+}
+
 int prepare_trimmed(struct look *l, struct trimmed_rec *rec)
 {
     struct inode in;
-    return look_file(l, rec->ino, &in);
+    struct ns_chunk k;
+    int err = look_file(l, rec->ino, &in);
+    if (err != 0) {
+        return err;
+    }
+    bool there = chunk_load(l->ns, &in, rec->number, &k) == 0 && k.handle == rec->handle;
+    return there && (k.trim == NO_TRIM || is_its_trim(&k, rec)) ? 0 : ERR_RETRY_GRANT;
 }
 
 void apply_trimmed(struct change *c, const struct trimmed_rec *rec, struct trimmed_rep *rep)
@@ -310,12 +327,12 @@ void apply_trimmed(struct change *c, const struct trimmed_rec *rec, struct trimm
     struct ns_chunk old;
     (void)rep;
     if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
-        chunk_load(c->ns, &in, rec->number, &old) != 0 || old.handle != rec->handle ||
-        old.trim != rec->trim) {
+        chunk_load(c->ns, &in, rec->number, &old) != 0 || !is_its_trim(&old, rec)) {
         return;
     }
     struct ns_chunk k = old;
     k.trim = NO_TRIM;
+    k.trim_set = 0;
     chunk_replace(c, &in, &old, &k);
     inode_save(c, &in);
 }

@@ -146,6 +146,7 @@ struct chunk chunk_answer(struct ns *ns, const struct ns_chunk *k, struct writer
         .handle = k->handle,
         .version = k->version,
         .trim = k->trim,
+        .trim_set = k->trim_set,
         .fresh = k->fresh && !k->bound,
         .doubt = k->doubt,
         .members = bytes_of(start == all.len ? NULL : all.data + start, all.len - start),

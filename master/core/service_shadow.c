@@ -31,6 +31,7 @@ void shadow_chunk(struct master *m, const struct ns_chunk *row, struct writer *w
                           .handle = row->handle,
                           .version = row->version,
                           .trim = row->trim,
+                          .trim_set = row->trim_set,
                           .fresh = row->fresh && !row->bound,
                           .doubt = row->doubt,
                           .unsynced = row->fresh,

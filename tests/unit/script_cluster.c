@@ -114,6 +114,7 @@ static struct chunk chunk_of(struct script_cluster *f, const struct script_file 
                           .version = c->version,
                           .doubt = c->doubt,
                           .trim = c->trim,
+                          .trim_set = c->trim_set,
                           .fresh = c->fresh,
                           .unsynced = !c->synced,
                           .gone = c->gone,
@@ -204,6 +205,18 @@ static void do_open(struct script_link *l, struct message *m, const union op_any
     writer_free(&w);
 }
 
+static void do_trimmed(struct script_link *l, struct message *m, const union op_any *q)
+{
+    struct script_cluster *f = l->server->f;
+    struct script_chunk *c = &script_file_of(f, q->trimmed_req.ino)->chunks[q->trimmed_req.number];
+    bool same = q->trimmed_req.trim == c->trim && q->trimmed_req.set == c->trim_set;
+    if (same) {
+        c->trim = NO_TRIM;
+        c->trim_set = 0;
+    }
+    script_answer(l, m, same ? 0 : ERR_RETRY_GRANT);
+}
+
 static void do_locate(struct script_link *l, struct message *m, const union op_any *q)
 {
     struct script_cluster *f = l->server->f;
@@ -257,8 +270,9 @@ static void do_setattr(struct script_link *l, struct message *m, const union op_
             struct script_chunk *c = &file->chunks[n];
             if (n * SCRIPT_CHUNK >= size) {
                 *c = (struct script_chunk){0};
-            } else if (c->handle != 0 && size < (n + 1) * SCRIPT_CHUNK) {
-                c->trim = MIN(c->trim, (uint32_t)(size % SCRIPT_CHUNK));
+            } else if (c->handle != 0 && size - n * SCRIPT_CHUNK < MIN(c->trim, SCRIPT_CHUNK)) {
+                c->trim = (uint32_t)(size % SCRIPT_CHUNK);
+                c->trim_set = (uint32_t)f->index;
             }
         }
         file->size = size;
@@ -391,8 +405,7 @@ static void answer_master(struct script_link *l, struct message *m, const union 
         break;
     }
     case OP_trimmed:
-        script_file_of(f, q->trimmed_req.ino)->chunks[q->trimmed_req.number].trim = NO_TRIM;
-        script_answer(l, m, 0);
+        do_trimmed(l, m, q);
         break;
     case OP_locate:
         do_locate(l, m, q);

@@ -30,7 +30,7 @@ struct script_chunk {
     uint64_t handle; /* 0 = none */
     uint64_t version;
     uint64_t doubt;
-    uint32_t trim;
+    uint32_t trim, trim_set;
     bool fresh;
     bool synced; /* as the master knows: files made whole */
     bool gone;

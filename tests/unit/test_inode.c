@@ -96,6 +96,12 @@ START_TEST(golden_rows)
                                                       "00"
                                                       "05"
                                                       "8020");
+    k.trim_set = 7;
+    check_hex(bytes_of(row, chunk_row_pack(&k, row)), "60"
+                                                      "8001"
+                                                      "00"
+                                                      "05"
+                                                      "80a0808070");
 }
 END_TEST
 
@@ -194,6 +200,7 @@ static struct inode random_inode(struct sim_rand *r)
         in.chunk0.handle = random_width(r);
         in.chunk0.version = random_width(r);
         in.chunk0.trim = sim_chance(r, 1, 2) ? NO_TRIM : (uint32_t)sim_below(r, NO_TRIM);
+        in.chunk0.trim_set = in.chunk0.trim == NO_TRIM ? 0 : (uint32_t)sim_rand64(r);
         in.chunk0.fresh = sim_chance(r, 1, 2);
         in.chunk0.bound = sim_chance(r, 1, 2);
         in.chunk0.member_count = (uint32_t)sim_below(r, REPLICAS_MAX + 1);
