@@ -14,27 +14,44 @@ zookeeper_jar() {
     return 1
 }
 
+# zookeeper_java CONF: what to run. With the other jar, which comes with it, it says in its log what it does.
+zookeeper_java() {
+    echo java -Xmx128m -Dorg.slf4j.simpleLogger.showDateTime=true -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS \
+        -cp "$(zookeeper_jar):/usr/share/java/slf4j-simple.jar" org.apache.zookeeper.server.quorum.QuorumPeerMain "$1"
+}
+
+# zookeeper_conf DIR PORT NUMBER HOST HOST HOST: the configuration of server NUMBER of those three, which uses two ports more.
+# The times are short because a server that vanishes must be noticed before the sessions of its clients begin to end.
+zookeeper_conf() {
+    dir=$1 port=$2 number=$3
+    shift 3
+    cat <<END
+# written by make up at every start of this server
+tickTime=500
+initLimit=40
+syncLimit=4
+cnxTimeout=1000
+fastleader.maxNotificationInterval=1000
+minSessionTimeout=1000
+dataDir=$dir
+clientPort=$port
+clientPortAddress=$(eval "echo \$$number")
+admin.enableServer=false
+autopurge.purgeInterval=1
+server.1=$1:$((port + 1)):$((port + 2))
+server.2=$2:$((port + 1)):$((port + 2))
+server.3=$3:$((port + 1)):$((port + 2))
+END
+}
+
 start_zookeeper() { # start_zookeeper NUMBER
     pid_of "zookeeper-$1" >/dev/null && return
     mkdir -p "$RUN/zookeeper-$1"
     echo "$1" >"$RUN/zookeeper-$1/myid"
-    cat >"$RUN/zookeeper-$1.conf" <<END
-# written by make up at every start of this server
-tickTime=500
-initLimit=40
-syncLimit=10
-minSessionTimeout=1000
-dataDir=$RUN/zookeeper-$1
-clientPort=$((PORT + 16))
-clientPortAddress=127.0.0.$1
-admin.enableServer=false
-autopurge.purgeInterval=1
-server.1=127.0.0.1:$((PORT + 17)):$((PORT + 18))
-server.2=127.0.0.2:$((PORT + 17)):$((PORT + 18))
-server.3=127.0.0.3:$((PORT + 17)):$((PORT + 18))
-END
+    zookeeper_conf "$RUN/zookeeper-$1" $((PORT + 16)) "$1" 127.0.0.1 127.0.0.2 127.0.0.3 >"$RUN/zookeeper-$1.conf"
     rm -f "$RUN/zookeeper-$1.pid"
-    setsid java -Xmx128m -cp "$(zookeeper_jar)" org.apache.zookeeper.server.quorum.QuorumPeerMain "$RUN/zookeeper-$1.conf" \
+    # shellcheck disable=SC2046
+    setsid $(zookeeper_java "$RUN/zookeeper-$1.conf") \
         </dev/null >>"$RUN/zookeeper-$1.log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     echo $! >"$RUN/zookeeper-$1.pid"
     started="$started zookeeper-$1"

@@ -4,7 +4,7 @@
  * failover_load DIR STOP LOG: works in DIR, which it makes, until file STOP exists; then DIR must hold
  * exactly what was acknowledged. Every operation is one that fails when it is repeated (mkdir, exclusive
  * creation, rename, link, unlink, rmdir) or shows it (appending). LOG gets a line "N MS" when operation
- * number N took MS > 500 milliseconds, and "ops N" now and then.
+ * number N took MS > 50 milliseconds, and "ops N" now and then.
  * failover_load --check DIR LIST: DIR must hold what a run with DIR wrote to DIR.list at its end (LIST),
  * seen from another mount.
  * Exit status: 0 all is there; 1 with a sentence.
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ENTRIES = 120, BYTES_MAX = 20000, SLOW_MS = 500 };
+enum { ENTRIES = 120, BYTES_MAX = 20000, SLOW_MS = 50 };
 
 enum kind { NONE, FILE_ENTRY, DIR_ENTRY, LINK_ENTRY };
 

@@ -3,7 +3,7 @@
 #
 # Sourced after lib.sh. nets_up N starts master and chunkservers 1..N (chunkserver i at $NET.(10+i):7000, host hI,
 # rack rI, namespace $B-I); nets_mount mounts at MNT; in_net I command... runs in the namespace of one. All of it is
-# taken down by test_cleanup.
+# taken down by test_cleanup. net_bridge and net_add NAME LAST make the bridge ($NET.1) and one namespace more.
 B=gfs$(($$ % 10000))
 NET=10.213.$((PORT % 250))
 PIDS=
@@ -40,24 +40,30 @@ nets_chunkd() { # starts chunkserver NUMBER, again or for the first time
     PIDS="$PIDS $!"
 }
 nets_alive() { [ "$("$BIN/gfsctl" status --json | grep -o '"alive": *true' | wc -l)" = "$1" ]; }
-nets_up() {
+net_bridge() {
     # An address of its own: else the bridge takes the lowest of its ports', changes it when one is added, and who
     # asked for it before talks into the void until its neighbour entry ages.
     ip link add "$B" address 02:67:66:73:00:01 type bridge
     ip addr add "$NET.1/24" dev "$B"
     ip link set "$B" up
+}
+net_add() { # net_add NAME LAST: namespace $B-NAME at $NET.LAST
+    NETS="$NETS $1"
+    ip netns add "$B-$1"
+    ip link add "$B-$1" type veth peer name eth0 netns "$B-$1"
+    ip link set "$B-$1" master "$B" up
+    ip -n "$B-$1" addr add "$NET.$2/24" dev eth0
+    ip -n "$B-$1" link set eth0 up
+    ip -n "$B-$1" link set lo up
+}
+nets_up() {
+    net_bridge
     mkdir -p "$RUN/master"
     printf 'cluster = nets\nlisten = %s\ndir = %s\n%s\n' "$NET.1:$PORT" "$RUN/master" "$GFS_MASTER_CONF" >"$RUN/master.conf"
     "$BIN/gfs-master" "$RUN/master.conf" >"$RUN/master.log" 2>&1 &
     PIDS="$PIDS $!"
     for i in $(seq 1 "$1"); do
-        NETS="$NETS $i"
-        ip netns add "$B-$i"
-        ip link add "$B-$i" type veth peer name eth0 netns "$B-$i"
-        ip link set "$B-$i" master "$B" up
-        ip -n "$B-$i" addr add "$NET.$((10 + i))/24" dev eth0
-        ip -n "$B-$i" link set eth0 up
-        ip -n "$B-$i" link set lo up
+        net_add "$i" $((10 + i))
         nets_chunkd "$i"
     done
     wait_for "$1 live chunkservers" 60 nets_alive "$1"

@@ -1,19 +1,28 @@
 #!/bin/sh
-# master_failover.sh - three masters: the primary is killed, stopped and resumed, handed over, and away for OUTAGE seconds
-# (30), in ROUNDS rounds (5), while programs work on two mounts. No program sees an error; every acknowledged operation is
-# there, none was done twice; reading goes on during the outage. MONITOR=zookeeper: with a monitor for each master.
-export SHADOWS=2
-: "${MONITOR:=local}" "${ROUNDS:=5}" "${OUTAGE:=30}"
+# master_failover.sh - three masters on machines of their own: the primary is killed, stopped and resumed, handed over, cut off
+# (both ways, one way, from the other masters alone), loses power, and is away for OUTAGE seconds (30), in ROUNDS rounds
+# (6), while programs work on two mounts. No program sees an error; every acknowledged operation is there, none was done twice; what one
+# mount was told is seen by the other; reading goes on. MONITOR=zookeeper: with a monitor and a ZooKeeper server on each
+# machine. FAULTS chooses. At the end: how long operations took at most, by fault. One outage in five is of OUTAGE seconds, the
+# others are short. STALLS is a file where these times are appended.
+: "${ROUNDS:=6}" "${OUTAGE:=30}"
 # What hangs is not ended: epochs alone must protect.
 GFS_MONITOR_CONF='fence = no'
-export MONITOR GFS_MONITOR_CONF
+GFS_MASTER_CONF='trash_seconds = 0
+heartbeat_ms = 200
+lease_ms = 1000
+session_ms = 60000
+request_timeout_ms = 1000
+away_grace_ms = 30000
+segment_bytes = 1048576
+checkpoint_records = 4000
+preallocate_bytes = 16777216'
 . "$(dirname "$0")/lib.sh"
-TOOLS=${E2E_TOOLS:-$TOP/build/${E2E_BUILD:-debug}}
+. "$(dirname "$0")/lib_netns.sh"
+. "$(dirname "$0")/lib_machines.sh"
 OTHER=$WORK/other
-mkdir -p "$OTHER"
-MASTERS=$(for k in 1 2 3; do echo "127.0.0.$k:$PORT"; done | paste -sd,)
-export GFS_MASTERS=$MASTERS
-test_cleanup() {
+STALLS=${STALLS:-$WORK/stalls}
+machines_cleanup() {
     touch "$WORK/enough"
     for m in "$OTHER" "$WORK/new"; do
         umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null || true
@@ -22,26 +31,23 @@ test_cleanup() {
         [ ! -e "$RUN/$m.pid" ] || (wait_for "the mount to end" 10 gone "$(cat "$RUN/$m.pid")") || true
     done
 }
-mount_at() { # mount_at DIRECTORY NAME
-    mkdir -p "$1"
-    timeout 20 "$BIN/gfs-fuse" "$MASTERS:/" "$1" -o "host=$2,log=$RUN/$2.log,pidfile=$RUN/$2.pid" || fail "the mount $2"
-}
 
 # ---- who is who
-master_of() { [ "$1" = 1 ] && echo master || echo "master-$1"; }
+lost= # number of the machine that cannot be asked now
 said_by() { # what master NUMBER says, in one line
-    timeout 5 "$BIN/gfsctl" --masters "127.0.0.$1:$PORT" status --json 2>/dev/null | tr -d ' \n'
+    [ "$1" != "$lost" ] || return 0
+    timeout 5 "$BIN/gfsctl" --masters "$(master_addr "$1")" status --json 2>/dev/null | tr -d ' \n'
     echo
 }
 primaries() { # EPOCH NUMBER of each that says that it is the primary
     for k in 1 2 3; do
-        said_by $k | sed -n -E "s/.*\"addr\":\"127.0.0.$k:$PORT\",\"role\":\"primary\",\"epoch\":([0-9]+).*/\1 $k/p"
+        said_by $k | sed -n -E "s/.*\"addr\":\"$(master_addr $k)\",\"role\":\"primary\",\"epoch\":([0-9]+).*/\1 $k/p"
     done
 }
 primary() { primaries | sort -n | tail -n 1 | cut -d' ' -f2; } # its number, of the newest epoch
 epoch() { primaries | sort -n | tail -n 1 | cut -d' ' -f1; }
 index_of() { # newest record in the state of master NUMBER
-    said_by "$1" | sed -n -E "s/.*\"addr\":\"127.0.0.$1:$PORT\",\"role\":\"[a-z]+\",\"epoch\":[0-9]+,\"index\":([0-9]+).*/\1/p"
+    said_by "$1" | sed -n -E "s/.*\"addr\":\"$(master_addr "$1")\",\"role\":\"[a-z]+\",\"epoch\":[0-9]+,\"index\":([0-9]+).*/\1/p"
 }
 has_all() { [ "$(index_of "$1")" -ge "$2" ] 2>/dev/null; }
 in_step() { # whoever was away has what the primary NUMBER has: one fault at a time
@@ -51,21 +57,21 @@ in_step() { # whoever was away has what the primary NUMBER has: one fault at a t
     done
 }
 promoted() { [ "$(epoch)" -gt "$1" ] 2>/dev/null; } # above EPOCH
-monitors() {
-    for f in "$RUN"/monitor*.pid; do
-        cat "$f"
-    done
-}
+has_primary() { [ -n "$(primary)" ]; }
+gave_up() { said_by "$1" | grep -q '"role":"shadow"' && ! primaries | grep -q " $1\$"; }
 
 # ---- programs
 operations() { sed -n 's/^ops //p' "$WORK/$1.ops" | tail -n 1; } # of load NAME
 progress() { [ "$(operations "$1")" -gt "$2" ]; }
-goes_on() { # goes_on "after what": both loads do something again
+goes_on() { # goes_on "after what": both loads do something again, and what one mount is told the other sees
     a=$(operations a)
     b=$(operations b)
     wait_for "mount a to go on after $1" 60 progress a "$a"
     wait_for "mount b to go on after $1" 60 progress b "$b"
     kill -0 "$load_a" "$load_b" || fail "a program ended after $1: $(cat "$WORK"/*.err)"
+    seen=$((seen + 1))
+    quick "a new file after $1" sh -c 'echo "$1" >"$2"' sh "$seen" "$MNT/seen/$seen"
+    same "what the other mount sees of it after $1" "$(cat "$OTHER/seen/$seen")" "$seen"
 }
 state_of() { timeout 5 getfattr --absolute-names --only-values -n user.gfs.state "$1" 2>&1 | tr '\n' ' '; }
 everything() { # what the mounts and the masters say now
@@ -80,10 +86,15 @@ quick() { # quick "what" COMMAND...: succeeds, in 20 seconds
     shift
     timeout 20 "$@" >/dev/null 2>"$WORK/quick.err" || fail "$what: $(head -n 3 "$WORK/quick.err"); $(everything | tr '\n' ';')"
 }
+reads() { # what was read before, and what was not
+    quick "ls $1" ls -l "$MNT/still/unread"
+    quick "git log $1" git -C "$OTHER/still/repo" log
+}
 
-cluster_up
-mount_at "$OTHER" other
-mkdir "$MNT/still" "$MNT/still/unread" "$MNT/elsewhere"
+machines_up 3
+mount_at c1 "$MNT" fuse
+mount_at c2 "$OTHER" other
+mkdir "$MNT/still" "$MNT/still/unread" "$MNT/elsewhere" "$MNT/seen"
 for i in $(seq 1 50); do
     echo "content $i" >"$MNT/still/unread/f$i"
 done
@@ -96,17 +107,19 @@ load_b=$!
 wait_for "work to begin" 30 progress a 20
 wait_for "work to begin" 30 progress b 20
 
+# ---- faults: of the machine of the primary, NUMBER, which serves in EPOCH
 killed() {
-    kill -9 "$(pid_of "$(master_of "$1")")"
+    kill -9 "$(pid_of "master-$1")"
     wait_for "a promotion after SIGKILL" 60 promoted "$2"
 }
 stopped() { # and resumed, when another one serves
-    p=$(pid_of "$(master_of "$1")")
+    p=$(pid_of "master-$1")
     kill -STOP "$p"
+    lost=$1
     wait_for "a promotion after SIGSTOP" 60 promoted "$2"
     goes_on "SIGSTOP"
     kill -CONT "$p"
-    gave_up() { said_by "$1" | grep -q '"role":"shadow"' && ! primaries | grep -q " $1\$"; }
+    lost=
     wait_for "the old primary to give up" 60 gave_up "$1"
 }
 handed() {
@@ -115,12 +128,32 @@ handed() {
     say "$(cat "$WORK/handover.out")"
     wait_for "another primary" 30 promoted "$2"
 }
+severed() { # cut off as $how says, healed when another one serves
+    cut_off "$1" "$how"
+    lost=$1
+    wait_for "a promotion after a cut ($how)" 60 promoted "$2"
+    reads "while machine $1 is cut off ($how)"
+    goes_on "a cut ($how)"
+    heal "$1"
+    lost=
+    wait_for "the old primary to give up" 60 gave_up "$1"
+}
+powerless() { # and boots, when another one serves
+    machine_off "$1" "$linger"
+    lost=$1
+    wait_for "a promotion after a power cut" 60 promoted "$2"
+    reads "while machine $1 has no power"
+    goes_on "a power cut"
+    machine_on "$1"
+    lost=
+    wait_for "the old primary to be back" 60 gave_up "$1"
+}
 # Nobody promotes anybody for a while; reading goes on, also of what nobody here has read, and on a new mount.
 away() {
     start=$(date +%s)
     # shellcheck disable=SC2046
     kill -STOP $(monitors)
-    kill -9 "$(pid_of "$(master_of "$1")")"
+    kill -9 "$(pid_of "master-$1")"
     sync -f "$TOP" || true
     echo 3 >/proc/sys/vm/drop_caches 2>/dev/null || true
     quick "ls -R in the outage" ls -lR "$OTHER/still"
@@ -130,12 +163,11 @@ away() {
     quick "git status in the outage" git -C "$MNT/still/repo" --no-optional-locks status
     touch "$MNT/elsewhere/waits" & # its directory is locked by the kernel meanwhile
     waits=$!
-    mount_at "$WORK/new" new
+    mount_at c2 "$WORK/new" new
     quick "reading on the new mount" cat "$WORK/new/still/unread/f9"
     quick "unmounting it" umount "$WORK/new"
-    while [ $(($(date +%s) - start)) -lt "$OUTAGE" ]; do
-        quick "ls in the outage" ls -l "$MNT/still/unread"
-        quick "git log in the outage" git -C "$OTHER/still/repo" log
+    while [ $(($(date +%s) - start)) -lt "$seconds" ]; do
+        reads "in the outage"
         kill -0 $waits 2>/dev/null || fail "a change was answered without a primary"
         sleep 1
     done
@@ -145,23 +177,62 @@ away() {
     wait $waits || fail "touch, begun in the outage, failed"
 }
 
-round=0
+# next_fault: chooses; $fault is the function and $kind what is said of it.
+next_fault() {
+    # shellcheck disable=SC2086
+    set -- $FAULTS
+    shift $((round % $#))
+    fault=$1 kind=$1
+    case $fault in
+    severed)
+        cuts=$((cuts + 1))
+        case $((cuts % 4)) in
+        1) how=both kind="cut off" ;;
+        2) how=in kind="cut off from what others say" ;;
+        3) how=out kind="cut off from those who listen" ;;
+        0) how=masters kind="cut off from the masters" ;;
+        esac
+        ;;
+    powerless)
+        kind="power cut"
+        case $((round % 3)) in
+        0) linger=0 ;;
+        1) linger=-1 ;;
+        2) linger=150 ;;
+        esac
+        ;;
+    away)
+        outages=$((outages + 1)) seconds=10
+        [ $((outages % 5)) != 1 ] || seconds=$OUTAGE
+        kind="away for $seconds s"
+        ;;
+    esac
+}
+slow_lines() { grep -vc '^ops' "$WORK/$1.ops" || true; }
+longest() { grep -v '^ops' "$WORK/$1.ops" | tail -n "+$(($2 + 1))" | awk '$2 > m {m = $2} END {print m + 0}'; } # since line
+
+: "${FAULTS:=killed severed handed powerless stopped away severed}"
+if ! has_disks; then
+    say "no loop devices with ext4: power is not cut"
+    FAULTS=$(echo "$FAULTS" | sed 's/powerless//g')
+fi
+round=0 cuts=0 outages=0 seen=0
 while [ $round -lt "$ROUNDS" ]; do
+    wait_for "a primary" 60 has_primary
     before=$(epoch)
     who=$(primary)
-    [ -n "$who" ] || fail "no master is the primary"
     in_step "$who"
-    slow=$(cat "$WORK"/*.ops | grep -vc '^ops') || true
-    case $((round % 4)) in
-    0) fault=killed ;;
-    1) fault=stopped ;;
-    2) fault=away ;;
-    3) fault=handed ;;
-    esac
+    wait_for "all servers of ZooKeeper" 90 zookeeper_whole
+    slow_a=$(slow_lines a)
+    slow_b=$(slow_lines b)
+    next_fault
     $fault "$who" "$before"
-    goes_on "it was $fault"
-    say "round $((round + 1)): master $who, $fault; epoch $before, then $(epoch); longest operation $(
-        cat "$WORK"/*.ops | grep -v '^ops' | tail -n "+$((slow + 1))" | awk '$2 > m {m = $2} END {print m + 0}') ms"
+    goes_on "it was $kind"
+    wait_for "a primary" 60 has_primary
+    stall_a=$(longest a "$slow_a")
+    stall_b=$(longest b "$slow_b")
+    say "round $((round + 1)): master $who, $kind; epoch $before, then $(epoch), master $(primary); longest operations $stall_a, $stall_b ms"
+    [ "$fault" = away ] || printf '%s %s\n%s %s\n' "$stall_a" "$kind" "$stall_b" "$kind" >>"$STALLS"
     round=$((round + 1))
 done
 touch "$WORK/enough"
@@ -172,3 +243,15 @@ wait "$load_b" || fail "$(cat "$WORK/b.err")"
 say "$(head -n 1 "$WORK/a.out"); $(head -n 1 "$WORK/b.out")"
 wait_for "everything to be replicated" 60 fully_replicated
 expect "gfsctl fsck" "$BIN/gfsctl" fsck >/dev/null
+say "longest operation of each mount in a round, in ms:"
+sort -k2 -k1n "$STALLS" | awk -v who="  $NAME: " '
+    function rank(p) { return t[int(p * (n - 1) + 0.999999) + 1] }
+    function show() {
+        if (n > 0) {
+            printf "%s%-32s %3d times: min %d, median %d, p99 %d, max %d\n", who, kind, n, t[1], rank(0.5), rank(0.99), t[n]
+        }
+    }
+    { ms = $1; sub(/^[0-9]+ /, "") }
+    $0 != kind { show(); kind = $0; n = 0 }
+    { t[++n] = ms }
+    END { show() }'

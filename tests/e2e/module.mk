@@ -6,8 +6,8 @@ check-e2e: all e2e-tools ## real daemons and a real mount; TESTS="names" picks s
 	@sh tests/e2e/run.sh $(TESTS)
 
 .PHONY: failover
-failover: all e2e-tools ## ROUNDS=200 of failover of the masters under load, OUTAGE=120 seconds each fourth time (MONITOR=)
-	@ROUNDS='$(or $(ROUNDS),200)' OUTAGE='$(or $(OUTAGE),120)' MONITOR='$(or $(MONITOR),local)' E2E_LIMIT=86400 \
+failover: all e2e-tools ## ROUNDS=200 of failover of the masters under load, some of OUTAGE=120 seconds (MONITOR=, FAULTS=)
+	@ROUNDS='$(or $(ROUNDS),200)' OUTAGE='$(or $(OUTAGE),120)' MONITOR='$(or $(MONITOR),local)' FAULTS='$(FAULTS)' E2E_LIMIT=86400 \
 	    sh tests/e2e/run.sh master_failover
 
 $(B)/failover_load: $(B)/tests/e2e/failover_load.o
