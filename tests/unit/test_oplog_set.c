@@ -388,6 +388,26 @@ START_TEST(holes_are_found)
 }
 END_TEST
 
+/* Nothing is missing, so nothing can be fetched: the log itself knows what stood there. */
+START_TEST(a_damaged_header_is_written_anew)
+{
+    append(60, 700);
+    for (uint32_t i = 0; i < 3; i++) {
+        follow();
+        uint32_t last = l[1]->segment_count - 1;
+        ck_assert_uint_gt(last, 2);
+        spoil(1, segment_of(1, l[1]->segments[i == 2 ? last : i].first), 0, 100, false);
+        spoil(1, segment_of(1, 60), unit_at(0) - 1, 1, false); /* else only the last is looked at */
+        reopen(1);
+        ck_assert(oplog_damaged(l[1]));
+        ck_assert_msg(oplog_cut(l[1], 60, &why) == 0, "%s", why.text);
+        ck_assert_msg(!oplog_damaged(l[1]), "round %u", i);
+        reopen(1);
+        expect_equal();
+    }
+}
+END_TEST
+
 START_TEST(a_missing_segment_is_a_hole)
 {
     append(60, 700);
@@ -640,6 +660,7 @@ Suite *suite_oplog_set(void)
     tcase_add_test(damage, the_end_is_told_apart);
     tcase_add_test(damage, a_committed_end_that_is_gone_is_unsure);
     tcase_add_test(damage, holes_are_found);
+    tcase_add_test(damage, a_damaged_header_is_written_anew);
     tcase_add_test(damage, a_missing_segment_is_a_hole);
     tcase_add_test(damage, a_log_is_cut_anywhere);
     suite_add_tcase(s, damage);
