@@ -1,6 +1,7 @@
 /* actor.c - calls of simulated programs. */
 #include "tests/sim/actor.h"
 #include "shared/base/mem.h"
+#include "tests/sim/answers.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -126,7 +127,8 @@ static struct op_entry *begin(struct actor *a, enum op_code op)
     e->op = op;
     e->mount = a->mount->number;
     e->life = a->mount->life;
-    e->low = log_tap_certain(w->tap);
+    e->low = log_tap_heard(w->tap);
+    e->own_low = answers_seen(w->answers, a->mount);
     e->start_ns = w->sim->now_ns;
     a->entry = e;
     w->ops++;
@@ -153,6 +155,9 @@ static void call_done(struct client_call *c)
     e->index = c->index;
     e->end = c->end;
     e->high = log_tap_certain(a->world->tap);
+    if (answers_shadow_ns(a->world->answers, a->mount) >= e->start_ns) {
+        e->low = MIN(e->low, e->own_low); /* perhaps not what was newest everywhere */
+    }
     e->short_of_space = a->world->full_ns > 0 && e->start_ns <= a->world->full_ns + FULL_GRACE_NS;
     uint64_t since = a->world->rots ? 1 : e->start_ns - MIN(e->start_ns, EXCUSE_NS);
     e->excused = world_may_doubt(a->world, since);
@@ -163,6 +168,9 @@ static void call_done(struct client_call *c)
     }
     if (c->status == 0 && e->op == OP_read) {
         a->data = client_read_bytes(c);
+    }
+    if (e->op == OP_create && c->status == 0 && c->attr.uid != e->uid) {
+        e->op = OP_lookup; /* it was there: found and opened */
     }
     if (a->world->trace) {
         char text[256];

@@ -122,7 +122,7 @@ bool fault_misdirect_write(struct world *w)
 bool fault_fail_log(struct world *w)
 {
     enum sim_trap_kind kind = sim_chance(&w->rand, 1, 2) ? TRAP_WRITE : TRAP_SYNC;
-    return set_trap(w, &w->servers[0], FAULT_LOG_FAILS, kind, "log/");
+    return set_trap(w, fault_some_master(w), FAULT_LOG_FAILS, kind, "log/");
 }
 
 bool fault_fill_disk(struct world *w)
@@ -141,12 +141,12 @@ bool fault_fill_disk(struct world *w)
 
 bool fault_fill_master(struct world *w)
 {
-    struct sim_server *s = &w->servers[0];
+    struct sim_server *s = fault_some_master(w);
     uint64_t left =
         sim_chance(&w->rand, 1, 2) ? sim_below(&w->rand, 64 << 10) : sim_below(&w->rand, 40 << 20);
     uint64_t ns = sim_between(&w->rand, 200, 6000) * NS_PER_MS;
     server_fill(s, left, ns);
-    world_say(w, "the disk of the master has %llu KiB left for %llu ms",
+    world_say(w, "the disk of %s has %llu KiB left for %llu ms", s->process->name,
               (unsigned long long)(left / 1024), (unsigned long long)(ns / NS_PER_MS));
     return true;
 }
@@ -154,7 +154,7 @@ bool fault_fill_master(struct world *w)
 bool fault_fail_state(struct world *w)
 {
     static const char *const prefixes[] = {"checkpoints", "checkpoints", "live/", "log"};
-    return set_trap(w, &w->servers[0], FAULT_STATE_FAILS, TRAP_ANY,
+    return set_trap(w, fault_some_master(w), FAULT_STATE_FAILS, TRAP_ANY,
                     prefixes[sim_below(&w->rand, COUNT_OF(prefixes))]);
 }
 
@@ -220,7 +220,7 @@ bool fault_lose_checkpoints(struct world *w)
     struct trial_files f = {.prefix = "checkpoints/ckpt-", .suffix = ".mdb"};
     struct trial_files log = {.prefix = "log/log-", .suffix = ""};
     struct why why;
-    if (!server_up(s)) {
+    if (!server_up(s) || w->master_count > 1) { /* one of several gets a checkpoint of another */
         return false;
     }
     server_kill(s, true, 0);
@@ -236,7 +236,11 @@ bool fault_lose_checkpoints(struct world *w)
     mem_free(f.paths);
     mem_free(log.paths);
     if (done) {
+        void (*on_write)(void *, struct sim_process *, const char *, const struct disk_op *, bool) =
+            s->process->on_write;
+        s->process->on_write = NULL; /* what it writes is undone */
         int err = trial_start(s, &why);
+        s->process->on_write = on_write;
         world_say(w, "without checkpoints the master %s%s",
                   err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
         if ((err == 0) != whole || (err != 0 && err != ERR_CORRUPT)) {
@@ -251,11 +255,48 @@ bool fault_lose_checkpoints(struct world *w)
     return done;
 }
 
+/* The one whose disk may go bad: it may end whenever it meets the damage, and what it had acknowledged
+ * others have. */
+static struct sim_server *bad_master(struct world *w)
+{
+    struct sim_server *s = w->masters[w->bad_log];
+    return w->master_count > 1 ? s : NULL;
+}
+
+bool fault_flip_log(struct world *w)
+{
+    struct sim_server *s = bad_master(w);
+    struct sim_place p;
+    if (s == NULL || !sim_disk_choose(s->process->disk, "log/log-", &w->rand, &p)) {
+        return false;
+    }
+    s->damaged = true;
+    sim_disk_flip(s->process->disk, &p, (unsigned)sim_below(&w->rand, 8));
+    world_say(w, "a bit of %s flips on %s", p.path, s->process->name);
+    if (sim_chance(&w->rand, 1, 2)) {
+        server_kill(s, sim_chance(&w->rand, 1, 2), fault_down_time(w));
+    }
+    return true;
+}
+
+bool fault_wipe_master(struct world *w)
+{
+    struct sim_server *s = bad_master(w);
+    if (s == NULL) {
+        return false;
+    }
+    server_kill(s, true, fault_down_time(w));
+    server_wipe(s);
+    world_say(w, "%s gets an empty disk", s->process->name);
+    return true;
+}
+
 /* Seldom: each of them starts a server several times. */
 bool fault_try_disk(struct world *w)
 {
     enum { TRIALS_MAX = 2 };
-    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : fault_some_chunkd(w);
+    bool master = sim_chance(&w->rand, 1, 2) && w->master_count == 1;
+    struct sim_server *s = master ? &w->servers[0] : fault_some_chunkd(w);
     if (w->faults[FAULT_TRIAL] >= TRIALS_MAX) {
         return false;
     }

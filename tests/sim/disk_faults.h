@@ -13,15 +13,19 @@ bool fault_misdirect_write(struct world *w);
 bool fault_fail_log(struct world *w);
 bool fault_fill_disk(struct world *w);
 
-/* Of the master. */
+/* Of a master. */
 bool fault_fill_master(struct world *w);
 bool fault_fail_state(struct world *w);
 bool fault_damage_checkpoint(struct world *w);
 bool fault_lose_checkpoints(struct world *w);
 bool fault_try_disk(struct world *w);
+/* Of one of several masters: a bit of its log flips; it gets an empty disk. */
+bool fault_flip_log(struct world *w);
+bool fault_wipe_master(struct world *w);
 
-/* Of faults.c: how long something stays down; any chunkserver. */
+/* Of faults.c: how long something stays down; a master; any chunkserver. */
 uint64_t fault_down_time(struct world *w);
+struct sim_server *fault_some_master(struct world *w);
 struct sim_server *fault_some_chunkd(struct world *w);
 
 #endif

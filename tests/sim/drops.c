@@ -13,17 +13,22 @@ struct drop {
     uint32_t reported; /* chunkservers that have told this master what they have: bits */
 };
 
+/* What a master was told. */
+struct listener {
+    uint32_t reported;
+    uint64_t until_ns[WORLD_SERVERS_MAX]; /* and not anew since they registered again, then */
+    uint64_t starts;                      /* of it, when they told it */
+    uint32_t epoch;                       /* newest that it used */
+    /* What an earlier process, up to this epoch, asked for may arrive when it is gone. */
+    uint32_t old_epoch, old_reported;
+};
+
 struct drops {
     struct world *world;
     struct drop *all; /* in order of arrival, so of index */
     uint32_t count, cap;
     uint32_t judged;
-    uint32_t reported;
-    uint64_t until_ns[WORLD_SERVERS_MAX]; /* and not anew since they registered again, then */
-    uint64_t starts;                      /* of the master they told it */
-    uint32_t epoch;                       /* newest that a master used */
-    /* What an earlier process, up to this epoch, asked for may arrive when it is gone. */
-    uint32_t old_epoch, old_reported;
+    struct listener masters[WORLD_MASTERS_MAX];
 };
 
 /* What was ordered before a member registered again may still be under way. */
@@ -42,25 +47,27 @@ void drops_free(struct drops *d)
     mem_free(d);
 }
 
-static uint32_t reported_lately(const struct drops *d)
+static uint32_t reported_lately(const struct listener *l, uint64_t now)
 {
     uint32_t bits = 0;
     for (uint32_t i = 0; i < WORLD_SERVERS_MAX; i++) {
-        bool late = d->until_ns[i] + LATE_NS > d->world->sim->now_ns;
-        bits |= d->until_ns[i] != 0 && late ? 1u << i : 0;
+        bool late = l->until_ns[i] + LATE_NS > now;
+        bits |= l->until_ns[i] != 0 && late ? 1u << i : 0;
     }
     return bits;
 }
 
-static void note(struct drops *d, uint32_t chunkd, const struct message *m, struct bytes handles)
+static void note(struct drops *d, const struct listener *l, uint32_t chunkd,
+                 const struct message *m, struct bytes handles)
 {
     struct reader r = reader_of(handles);
-    bool old = m->head.epoch <= d->old_epoch;
+    bool old = m->head.epoch <= l->old_epoch;
+    uint32_t lately = reported_lately(l, d->world->sim->now_ns);
     while (!reader_done(&r)) {
         struct drop one = {.index = log_tap_certain(d->world->tap),
                            .at_ns = d->world->sim->now_ns,
                            .chunkd = chunkd,
-                           .reported = old ? d->old_reported : d->reported | reported_lately(d)};
+                           .reported = old ? l->old_reported : l->reported | lately};
         dec_u64(&r, &one.handle);
         if (d->count == d->cap) {
             d->cap = d->cap ? 2 * d->cap : 64;
@@ -70,33 +77,43 @@ static void note(struct drops *d, uint32_t chunkd, const struct message *m, stru
     }
 }
 
-/* What a new master has heard, it has not heard of those before. */
-static void follow_master(struct drops *d)
+/* What a new process of a master has heard, it has not heard of those before. */
+static void follow_master(struct listener *l, const struct sim_process *master)
 {
-    const struct sim_process *master = d->world->servers[0].process;
-    if (d->starts != master->starts) {
-        d->starts = master->starts;
-        if (d->epoch > d->old_epoch) { /* else it died before it asked for anything */
-            d->old_epoch = d->epoch;
-            d->old_reported = d->reported | reported_lately(d);
+    if (l->starts != master->starts) {
+        l->starts = master->starts;
+        if (l->epoch > l->old_epoch) { /* else it died before it asked for anything */
+            l->old_epoch = l->epoch;
+            l->old_reported = l->reported | reported_lately(l, master->sim->now_ns);
         }
-        d->reported = 0;
-        memset(d->until_ns, 0, sizeof(d->until_ns));
+        l->reported = 0;
+        memset(l->until_ns, 0, sizeof(l->until_ns));
     }
 }
 
-static void follow_reports(struct drops *d, uint32_t chunkd, const struct message *m)
+static void follow_reports(struct listener *l, uint64_t now, uint32_t chunkd,
+                           const struct message *m)
 {
     struct report_req req;
     if (m->head.op == OP_register) {
-        if (d->reported >> chunkd & 1) {
-            d->until_ns[chunkd] = d->world->sim->now_ns;
+        if (l->reported >> chunkd & 1) {
+            l->until_ns[chunkd] = now;
         }
-        d->reported &= ~(1u << chunkd);
+        l->reported &= ~(1u << chunkd);
     } else if (m->head.op == OP_report && report_req_decode(slice_bytes(&m->body), &req) == 0 &&
                req.last) {
-        d->reported |= 1u << chunkd;
+        l->reported |= 1u << chunkd;
     }
+}
+
+static struct listener *listener_of(struct drops *d, const struct sim_process *p)
+{
+    for (uint32_t i = 0; i < d->world->master_count; i++) {
+        if (d->world->masters[i]->process == p) {
+            return &d->masters[i];
+        }
+    }
+    return NULL;
 }
 
 void drops_frame(struct drops *d, const struct sim_process *from, const struct sim_process *to,
@@ -106,18 +123,22 @@ void drops_frame(struct drops *d, const struct sim_process *from, const struct s
     if (m->head.flags & FRAME_REPLY) {
         return;
     }
-    follow_master(d);
+    for (uint32_t i = 0; i < d->world->master_count; i++) {
+        follow_master(&d->masters[i], d->world->masters[i]->process);
+    }
+    struct listener *asks = listener_of(d, from), *hears = listener_of(d, to);
     for (uint32_t i = 1; i < d->world->server_count; i++) {
-        if (d->world->servers[i].process == to && from == d->world->servers[0].process) {
-            d->epoch = MAX(d->epoch, m->head.epoch);
+        if (d->world->servers[i].process == from && hears != NULL) {
+            follow_reports(hears, d->world->sim->now_ns, i, m);
         }
-        if (d->world->servers[i].process == from) {
-            follow_reports(d, i, m);
+        if (d->world->servers[i].process != to || asks == NULL) {
+            continue;
         }
-        if (d->world->servers[i].process == to && m->head.op == OP_drop_replicas &&
+        asks->epoch = MAX(asks->epoch, m->head.epoch);
+        if (m->head.op == OP_drop_replicas &&
             drop_replicas_req_decode(slice_bytes(&m->body), &req) == 0) {
-            note(d, i, m, req.handles);
-            note(d, i, m, req.aside);
+            note(d, asks, i, m, req.handles);
+            note(d, asks, i, m, req.aside);
         }
     }
 }

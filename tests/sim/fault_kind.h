@@ -37,6 +37,11 @@ enum fault_kind {
     FAULT_NO_CHECKPOINT,  /* all; the disk is given back */
     FAULT_TRIAL,          /* starts on damaged disks, which are given back */
     FAULT_DIE_EARLY,      /* a server, a moment after its start */
+    FAULT_KILL_MONITOR,   /* here and below: where there are several masters */
+    FAULT_HAND_OVER,      /* an operator wants another primary */
+    FAULT_ENGINE,         /* of the monitors: away, sessions ended, an old copy restored */
+    FAULT_FLIP_LOG,       /* a bit of one master's log */
+    FAULT_WIPE_MASTER,    /* the same master gets an empty disk */
     FAULT_KINDS
 };
 

@@ -1,5 +1,6 @@
 /* faults.c - what goes wrong, when, and the end of it. */
 #include "tests/sim/disk_faults.h"
+#include "tests/sim/monitors.h"
 #include "tests/sim/promises.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/world.h"
@@ -20,20 +21,37 @@ struct sim_server *fault_some_chunkd(struct world *w)
     return &w->servers[1 + sim_below(&w->rand, w->server_count - 1)];
 }
 
-/* A server or a mount that works. */
-static struct sim_process *process_at(struct world *w, uint64_t i)
+/* Of several mostly the primary. */
+struct sim_server *fault_some_master(struct world *w)
 {
-    return i < w->server_count ? w->servers[i].process : w->mounts[i - w->server_count].process;
-}
-
-static uint64_t process_count(const struct world *w)
-{
-    return w->server_count + w->mount_count;
+    struct sim_server *primary = world_primary(w);
+    if (w->master_count == 1) {
+        return w->masters[0];
+    }
+    return primary != NULL && sim_chance(&w->rand, 2, 3)
+               ? primary
+               : w->masters[sim_below(&w->rand, w->master_count)];
 }
 
 static struct sim_process *some_process(struct world *w)
 {
-    return process_at(w, sim_below(&w->rand, process_count(w)));
+    return world_process(w, (uint32_t)sim_below(&w->rand, world_process_count(w)));
+}
+
+/* A master or a chunkserver. */
+static struct sim_server *some_server(struct world *w)
+{
+    uint64_t i = sim_below(&w->rand, w->server_count + w->master_count - 1);
+    return i < w->server_count ? &w->servers[i] : w->masters[1 + i - w->server_count];
+}
+
+/* The machine of a master loses power: with it its monitor, if that is there. */
+static void cut_power(struct world *w, struct sim_server *s, uint64_t ns)
+{
+    server_kill(s, true, ns);
+    if (s->number == 0) {
+        (void)monitors_kill(w->monitors, monitors_beside(w->monitors, s->rank), true, ns);
+    }
 }
 
 static uint64_t block_time(struct world *w)
@@ -48,8 +66,8 @@ static bool isolate(struct world *w)
     uint64_t ns = block_time(w);
     uint64_t ways =
         sim_between(&w->rand, 1, 3); /* bit 0: it hears nobody; bit 1: nobody hears it */
-    for (uint64_t i = 0; i < process_count(w); i++) {
-        struct sim_process *other = process_at(w, i);
+    for (uint32_t i = 0; i < world_process_count(w); i++) {
+        struct sim_process *other = world_process(w, i);
         if (other != one && (ways & 1)) {
             sim_net_block(w->sim, other, one, ns);
         }
@@ -69,15 +87,15 @@ static bool halves(struct world *w)
 {
     uint64_t side = sim_rand64(&w->rand);
     uint64_t ns = block_time(w);
-    for (uint64_t i = 0; i < process_count(w); i++) {
-        for (uint64_t k = 0; k < process_count(w); k++) {
+    for (uint32_t i = 0; i < world_process_count(w); i++) {
+        for (uint32_t k = 0; k < world_process_count(w); k++) {
             if ((side >> i & 1) != (side >> k & 1)) {
-                sim_net_block(w->sim, process_at(w, i), process_at(w, k), ns);
+                sim_net_block(w->sim, world_process(w, i), world_process(w, k), ns);
             }
         }
     }
     world_say(w, "partition %llx for %llu ms",
-              (unsigned long long)(side & ((1u << process_count(w)) - 1)),
+              (unsigned long long)(side & ((1ull << world_process_count(w)) - 1)),
               (unsigned long long)(ns / NS_PER_MS));
     return true;
 }
@@ -94,7 +112,7 @@ static bool slow_net(struct world *w)
 
 static bool slow_disk(struct world *w)
 {
-    struct sim_process *p = process_at(w, sim_below(&w->rand, w->server_count));
+    struct sim_process *p = some_server(w)->process;
     p->disk_factor = (uint32_t)sim_between(&w->rand, 2, sim_chance(&w->rand, 1, 3) ? 500 : 40);
     p->disk_slow_ns = w->sim->now_ns + sim_between(&w->rand, 100, 5000) * NS_PER_MS;
     world_say(w, "the disk of %s is %u times as slow", p->name, p->disk_factor);
@@ -103,7 +121,7 @@ static bool slow_disk(struct world *w)
 
 static bool pause_server(struct world *w)
 {
-    struct sim_server *s = &w->servers[sim_below(&w->rand, w->server_count)];
+    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? some_server(w) : fault_some_master(w);
     if (!server_up(s)) {
         return false;
     }
@@ -137,16 +155,25 @@ static bool jump_clock(struct world *w)
 
 /* ---------------------------------------------------------------- death at any event */
 
+static void kill_if(struct sim_server *s, const struct sim_process *p)
+{
+    if (s->process == p) {
+        server_kill(s, s->world->doomed_by_power, fault_down_time(s->world));
+    }
+}
+
 static void on_break(struct sim *s)
 {
     struct world *w = s->owner;
     struct sim_process *p = w->doomed;
     w->doomed = NULL;
     for (uint32_t i = 0; i < w->server_count; i++) {
-        if (w->servers[i].process == p) {
-            server_kill(&w->servers[i], w->doomed_by_power, fault_down_time(w));
-        }
+        kill_if(&w->servers[i], p);
     }
+    for (uint32_t i = 1; i < w->master_count; i++) {
+        kill_if(w->masters[i], p);
+    }
+    (void)monitors_kill(w->monitors, p, w->doomed_by_power, fault_down_time(w));
     for (uint32_t i = 0; i < w->mount_count; i++) {
         if (w->mounts[i].process == p) {
             mount_kill(&w->mounts[i], 500 * NS_PER_MS + fault_down_time(w));
@@ -168,12 +195,12 @@ static bool kill_at_event(struct world *w)
 
 static bool block_path(struct world *w)
 {
-    struct sim_process *ends[WORLD_SERVERS_MAX + WORLD_MOUNTS_MAX];
-    for (uint32_t i = 0; i < process_count(w); i++) {
-        ends[i] = process_at(w, i);
+    struct sim_process *ends[WORLD_PROCESSES_MAX];
+    for (uint32_t i = 0; i < world_process_count(w); i++) {
+        ends[i] = world_process(w, i);
     }
-    uint64_t a = sim_below(&w->rand, process_count(w));
-    uint64_t b = (a + 1 + sim_below(&w->rand, process_count(w) - 1)) % process_count(w);
+    uint64_t a = sim_below(&w->rand, world_process_count(w));
+    uint64_t b = (a + 1 + sim_below(&w->rand, world_process_count(w) - 1)) % world_process_count(w);
     uint64_t ns = block_time(w);
     sim_net_block(w->sim, ends[a], ends[b], ns);
     if (sim_chance(&w->rand, 2, 3)) {
@@ -186,7 +213,7 @@ static bool block_path(struct world *w)
 
 static bool stop_cleanly(struct world *w)
 {
-    struct sim_server *s = &w->servers[sim_below(&w->rand, w->server_count)];
+    struct sim_server *s = some_server(w);
     struct why why = {{0}};
     if (!server_up(s) || s->process->stopped_ns > w->sim->now_ns) {
         return false;
@@ -207,7 +234,7 @@ static bool kill_both(struct world *w)
 {
     uint64_t ns = fault_down_time(w);
     struct mount *m = &w->mounts[sim_below(&w->rand, w->mount_count)];
-    server_kill(&w->servers[0], sim_chance(&w->rand, 1, 3), ns);
+    server_kill(fault_some_master(w), sim_chance(&w->rand, 1, 3), ns);
     mount_kill_later(m, sim_below(&w->rand, ns));
     return true;
 }
@@ -216,7 +243,8 @@ static bool kill_both(struct world *w)
  * that was promised may be missing afterwards. */
 static bool may_lose_disk(struct world *w)
 {
-    if (w->servers[0].master == NULL || !master_redundant(w->servers[0].master)) {
+    const struct sim_server *primary = world_primary(w);
+    if (primary == NULL || !master_redundant(primary->master)) {
         return false;
     }
     for (uint32_t i = 1; i < w->server_count; i++) {
@@ -258,7 +286,9 @@ static bool lose_disk(struct world *w)
 
 static bool kill_master(struct world *w)
 {
-    server_kill(&w->servers[0], false, fault_down_time(w));
+    /* One of several mostly comes back at once: its monitor is there. */
+    bool at_once = w->master_count > 1 && sim_chance(&w->rand, 2, 3);
+    server_kill(fault_some_master(w), false, at_once ? 0 : fault_down_time(w));
     return true;
 }
 
@@ -277,7 +307,7 @@ static bool kill_mount(struct world *w)
 
 static bool power_master(struct world *w)
 {
-    server_kill(&w->servers[0], true, fault_down_time(w));
+    cut_power(w, fault_some_master(w), fault_down_time(w));
     return true;
 }
 
@@ -291,6 +321,13 @@ static bool power_site(struct world *w)
 {
     for (uint32_t i = 0; i < w->server_count; i++) {
         server_kill(&w->servers[i], true, fault_down_time(w));
+    }
+    for (uint32_t i = 1; i < w->master_count; i++) {
+        server_kill(w->masters[i], true, fault_down_time(w));
+    }
+    for (uint32_t i = 0; i < monitors_count(w->monitors); i++) {
+        (void)monitors_kill(w->monitors, monitors_process(w->monitors, i), true,
+                            fault_down_time(w));
     }
     return true;
 }
@@ -310,7 +347,7 @@ static bool cut_at_byte(struct world *w)
  * then. */
 static bool die_early(struct world *w)
 {
-    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? &w->servers[0] : fault_some_chunkd(w);
+    struct sim_server *s = sim_chance(&w->rand, 1, 2) ? fault_some_master(w) : fault_some_chunkd(w);
     uint64_t ns = fault_down_time(w);
     s->early_deaths = (uint32_t)sim_between(&w->rand, 1, 2);
     s->early_ns = sim_below(&w->rand, (sim_chance(&w->rand, 1, 2) ? 30 : 4) * NS_PER_MS);
@@ -323,6 +360,40 @@ static bool die_early(struct world *w)
     }
     server_kill(s, sim_chance(&w->rand, 1, 4), ns);
     return true;
+}
+
+/* ---------------------------------------------------------------- several masters */
+
+static struct sim_process *some_monitor(struct world *w)
+{
+    return monitors_process(w->monitors,
+                            (uint32_t)sim_below(&w->rand, monitors_count(w->monitors)));
+}
+
+/* It dies, or stands still. */
+static bool kill_monitor(struct world *w)
+{
+    if (w->monitors == NULL) {
+        return false;
+    }
+    struct sim_process *p = some_monitor(w);
+    uint64_t ns = sim_between(&w->rand, 10, 12000) * NS_PER_MS;
+    if (sim_chance(&w->rand, 1, 3) && p->alive) {
+        world_say(w, "%s stands still for %llu ms", p->name, (unsigned long long)(ns / NS_PER_MS));
+        sim_process_pause(p, ns);
+        return true;
+    }
+    return monitors_kill(w->monitors, p, sim_chance(&w->rand, 1, 4), ns);
+}
+
+static bool hand_over(struct world *w)
+{
+    return w->monitors != NULL && monitors_hand_over(w->monitors);
+}
+
+static bool disturb_engine(struct world *w)
+{
+    return w->monitors != NULL && monitors_disturb(w->monitors, &w->rand);
 }
 
 /* ---------------------------------------------------------------- which, and when */
@@ -367,6 +438,11 @@ static const struct fault_row {
     [FAULT_BAD_CHECKPOINT] = {"damaged checkpoints", 3, fault_damage_checkpoint},
     [FAULT_NO_CHECKPOINT] = {"lost checkpoints", 2, fault_lose_checkpoints},
     [FAULT_TRIAL] = {"trials of damaged disks", 3, fault_try_disk},
+    [FAULT_KILL_MONITOR] = {"monitor kills", 3, kill_monitor},
+    [FAULT_HAND_OVER] = {"hand-overs", 3, hand_over},
+    [FAULT_ENGINE] = {"engine failures", 5, disturb_engine},
+    [FAULT_FLIP_LOG] = {"bits of a log flipped", 3, fault_flip_log},
+    [FAULT_WIPE_MASTER] = {"masters' disks lost", 2, fault_wipe_master},
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -408,7 +484,7 @@ static void draw_kinds(struct world *w)
     struct sim_rand r = sim_rand_of(w->seed, 12);
     uint32_t on = 0;
     for (int i = 0; i < FAULT_KINDS; i++) {
-        w->fault_on[i] = sim_chance(&r, 1, 2);
+        w->fault_on[i] = sim_chance(&r, 1, 2) && (w->monitors != NULL || i < FAULT_KILL_MONITOR);
         on += w->fault_on[i];
     }
     w->fault_on[FAULT_KILL_CHUNKD] |= on == 0;
@@ -422,25 +498,41 @@ void faults_start(struct world *w)
     next_fault(w);
 }
 
+static void heal_server(struct world *w, struct sim_server *s)
+{
+    s->process->trap.kind = TRAP_NONE;
+    server_empty(s);
+    s->early_deaths = 0;
+    s->dies_in_write = false;
+    s->process->keeps_cache = false;
+    s->down_ns = 0;
+    sim_cancel(w->sim, &s->death);
+    if (s->number != 0 || w->monitors == NULL) {
+        server_start(s);
+    } else if (sim_scheduled(&s->restart)) {
+        sim_at(w->sim, &s->restart, w->sim->now_ns); /* not when its machine would be on again */
+    }
+}
+
 void faults_end(struct world *w)
 {
     sim_cancel(w->sim, &w->fault_event);
     sim_cancel(w->sim, &w->lose_event);
     w->sim->break_events = 0;
     w->doomed = NULL;
-    for (uint64_t i = 0; i < process_count(w); i++) {
-        process_at(w, i)->disk_slow_ns = 0;
-        process_at(w, i)->net_slow_ns = 0;
+    for (uint32_t i = 0; i < world_process_count(w); i++) {
+        world_process(w, i)->disk_slow_ns = 0;
+        world_process(w, i)->net_slow_ns = 0;
     }
     sim_net_heal(w->sim);
     for (uint32_t i = 0; i < w->server_count; i++) {
-        w->servers[i].process->trap.kind = TRAP_NONE;
-        server_empty(&w->servers[i]);
-        w->servers[i].early_deaths = 0;
-        w->servers[i].dies_in_write = false;
-        w->servers[i].process->keeps_cache = false;
-        sim_cancel(w->sim, &w->servers[i].death);
-        server_start(&w->servers[i]);
+        heal_server(w, &w->servers[i]);
+    }
+    for (uint32_t i = 1; i < w->master_count; i++) {
+        heal_server(w, w->masters[i]);
+    }
+    if (w->monitors != NULL) {
+        monitors_heal(w->monitors);
     }
     for (uint32_t i = 0; i < w->mount_count; i++) {
         sim_cancel(w->sim, &w->mounts[i].death);

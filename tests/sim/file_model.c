@@ -64,6 +64,11 @@ void file_model_writer(struct file_model *f, uint32_t writer)
     f->writer = writer;
 }
 
+bool file_model_is_writer(const struct file_model *f, uint32_t writer)
+{
+    return f->writer == writer;
+}
+
 uint64_t file_model_size(const struct file_model *f)
 {
     return f->size;

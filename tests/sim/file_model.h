@@ -27,6 +27,7 @@ void file_model_free(struct file_model *f);
 
 /* Who writes from now on. */
 void file_model_writer(struct file_model *f, uint32_t writer);
+bool file_model_is_writer(const struct file_model *f, uint32_t writer);
 uint64_t file_model_size(const struct file_model *f);
 /* Fills data with what the writer's write number `sequence` at off consists of. */
 void file_model_fill(const struct file_model *f, uint32_t sequence, uint64_t off, uint8_t *data,

@@ -29,7 +29,9 @@ struct op_entry {
     uint64_t offset;
     uint64_t start_ns, end_ns;
     uint64_t low, high; /* the answer belongs to a state between these log indices */
-    bool ended;         /* false = in doubt: the mount died */
+    uint64_t
+        own_low; /* what the mount had seen when it was called: no state of a shadow's is older */
+    bool ended;  /* false = in doubt: the mount died */
     int status;
     struct attr attr;
     uint8_t *bytes; /* readdir, readlink, getxattr, listxattr */

@@ -8,7 +8,7 @@
  *   --seconds N                  a seed may take so long, of the processor
  *
  * and what takes away from what a seed draws (plan.h):
- *   --ops N  --chunkds N  --without KIND,KIND  --faults NUMBERS  --idle PROGRAMS
+ *   --ops N  --chunkds N  --masters 1  --without KIND,KIND  --faults NUMBERS  --idle PROGRAMS
  */
 #include "tests/sim/many.h"
 
@@ -19,7 +19,8 @@
 static int usage(void)
 {
     fprintf(stderr, "usage: sim --seeds N [--start S] [--first] | sim --seed S [--trace|--shrink]\n"
-                    "  [--seconds N] [--ops N] [--chunkds N] [--without KINDS] [--faults NUMBERS] "
+                    "  [--seconds N] [--ops N] [--chunkds N] [--masters 1] [--without KINDS] "
+                    "[--faults NUMBERS] "
                     "[--idle PROGRAMS]\n");
     return 2;
 }
@@ -36,19 +37,14 @@ static int run_one(const struct many *m, bool trace)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
-                                            {"start", required_argument, NULL, 's'},
-                                            {"first", no_argument, NULL, 'f'},
-                                            {"seed", required_argument, NULL, '1'},
-                                            {"trace", no_argument, NULL, 't'},
-                                            {"shrink", no_argument, NULL, 'h'},
-                                            {"seconds", required_argument, NULL, 'l'},
-                                            {"ops", required_argument, NULL, 'o'},
-                                            {"chunkds", required_argument, NULL, 'c'},
-                                            {"without", required_argument, NULL, 'w'},
-                                            {"faults", required_argument, NULL, 'k'},
-                                            {"idle", required_argument, NULL, 'i'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 'n'},   {"start", required_argument, NULL, 's'},
+        {"first", no_argument, NULL, 'f'},         {"seed", required_argument, NULL, '1'},
+        {"trace", no_argument, NULL, 't'},         {"shrink", no_argument, NULL, 'h'},
+        {"seconds", required_argument, NULL, 'l'}, {"ops", required_argument, NULL, 'o'},
+        {"chunkds", required_argument, NULL, 'c'}, {"masters", required_argument, NULL, 'm'},
+        {"without", required_argument, NULL, 'w'}, {"faults", required_argument, NULL, 'k'},
+        {"idle", required_argument, NULL, 'i'},    {0}};
     struct many m = {.program = argv[0], .plan = {.seed = 1}, .seconds = SEED_SECONDS_MAX};
     bool one = false;
     bool trace = false;

@@ -241,7 +241,10 @@ static void fired(struct env_timer *t)
     rpc_cancel(&o->call);
     rpc_close(&o->rpc);
     rpc_init(&o->rpc, &o->process->env, &events, o);
-    rpc_dial(&o->rpc, MASTER_ADDR);
+    char addr[32];
+    const struct sim_server *primary = world_primary(o->world);
+    world_master_addr(primary != NULL ? primary->rank : 0, addr);
+    rpc_dial(&o->rpc, addr);
 }
 
 struct operator* operator_start(struct world *w)

@@ -100,6 +100,8 @@ bool plan_option(struct plan *p, int letter, const char *value)
         return parse_count(value, &p->ops);
     case 'c':
         return parse_count(value, &p->chunkds);
+    case 'm':
+        return parse_count(value, &p->masters);
     case 'w':
         return parse_kinds(&p->absent, value);
     case 'k':
@@ -169,6 +171,9 @@ void plan_print(const struct plan *p, char *out, size_t size)
     }
     if (p->chunkds != 0) {
         put(&t, " --chunkds %u", p->chunkds);
+    }
+    if (p->masters != 0) {
+        put(&t, " --masters %u", p->masters);
     }
     put_kinds(&t, &p->absent);
     if (p->some_faults) {

@@ -24,6 +24,7 @@ struct plan {
     uint64_t seed;
     uint32_t ops;           /* at most so many operations; 0 = as many as the seed draws */
     uint32_t chunkds;       /* at most so many chunkservers; 0 = as many as the seed draws */
+    uint32_t masters;       /* if the seed draws more there is one; 0 = as many as it draws */
     struct plan_set absent; /* kinds of faults that do not happen */
     bool some_faults;       /* only these happen, by number: */
     struct plan_set faults;
@@ -42,7 +43,7 @@ static inline bool plan_has_kind(const struct plan *p, enum fault_kind kind)
     return !plan_set_has(&p->absent, kind);
 }
 
-/* Takes the value of an option of getopt_long (`letter` is 'o' ops, 'c' chunkds, 'w' without,
+/* Takes the value of an option of getopt_long (`letter` is 'o' ops, 'c' chunkds, 'm' masters, 'w' without,
  * 'k' faults, 'i' idle). False if it makes no sense. */
 bool plan_option(struct plan *p, int letter, const char *value);
 

@@ -222,6 +222,13 @@ static bool fewer_chunkds(struct shrink *s)
     return s->plan.chunkds != p.chunkds && try(s, &p);
 }
 
+static bool one_master(struct shrink *s)
+{
+    struct plan p = s->plan;
+    p.masters = 1;
+    return s->plan.masters != p.masters && try(s, &p);
+}
+
 int shrink_run(const char *program, const struct plan *plan, uint32_t seconds)
 {
     struct shrink s = {.program = program, .seconds = seconds, .plan = *plan};
@@ -245,6 +252,7 @@ int shrink_run(const char *program, const struct plan *plan, uint32_t seconds)
         more |= fewer_ops(&s);
         more |= fewer_programs(&s);
         more |= fewer_chunkds(&s);
+        more |= one_master(&s);
     }
     struct plan shorter = s.plan; /* the faults that are left say it, mostly */
     memset(&shorter.absent, 0, sizeof(shorter.absent));

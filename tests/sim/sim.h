@@ -101,8 +101,13 @@ struct sim {
      * then on_death is called when what the process was doing has been left, and must kill it. */
     void (*on_die)(struct sim *s, struct sim_process *p, const char *reason);
     void (*on_death)(struct sim *s, struct sim_process *p);
+    /* A simulated process wants to be ended in order; may be NULL. It still runs. */
+    void (*on_end)(struct sim *s, struct sim_process *p);
     struct sim_process *dying;
     jmp_buf out; /* of the event that runs */
+    /* A frame is sent, before it arrives anywhere; may be NULL. */
+    void (*on_send)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                    const struct message *m);
     /* A frame arrives; for traces, may be NULL. */
     void (*on_frame)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
                      const struct message *m);

@@ -280,7 +280,11 @@ static void log_line(struct env *e, enum log_level level, const char *format, va
 
 static void end(struct env *e)
 {
-    process_of(e)->end_asked = true;
+    struct sim_process *p = process_of(e);
+    p->end_asked = true;
+    if (p->sim->on_end != NULL) {
+        p->sim->on_end(p->sim, p);
+    }
 }
 
 static void __attribute__((noreturn)) die(struct env *e, const char *reason)

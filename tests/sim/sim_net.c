@@ -422,6 +422,9 @@ void sim_net_send(struct env_conn *c, struct message *m)
         m->head.payload_len = m->payload.len;
         m->head.body_sum = hash64(slice_data(&m->body), m->body.len);
         frame_header_encode(&m->head, i->header);
+        if (c->sim->on_send != NULL) {
+            c->sim->on_send(c->sim, c->process, c->far, m);
+        }
         i->body = copy_of(&m->body);
         i->payload = copy_of(&m->payload);
         c->peer->incoming_bytes += (uint64_t)i->body.len + i->payload.len;

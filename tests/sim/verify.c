@@ -4,6 +4,7 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
 #include "tests/sim/shared_work.h"
+#include "tests/sim/verify_set.h"
 #include "tests/sim/verify_space.h"
 
 #include <fcntl.h>
@@ -16,8 +17,13 @@ enum { SETTLE_S = 600 };
 /* What keeps the cluster from being at rest, or NULL. */
 static const char *unsettled(struct world *w)
 {
-    if (!master_settled(w->servers[0].master)) {
-        return "the master";
+    const struct sim_server *primary = world_primary(w);
+    if (primary == NULL || !master_settled(primary->master)) {
+        return primary == NULL ? "no master is the primary" : "the master";
+    }
+    const char *apart = w->master_count > 1 ? verify_set_unsettled(w) : NULL;
+    if (apart != NULL) {
+        return apart;
     }
     for (uint32_t i = 1; i < w->server_count; i++) {
         if (!chunkd_settled(w->servers[i].chunkd)) {
@@ -475,11 +481,14 @@ void verify_all(struct world *w)
     replace_failing(w);
     scan(w);
     settle(w);
+    if (w->master_count > 1) {
+        verify_set(w);
+    }
     history_judge(w->history);
     check_no_orphans(w);
     check_replicas(w);
     verify_files(w);
-    if (master_audit(w->servers[0].master, &why) != 0) {
+    if (master_audit(world_primary(w)->master, &why) != 0) {
         world_fail(w, "audit of the master: %s", why.text);
     }
     struct mount *m = &w->mounts[w->mount_count];

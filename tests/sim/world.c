@@ -1,11 +1,14 @@
 /* world.c - start, death and return of the cluster's processes. */
 #include "tests/sim/world.h"
+#include "master/core/master_internal.h"
 #include "shared/base/mem.h"
 #include "tests/sim/acks.h"
 #include "tests/sim/actor.h"
+#include "tests/sim/answers.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/drops.h"
 #include "tests/sim/history.h"
+#include "tests/sim/monitors.h"
 #include "tests/sim/promises.h"
 #include "tests/sim/reads.h"
 #include "tests/sim/shared_work.h"
@@ -56,13 +59,18 @@ static struct sim_server *server_of(struct world *w, const struct sim_process *p
             return &w->servers[i];
         }
     }
+    for (uint32_t i = 1; i < w->master_count; i++) {
+        if (w->masters[i]->process == p) {
+            return w->masters[i];
+        }
+    }
     return NULL;
 }
 
 static void on_die(struct sim *s, struct sim_process *p, const char *reason)
 {
     struct sim_server *server = server_of(s->owner, p);
-    if (server == NULL || !server->may_die) {
+    if (server == NULL || (!server->may_die && !server->damaged)) {
         world_fail(s->owner, "%s died: %s", p->name, reason);
     }
     world_say(s->owner, "%s ends: %s", p->name, reason);
@@ -76,10 +84,39 @@ static void on_death(struct sim *s, struct sim_process *p)
     server_kill(server, false, 10 * NS_PER_MS + sim_below(&w->rand, 2 * NS_PER_S));
 }
 
+void world_master_addr(uint32_t rank, char out[32])
+{
+    snprintf(out, 32, "10.0.0.%u:9400", 1 + rank);
+}
+
+struct sim_server *world_primary(const struct world *w)
+{
+    struct sim_server *best = NULL;
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        struct sim_server *s = w->masters[i];
+        bool serves = s->master != NULL && (w->master_count == 1 || s->master->serving) &&
+                      !s->master->vigil.ending;
+        if (serves && (best == NULL || s->master->epoch > best->master->epoch)) {
+            best = s;
+        }
+    }
+    return best;
+}
+
+static void set_of(const struct sim_server *s, struct log_set *set)
+{
+    set->count = s->world->master_count;
+    set->self = s->rank;
+    set->acks = s->world->log_acks;
+    for (uint32_t i = 0; i < set->count; i++) {
+        world_master_addr(i, set->addr[i]);
+    }
+}
+
 static int master_up(struct sim_server *s, struct why *why)
 {
+    struct world *w = s->world;
     struct master_config cfg = {.cluster = "sim",
-                                .listen = MASTER_ADDR,
                                 .geometry = s->world->geo,
                                 .preallocate_bytes = s->world->preallocate_bytes,
                                 .checkpoint_rate = 512 << 10,
@@ -93,8 +130,17 @@ static int master_up(struct sim_server *s, struct why *why)
                                 .slow_floor_ms = 20,
                                 .slow_window_ms = 2000,
                                 .force = s->world->force};
+    world_master_addr(s->rank, cfg.listen);
+    if (w->master_count > 1) {
+        set_of(s, &cfg.set);
+        cfg.logger_only = s->rank + w->loggers_only >= w->master_count;
+    }
     s->master = master_create(&s->process->env, &cfg);
-    return master_start(s->master, why);
+    int err = master_start(s->master, why);
+    if (err == 0 && w->master_count > 1) {
+        answers_master_started(w->answers, s);
+    }
+    return err;
 }
 
 uint32_t world_draw_replicas(struct world *w, struct sim_rand *r)
@@ -110,11 +156,9 @@ uint32_t world_rack(uint32_t chunkd)
 
 static int chunkd_up(struct sim_server *s, struct why *why)
 {
-    struct chunkd_config cfg = {.cluster = "sim",
-                                .masters = MASTER_ADDR,
-                                .flush_ms = 1000,
-                                .aside_ms = s->world->aside_ms,
-                                .scrub_period_s = 5};
+    struct chunkd_config cfg = {
+        .cluster = "sim", .flush_ms = 1000, .aside_ms = s->world->aside_ms, .scrub_period_s = 5};
+    snprintf(cfg.masters, sizeof(cfg.masters), "%s", s->world->master_list);
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", world_rack(s->number));
@@ -170,6 +214,7 @@ void server_start(struct sim_server *s)
 
 void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
 {
+    sim_cancel(s->world->sim, &s->end);
     if (server_up(s)) {
         world_say(s->world, "%s of %s", power_cut ? "power cut" : "kill", s->process->name);
         s->killed_ns = s->world->sim->now_ns;
@@ -187,7 +232,12 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
             s->chunkd = NULL;
         }
     }
-    if (ns > 0) {
+    if (ns > 0 && s->number == 0 && s->world->monitors != NULL) {
+        s->down_ns = s->world->sim->now_ns + ns;
+        if (sim_scheduled(&s->restart)) {
+            sim_at(s->world->sim, &s->restart, s->down_ns);
+        }
+    } else if (ns > 0) {
         sim_at(s->world->sim, &s->restart, s->world->sim->now_ns + ns);
     }
 }
@@ -195,7 +245,12 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
 void server_wipe(struct sim_server *s)
 {
     sim_disk_wipe(s->process->disk);
-    promises_forget(s->world->promises, s->number);
+    if (s->number == 0) {
+        log_tap_forget(s->world->tap, s->rank);
+        answers_forget(s->world->answers, s->rank);
+    } else {
+        promises_forget(s->world->promises, s->number);
+    }
     s->wiped = true;
 }
 
@@ -235,13 +290,15 @@ static void kill_early(struct sim_event *e)
     }
 }
 
-/* The master's writes: the log is followed, and it may be killed in the next one. */
+/* A master's writes: its log is followed, and it may be killed in the next one. */
 static void on_write(void *owner, struct sim_process *p, const char *path, const struct disk_op *op,
                      bool completed)
 {
     struct world *w = owner;
-    struct sim_server *s = &w->servers[0];
-    log_tap_write(w->tap, p, path, op, completed);
+    struct sim_server *s = server_of(w, p);
+    uint32_t promised =
+        s->master != NULL && s->master->log != NULL ? oplog_epoch(s->master->log) : 0;
+    log_tap_write(w->tap, s->rank, promised, path, op, completed);
     if (!completed && s->dies_in_write && strncmp(path, "log/log-", 8) == 0) {
         s->dies_in_write = false;
         p->keeps_cache = true;
@@ -252,6 +309,35 @@ static void on_write(void *owner, struct sim_process *p, const char *path, const
 static void restart_server(struct sim_event *e)
 {
     server_start(container_of(e, struct sim_server, restart));
+}
+
+/* The process of one of several masters ends: by itself, in order, or its monitor has ended it. */
+static void end_server(struct sim_event *e)
+{
+    struct sim_server *s = container_of(e, struct sim_server, end);
+    struct why why = {{0}};
+    if (!server_up(s)) {
+        return;
+    }
+    if (s->process->end_asked) {
+        int err = master_stop(s->master, &why);
+        if (err != 0) {
+            world_fail(s->world, "%s does not end in order: %s (%s)", s->process->name, why.text,
+                       err_name(err));
+        }
+        sim_disk_real_synced(s->process->disk, true);
+    }
+    server_kill(s, false, 0);
+}
+
+static void on_end(struct sim *s, struct sim_process *p)
+{
+    struct world *w = s->owner;
+    struct sim_server *server = server_of(w, p);
+    if (server != NULL && server->number == 0 && w->monitors != NULL) {
+        world_say(w, "%s wants to end", p->name);
+        sim_at(s, &server->end, s->now_ns);
+    }
 }
 
 static void mount_ready(void *owner, int status)
@@ -270,9 +356,12 @@ void mount_start(struct mount *m)
         return;
     }
     sim_cancel(m->world->sim, &m->restart);
-    struct client_config cfg = {
-        .masters = MASTER_ADDR, .cluster = "sim", .dirty_bytes = 1 << 20, .dirty_age_ms = 1000};
+    struct client_config cfg = {.cluster = "sim",
+                                .dirty_bytes = 1 << 20,
+                                .dirty_age_ms = 1000,
+                                .stale_ms = m->world->stale_ms};
     m->life++;
+    snprintf(cfg.masters, sizeof(cfg.masters), "%s", m->world->master_list);
     snprintf(cfg.host, sizeof(cfg.host), "mount-%u-%u", m->number, m->life);
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", 1 + m->number);
     sim_process_start(m->process);
@@ -421,7 +510,8 @@ static void say_frame(struct sim *s, const struct sim_process *from, const struc
     bool reply = m->head.flags & FRAME_REPLY;
     text[0] = 0;
     memset(&any, 0, sizeof(any));
-    if (info == NULL || m->head.op == OP_heartbeat || m->head.op == OP_session_renew) {
+    if (info == NULL || m->head.op == OP_heartbeat || m->head.op == OP_session_renew ||
+        m->head.op == OP_log_assure || m->head.op == OP_health || m->head.op == OP_master_lease) {
         return;
     }
     int err = (reply ? info->rep_decode : info->req_decode)(slice_bytes(&m->body), &any);
@@ -431,6 +521,13 @@ static void say_frame(struct sim *s, const struct sim_process *from, const struc
     world_say(s->owner, "  %s -> %s #%llu %s %s%s [%u]", from ? from->name : "?", to->name,
               (unsigned long long)m->head.request_id, reply ? "answer" : "asks",
               reply && m->head.status != 0 ? err_name(m->head.status) : "", text, m->payload.len);
+}
+
+static void on_send(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                    const struct message *m)
+{
+    struct world *w = s->owner;
+    answers_sent(w->answers, from, to, m);
 }
 
 static void on_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
@@ -444,6 +541,7 @@ static void on_frame(struct sim *s, const struct sim_process *from, const struct
     reads_frame(w->reads, from, to, m);
     drops_frame(w->drops, from, to, m);
     promises_frame(w->promises, from, to, m);
+    answers_frame(w->answers, from, to, m);
 }
 
 /* The master compares replicas in the background and mends what differs: no later check would see
@@ -494,6 +592,60 @@ static void draw_world(struct world *w)
     w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
 }
 
+/* How many masters there are, and how many of them must have a record. */
+static void draw_masters(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 14);
+    w->master_count = !sim_chance(&r, 1, 3) ? 1 : sim_chance(&r, 4, 5) ? 3 : 5;
+    w->log_acks = sim_chance(&r, 1, 5) ? w->master_count : w->master_count / 2 + 1;
+    w->loggers_only = w->master_count > 1 && sim_chance(&r, 1, 5) ? 1 : 0;
+    w->bad_log = (uint32_t)sim_below(&r, w->master_count);
+    w->stale_ms = sim_chance(&r, 1, 2)   ? 0
+                  : sim_chance(&r, 1, 2) ? STALE_OFF
+                                         : (uint32_t)sim_between(&r, 1000, 10000);
+    if (w->plan.masters != 0 && w->plan.masters < w->master_count) {
+        w->master_count = w->log_acks = 1;
+        w->loggers_only = 0;
+    }
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        char addr[32];
+        size_t n = strlen(w->master_list);
+        world_master_addr(i, addr);
+        snprintf(w->master_list + n, sizeof(w->master_list) - n, "%s%s", i > 0 ? "," : "", addr);
+        w->masters[i] = i == 0 ? &w->servers[0] : &w->more_masters[i - 1];
+    }
+}
+
+static void server_init(struct world *w, struct sim_server *s, uint32_t number, const char *name)
+{
+    s->world = w;
+    s->number = number;
+    s->process = sim_process_create(w->sim, name);
+    s->restart.run = restart_server;
+    s->room.run = make_room;
+    s->death.run = kill_early;
+    s->end.run = end_server;
+}
+
+uint32_t world_process_count(const struct world *w)
+{
+    return w->server_count + w->master_count - 1 + monitors_count(w->monitors) + w->mount_count;
+}
+
+struct sim_process *world_process(struct world *w, uint32_t i)
+{
+    uint32_t monitors = monitors_count(w->monitors);
+    if (i < w->server_count) {
+        return w->servers[i].process;
+    }
+    i -= w->server_count;
+    if (i < w->master_count - 1) {
+        return w->masters[1 + i]->process;
+    }
+    i -= w->master_count - 1;
+    return i < monitors ? monitors_process(w->monitors, i) : w->mounts[i - monitors].process;
+}
+
 struct world *world_new(const struct plan *plan, bool trace)
 {
     struct world *w = mem_new(struct world);
@@ -504,11 +656,13 @@ struct world *world_new(const struct plan *plan, bool trace)
     w->sim->owner = w;
     w->sim->on_die = on_die;
     w->sim->on_death = on_death;
+    w->sim->on_end = on_end;
     w->sim->log_level = trace ? LOG_DEBUG : LOG_ERROR + 1;
     w->rand = sim_rand_of(w->seed, 11);
     list_init(&w->actors);
     draw_world(w);
-    w->tap = log_tap_new();
+    draw_masters(w);
+    w->tap = log_tap_new(w->master_count, w->log_acks);
     if (trace) {
         log_tap_tell(w->tap, say_record, w);
     }
@@ -517,25 +671,33 @@ struct world *world_new(const struct plan *plan, bool trace)
     w->promises = promises_new(w);
     w->reads = reads_new(w);
     w->drops = drops_new(w);
+    w->answers = answers_new(w);
     w->sim->on_frame = on_frame;
+    w->sim->on_send = on_send;
     w->sim->on_error = on_error;
     w->history = history_new(w);
     w->writers = writer_model_new();
     w->data = data_files_new(w);
     w->shared = shared_file_new();
     for (uint32_t i = 0; i < w->server_count; i++) {
-        struct sim_server *s = &w->servers[i];
         char name[32];
-        snprintf(name, sizeof(name), i == 0 ? "master" : "chunkd-%u", i);
-        s->world = w;
-        s->number = i;
-        s->process = sim_process_create(w->sim, name);
-        s->restart.run = restart_server;
-        s->room.run = make_room;
-        s->death.run = kill_early;
+        snprintf(name, sizeof(name),
+                 i > 0                 ? "chunkd-%u"
+                 : w->master_count > 1 ? "master-0"
+                                       : "master",
+                 i);
+        server_init(w, &w->servers[i], i, name);
     }
-    w->servers[0].process->on_write = on_write;
-    w->servers[0].process->on_write_owner = w;
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "master-%u", i);
+        if (i > 0) {
+            server_init(w, w->masters[i], 0, name);
+        }
+        w->masters[i]->rank = i;
+        w->masters[i]->process->on_write = on_write;
+        w->masters[i]->process->on_write_owner = w;
+    }
     for (uint32_t i = 0; i <= w->mount_count; i++) {
         struct mount *m = &w->mounts[i];
         char name[32];
@@ -546,7 +708,16 @@ struct world *world_new(const struct plan *plan, bool trace)
         m->restart.run = restart_mount;
         m->death.run = kill_mount;
     }
+    w->monitors = w->master_count > 1 ? monitors_new(w) : NULL;
     return w;
+}
+
+static void server_free(struct sim_server *s)
+{
+    server_kill(s, false, 0);
+    sim_cancel(s->world->sim, &s->restart);
+    sim_cancel(s->world->sim, &s->room);
+    sim_cancel(s->world->sim, &s->death);
 }
 
 void world_free(struct world *w)
@@ -557,11 +728,12 @@ void world_free(struct world *w)
         sim_cancel(w->sim, &w->mounts[i].restart);
         sim_cancel(w->sim, &w->mounts[i].death);
     }
+    monitors_free(w->monitors);
     for (uint32_t i = 0; i < w->server_count; i++) {
-        server_kill(&w->servers[i], false, 0);
-        sim_cancel(w->sim, &w->servers[i].restart);
-        sim_cancel(w->sim, &w->servers[i].room);
-        sim_cancel(w->sim, &w->servers[i].death);
+        server_free(&w->servers[i]);
+    }
+    for (uint32_t i = 1; i < w->master_count; i++) {
+        server_free(w->masters[i]);
     }
     sim_destroy(w->sim);
     history_free(w->history);
@@ -570,6 +742,7 @@ void world_free(struct world *w)
     versions_free(w->versions);
     promises_free(w->promises);
     drops_free(w->drops);
+    answers_free(w->answers);
     data_files_free(w->data);
     shared_file_free(w->shared);
     writer_model_free(w->writers);

@@ -1,5 +1,6 @@
 /* world.h - one seed's cluster: a master, chunkservers and mounts in simulated processes,
- * what they were asked and what happened to them.
+ * what they were asked and what happened to them. In a third of the seeds there are three or five
+ * masters, one of which is the primary, and monitors that start and promote them (monitors.h).
  */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
@@ -14,14 +15,14 @@
 
 enum {
     WORLD_CHUNKDS_MAX = 5,
-    WORLD_SERVERS_MAX = 1 + WORLD_CHUNKDS_MAX, /* the master is server 0 */
-    WORLD_RACKS = 3,                           /* chunkservers are dealt to them in turn */
+    WORLD_SERVERS_MAX = 1 + WORLD_CHUNKDS_MAX, /* the first master is server 0 */
+    WORLD_MASTERS_MAX = 5,
+    WORLD_PROCESSES_MAX = 32, /* servers, masters, monitors, mounts */
+    WORLD_RACKS = 3,          /* chunkservers are dealt to them in turn */
     WORLD_REPLICAS = 3,
     WORLD_UNREADABLE_MAX = 64,
     WORLD_MOUNTS_MAX = 4, /* that work; one more reads everything at the end */
 };
-
-#define MASTER_ADDR "10.0.0.1:9400"
 
 struct world;
 struct history;
@@ -34,11 +35,14 @@ struct actor;
 struct data_files;
 struct shared_file;
 struct writer_model;
+struct monitors;
+struct answers;
 
 struct sim_server {
     struct world *world;
     struct sim_process *process;
-    uint32_t number; /* 0 = the master, else the chunkserver */
+    uint32_t number; /* 0 = a master, else the chunkserver */
+    uint32_t rank;   /* of a master among the masters, from 0 */
     struct master *master;
     struct chunkd *chunkd;
     struct sim_event restart;
@@ -53,8 +57,12 @@ struct sim_server {
     uint32_t early_deaths; /* to come: it dies early_ns after its start */
     uint64_t early_ns;
     bool early_power_cut;
-    bool dies_in_write; /* the master, when it writes to the log next */
+    bool dies_in_write; /* a master, when it writes to the log next */
     struct sim_event death;
+    /* One of several masters: its monitor starts and ends it. */
+    uint64_t down_ns;     /* its machine is off until then */
+    bool damaged;         /* its log was: it may end by itself whenever it meets that */
+    struct sim_event end; /* the process is about to end */
 };
 
 struct mount {
@@ -77,7 +85,17 @@ struct world {
     uint32_t trash_seconds, aside_ms;
     uint64_t preallocate_bytes; /* the master's */
     struct sim_server servers[WORLD_SERVERS_MAX];
-    uint32_t server_count; /* with the master; of this seed */
+    uint32_t server_count; /* with the first master; of this seed */
+    struct sim_server more_masters[WORLD_MASTERS_MAX - 1];
+    struct sim_server *masters[WORLD_MASTERS_MAX]; /* the first is server 0 */
+    uint32_t master_count;
+    uint32_t log_acks;     /* so many logs must have a record */
+    uint32_t loggers_only; /* so many masters, the last ones, are never the primary */
+    uint32_t bad_log; /* rank of the one whose log goes bad, so that the other copies are good */
+    char master_list[128];     /* as in configurations */
+    uint32_t stale_ms;         /* of mounts */
+    struct monitors *monitors; /* NULL if there is one master */
+    struct answers *answers;
     uint32_t rotten; /* the chunkserver whose disk goes bad, so that the other copies are good */
     bool rots;       /* it has begun to */
     struct mount mounts[WORLD_MOUNTS_MAX + 1];
@@ -135,6 +153,10 @@ void server_wipe(struct sim_server *s);
 void server_fill(struct sim_server *s, uint64_t left, uint64_t ns);
 void server_empty(struct sim_server *s);
 bool server_up(const struct sim_server *s);
+/* HOST:PORT of a master. */
+void world_master_addr(uint32_t rank, char out[32]);
+/* The master that serves now, in the highest epoch; NULL = none. */
+struct sim_server *world_primary(const struct world *w);
 void mount_start(struct mount *m);
 void mount_kill(struct mount *m, uint64_t ns);
 /* It dies after `ns`. */
@@ -155,6 +177,10 @@ uint32_t world_chunkd(struct world *w, uint32_t id);
 /* All replicas of a chunk may be suspect: power was lost twice, or once a disk goes bad, a process
  * died with a write half done. Then it is in doubt whether what was not synced is there. */
 bool world_may_doubt(struct world *w, uint64_t since_ns);
+
+/* Processes of servers, more masters, monitors, mounts that work: those faults happen to. */
+uint32_t world_process_count(const struct world *w);
+struct sim_process *world_process(struct world *w, uint32_t i);
 
 /* faults.c: starts the stream of faults; heals everything and brings everybody up. */
 void faults_start(struct world *w);

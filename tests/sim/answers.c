@@ -1,0 +1,214 @@
+/* answers.c - what masters say. */
+#include "tests/sim/answers.h"
+#include "master/core/master_internal.h"
+#include "shared/base/mem.h"
+
+enum { AGE_SLACK_MS = 3 };
+
+/* What was known to be committed at some time. */
+struct moment {
+    uint64_t ns, index;
+};
+
+struct seen {
+    uint32_t life;
+    uint64_t index;
+    uint64_t shadow_ns;
+};
+
+struct answers {
+    struct world *world;
+    uint32_t promised[WORLD_MASTERS_MAX]; /* as others heard */
+    struct seen mounts[WORLD_MOUNTS_MAX + 1];
+    struct moment *moments; /* in order of both */
+    uint32_t count, cap;
+};
+
+struct answers *answers_new(struct world *w)
+{
+    struct answers *a = mem_new(struct answers);
+    a->world = w;
+    return a;
+}
+
+void answers_free(struct answers *a)
+{
+    mem_free(a->moments);
+    mem_free(a);
+}
+
+void answers_forget(struct answers *a, uint32_t rank)
+{
+    a->promised[rank] = 0;
+}
+
+static const struct sim_server *master_of(const struct world *w, const struct sim_process *p)
+{
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        if (w->masters[i]->process == p) {
+            return w->masters[i];
+        }
+    }
+    return NULL;
+}
+
+static struct seen *seen_by(struct answers *a, const struct mount *m)
+{
+    struct seen *s = &a->mounts[m->number];
+    if (s->life != m->life) {
+        *s = (struct seen){.life = m->life};
+    }
+    return s;
+}
+
+static struct mount *mount_of(struct world *w, const struct sim_process *p)
+{
+    for (uint32_t i = 0; i <= w->mount_count; i++) {
+        if (w->mounts[i].process == p) {
+            return &w->mounts[i];
+        }
+    }
+    return NULL;
+}
+
+uint64_t answers_seen(const struct answers *a, const struct mount *m)
+{
+    const struct seen *s = &a->mounts[m->number];
+    return s->life == m->life ? s->index : 0;
+}
+
+uint64_t answers_shadow_ns(const struct answers *a, const struct mount *m)
+{
+    const struct seen *s = &a->mounts[m->number];
+    return s->life == m->life ? s->shadow_ns : 0;
+}
+
+/* ---------------------------------------------------------------- what is committed */
+
+static void told(struct answers *a, uint64_t index)
+{
+    struct world *w = a->world;
+    uint64_t before = log_tap_heard(w->tap);
+    log_tap_told(w->tap, index);
+    if (log_tap_wrong(w->tap) != NULL) {
+        world_fail(w, "operation log: %s", log_tap_wrong(w->tap));
+    }
+    if (log_tap_heard(w->tap) > before) {
+        if (a->count == a->cap) {
+            a->cap = a->cap ? 2 * a->cap : 256;
+            a->moments = mem_resize(a->moments, a->cap * sizeof(a->moments[0]));
+        }
+        a->moments[a->count++] = (struct moment){w->sim->now_ns, log_tap_heard(w->tap)};
+    }
+}
+
+static uint64_t committed_at(const struct answers *a, uint64_t ns)
+{
+    uint32_t low = 0, high = a->count; /* moments before `low` are not later than ns */
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (a->moments[mid].ns <= ns) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low > 0 ? a->moments[low - 1].index : 0;
+}
+
+/* The state that was answered from is complete as of as long ago as the answer says. */
+static void judge_age(struct answers *a, const struct sim_server *s, const struct message *m)
+{
+    uint64_t now = a->world->sim->now_ns;
+    uint64_t age_ms = (uint64_t)m->head.age_ms * 102 / 100 + AGE_SLACK_MS;
+    uint64_t then = now - MIN(now, age_ms * NS_PER_MS);
+    if (m->head.age_ms != UINT32_MAX && m->head.index < committed_at(a, then)) {
+        world_fail(a->world,
+                   "%s answers from the state at index %llu, which it says is %u ms old; then %llu "
+                   "was committed",
+                   s->process->name, (unsigned long long)m->head.index, m->head.age_ms,
+                   (unsigned long long)committed_at(a, then));
+    }
+}
+
+static void judge_shadow(struct answers *a, const struct sim_server *s)
+{
+    uint64_t certain = log_tap_certain(a->world->tap);
+    if (!s->master->primary && s->master->commit.applied > certain) {
+        world_fail(a->world, "%s is a shadow and has applied record %llu, committed are %llu",
+                   s->process->name, (unsigned long long)s->master->commit.applied,
+                   (unsigned long long)certain);
+    }
+}
+
+void answers_sent(struct answers *a, const struct sim_process *from, const struct sim_process *to,
+                  const struct message *m)
+{
+    const struct sim_server *s = from != NULL ? master_of(a->world, from) : NULL;
+    bool reply = m->head.flags & FRAME_REPLY;
+    struct log_append_req append;
+    if (s == NULL || s->master == NULL || a->world->master_count == 1) {
+        return;
+    }
+    judge_shadow(a, s);
+    if (m->head.op == OP_log_append && !reply &&
+        log_append_req_decode(slice_bytes(&m->body), &append) == 0) {
+        told(a, append.committed);
+    }
+    if (reply && m->head.status == 0 && m->head.index > 0) {
+        told(a, m->head.index);
+        const struct op_info *info = op_info_of(m->head.op);
+        if (!s->master->primary && info != NULL && info->class == OP_QUERY && to != NULL &&
+            mount_of(a->world, to) != NULL) {
+            judge_age(a, s, m);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- promises */
+
+static void judge_promise(struct answers *a, const struct sim_server *s)
+{
+    uint32_t obeyed = oplog_epoch(s->master->log);
+    if (obeyed < a->promised[s->rank]) {
+        world_fail(a->world, "%s obeys epoch %u; it had promised to obey none below %u",
+                   s->process->name, obeyed, a->promised[s->rank]);
+    }
+}
+
+void answers_master_started(struct answers *a, const struct sim_server *s)
+{
+    const struct oplog *log = s->master->log;
+    judge_promise(a, s);
+    if (!oplog_damaged(log)) {
+        log_tap_opened(a->world->tap, s->rank, oplog_epoch(log), oplog_last(log),
+                       oplog_last_chain(log));
+    }
+}
+
+/* ---------------------------------------------------------------- what arrives */
+
+void answers_frame(struct answers *a, const struct sim_process *from, const struct sim_process *to,
+                   const struct message *m)
+{
+    struct world *w = a->world;
+    const struct sim_server *s = from != NULL ? master_of(w, from) : NULL;
+    if (s == NULL || !(m->head.flags & FRAME_REPLY) || w->master_count == 1) {
+        return;
+    }
+    bool promise = m->head.op == OP_log_promise || m->head.op == OP_log_append;
+    if (promise && m->head.status == 0) {
+        a->promised[s->rank] = MAX(a->promised[s->rank], m->head.epoch);
+    }
+    struct mount *mount = mount_of(w, to);
+    if (mount == NULL || m->head.op == OP_hello) { /* that shows nothing of the state */
+        return;
+    }
+    struct seen *seen = seen_by(a, mount);
+    if (m->head.status == 0) {
+        seen->index = MAX(seen->index, m->head.index);
+    }
+    if (m->head.age_ms > 0 || s->master == NULL || !s->master->serving) {
+        seen->shadow_ns = w->sim->now_ns;
+    }
+}

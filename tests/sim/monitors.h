@@ -1,0 +1,36 @@
+/* monitors.h - the monitors of a world with several masters, and the engine by which they agree.
+ *
+ * Either one monitor has all masters and keeps lock and epoch in files (elect_local.h), or each master
+ * has its own and they agree through a model of ZooKeeper (elect_keeper.h, sim_keeper.h). They start
+ * masters, end and promote them, as gfs-monitor does: in such worlds nobody else starts one. A monitor
+ * that died is started again after a while.
+ *
+ * Checked all the time: no two masters serve in one epoch, and two monitors hold the lock at once only
+ * while the engine has ended sessions early.
+ */
+#ifndef TESTS_SIM_MONITORS_H
+#define TESTS_SIM_MONITORS_H
+
+#include "tests/sim/world.h"
+
+struct monitors;
+
+struct monitors *monitors_new(struct world *w);
+void monitors_free(struct monitors *s); /* NULL is fine */
+void monitors_start(struct monitors *s);
+uint32_t monitors_count(const struct monitors *s); /* 0 for NULL */
+struct sim_process *monitors_process(struct monitors *s, uint32_t i);
+/* The monitor that has this process dies and comes back after `ns`. False: it is none, or down. */
+bool monitors_kill(struct monitors *s, const struct sim_process *p, bool power_cut, uint64_t ns);
+/* The one on this master's machine; NULL: it is on another one. */
+struct sim_process *monitors_beside(struct monitors *s, uint32_t rank);
+/* An operator asks for another primary. False: nobody is watched. */
+bool monitors_hand_over(struct monitors *s);
+/* Something goes wrong with the engine. False: there is none that could. */
+bool monitors_disturb(struct monitors *s, struct sim_rand *r);
+/* All are up, and the engine answers everybody. */
+void monitors_heal(struct monitors *s);
+/* A monitor holds the primary, and all masters are as they should be: NULL, or what is not so. */
+const char *monitors_unsettled(const struct monitors *s);
+
+#endif

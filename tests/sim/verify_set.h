@@ -1,0 +1,12 @@
+/* verify_set.h - in the end several masters are one: the same log, the same state. */
+#ifndef TESTS_SIM_VERIFY_SET_H
+#define TESTS_SIM_VERIFY_SET_H
+
+#include "tests/sim/world.h"
+
+/* What keeps them from being at rest with one log, or NULL. */
+const char *verify_set_unsettled(struct world *w);
+/* At rest: every log has all records, every state is that of the primary. */
+void verify_set(struct world *w);
+
+#endif
