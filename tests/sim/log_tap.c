@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { UNIT = 4096 };
+
 /* One of the records that were written at an index. */
 struct version {
     struct version *next;
@@ -208,7 +210,7 @@ void log_tap_write(struct log_tap *t, uint32_t number, uint32_t promised, const 
         bool header_good;
         struct bytes in = bytes_of((const uint8_t *)op->data + at, op->len - at);
         if (get_le(in.data, 4) != RECORD_MAGIC || record_decode(in, &r, &header_good, &why) != 0) {
-            at += 8;
+            at = (at / UNIT + 1) * UNIT; /* a batch begins with one */
             continue;
         }
         if (completed) {
