@@ -69,7 +69,7 @@ static void drop_link(struct registration *m)
 
 static bool several(const struct registration *m)
 {
-    return m->addr_count > 1;
+    return masters_several(&m->masters);
 }
 
 /* Says why we have no master, once per reason; of several masters now and then. */
@@ -80,7 +80,7 @@ static void say(struct registration *m, int err, const char *what)
     if (several(m) && m->said_ns != 0 && now - m->said_ns < SAY_NS) {
         return;
     }
-    snprintf(text, sizeof(text), "master %.60s: %s: %s", m->current, what, err_text(err));
+    snprintf(text, sizeof(text), "master %.60s: %s: %s", m->masters.current, what, err_text(err));
     if (strcmp(text, m->said) != 0) {
         memcpy(m->said, text, sizeof(text));
         m->said_ns = now;
@@ -91,17 +91,15 @@ static void say(struct registration *m, int err, const char *what)
 /* How long to wait before the next one is dialled. */
 static uint64_t pause_ms(struct registration *m, int err)
 {
-    m->failures++;
-    bool all_tried = m->failures % m->addr_count == 0;
-    uint64_t rounds = MIN(m->failures / m->addr_count, 8u);
-    if (err == ERR_FOREIGN_CLUSTER && (!several(m) || all_tried)) {
-        return REFUSED_MS;
-    }
-    if (!all_tried) {
+    if (!masters_round_over(&m->masters)) {
         return NEXT_MS;
     }
-    m->hinted = false;
-    return MIN((uint64_t)BACKOFF_MIN_MS << rounds,
+    masters_round_begins(&m->masters);
+    m->rounds++;
+    if (err == ERR_FOREIGN_CLUSTER) {
+        return REFUSED_MS;
+    }
+    return MIN((uint64_t)BACKOFF_MIN_MS << MIN(m->rounds, 8u),
                (uint64_t)(several(m) ? ROUND_MAX_MS : BACKOFF_MAX_MS));
 }
 
@@ -115,23 +113,17 @@ static void dial_after(struct registration *m, uint64_t ms)
 static void try_next(struct registration *m, int err, const char *what)
 {
     say(m, err, what);
-    m->addr = (m->addr + 1) % m->addr_count;
     dial_after(m, pause_ms(m, err));
 }
 
 /* It says who is, perhaps: that one is asked next, once in a round. */
 static void not_the_primary(struct registration *m, const struct hello_rep *hello)
 {
-    bool other = hello->primary.len > 0 && hello->primary.len < sizeof(m->hint) &&
-                 !bytes_equal(hello->primary, bytes_str(m->current));
-    if (!other || m->hinted) {
+    if (masters_named(&m->masters, hello->primary)) {
+        dial_after(m, 0);
+    } else {
         try_next(m, hello->role == MASTER_STARTING ? ERR_NOT_READY : ERR_NOT_MASTER, "no use");
-        return;
     }
-    memcpy(m->hint, hello->primary.data, hello->primary.len);
-    m->hint[hello->primary.len] = '\0';
-    m->hinted = true;
-    dial_after(m, 0);
 }
 
 /* The connection's end ended this call: on_close deals with it. */
@@ -350,9 +342,10 @@ static void registered(struct registration *m)
         table_set_geometry(&c->table, c->label.chunk_bytes, c->label.block_bytes);
     }
     m->registered = true;
-    m->failures = 0;
+    m->rounds = 0;
+    masters_round_begins(&m->masters);
     m->said[0] = '\0';
-    env_log(c->env, LOG_INFO, "registered with master %s as server %u", m->current,
+    env_log(c->env, LOG_INFO, "registered with master %s as server %u", m->masters.current,
             c->label.server);
     if (!chunkd_has_lease(c)) {
         refuse_old_requests(c);
@@ -524,13 +517,11 @@ static void dial(struct registration *m)
 {
     ASSERT(m->link == NULL);
     m->link = link_new(m->c);
-    memcpy(m->current, m->hint[0] != '\0' ? m->hint : m->addrs[m->addr], sizeof(m->current));
-    m->hint[0] = '\0';
     if (several(m)) {
         m->timer.fire = dial_too_long;
         env_timer_set(m->c->env, &m->timer, DIAL_MS * NS_PER_MS);
     }
-    link_dial(m->link, m->current, &master_events);
+    link_dial(m->link, masters_take(&m->masters), &master_events);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -539,22 +530,7 @@ int registration_init(struct registration *m, struct chunkd *c, struct why *why)
 {
     *m = (struct registration){.c = c};
     list_init(&m->notes);
-    const char *p = c->cfg.masters;
-    while (*p != '\0') {
-        size_t n = strcspn(p, ",");
-        if (n > 0) {
-            if (n >= sizeof(m->addrs[0]) || m->addr_count == MASTERS_MAX) {
-                return why_set(why, -EINVAL, "masters: at most %d addresses of %d bytes",
-                               MASTERS_MAX, (int)sizeof(m->addrs[0]) - 1);
-            }
-            memcpy(m->addrs[m->addr_count++], p, n);
-        }
-        p += n + (p[n] == ',');
-    }
-    if (m->addr_count == 0) {
-        return why_set(why, -EINVAL, "masters: no address given");
-    }
-    return 0;
+    return masters_parse(&m->masters, c->cfg.masters, why);
 }
 
 void registration_start(struct registration *m)
@@ -567,6 +543,5 @@ void registration_stop(struct registration *m)
     if (m->c != NULL) {
         env_timer_stop(m->c->env, &m->timer);
         drop_link(m);
-        m->addr_count = 0;
     }
 }

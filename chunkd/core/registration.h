@@ -10,6 +10,7 @@
 #ifndef CHUNKD_CORE_REGISTRATION_H
 #define CHUNKD_CORE_REGISTRATION_H
 
+#include "shared/env/masters.h"
 #include "shared/env/rpc.h"
 #include "shared/proto/schema.h"
 
@@ -17,19 +18,12 @@ struct chunkd;
 struct link;
 struct local_replica;
 
-enum { MASTERS_MAX = 16 };
-
 struct registration {
     struct chunkd *c;
-    char addrs[MASTERS_MAX][256];
-    uint32_t addr_count;
-    uint32_t addr;     /* to be dialled next, or in use */
-    char hint[256];    /* of a primary, to be dialled before that; empty = none */
-    char current[256]; /* in use */
-    bool hinted;       /* a hint was followed since all of the list were tried */
+    struct masters masters;
     struct link *link;
     bool registered; /* on the present connection */
-    uint32_t failures;
+    uint32_t rounds; /* of all masters, in vain */
     uint32_t heartbeat_ms, lease_ms;
     uint64_t heartbeat_sent_ns;
     uint64_t lease_until_ns;

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "deploy/gfsctl/gfsctl.h"
-#include "shared/base/config.h"
 #include "shared/base/mem.h"
+#include "shared/env/masters.h"
 #include "shared/env/rpc.h"
 
 enum {
@@ -16,7 +16,6 @@ enum {
     TRY_MS = 2000,         /* one master */
     DIAL_MS = 1000,        /* one of several, until it says who it is */
     AGAIN_MS = 100,
-    MASTERS_MAX = 16,
 };
 
 struct session {
@@ -26,14 +25,7 @@ struct session {
     struct env_timer again;
     struct env_timer deadline;
     struct env_timer patience;
-    char masters[1024]; /* separated by NULs */
-    const char *addrs[MASTERS_MAX];
-    unsigned addr_count;
-    unsigned next;
-    unsigned tried; /* since the question */
-    char hint[256]; /* of a primary, to be tried before the next one; empty = none */
-    bool hinted;    /* a hint was followed since the question */
-    char current[256];
+    struct masters masters;
     bool no_primary; /* masters answered, none of them is it */
     bool introduced; /* the connection is open and the master said hello ... */
     uint32_t role;   /* ... and who it is; 0 = no master */
@@ -51,7 +43,7 @@ struct session {
 
 static bool several(const struct session *s)
 {
-    return s->addr_count > 1;
+    return masters_several(&s->masters);
 }
 
 /* Whether the master that is connected is to be asked this. */
@@ -59,7 +51,7 @@ static bool is_right(const struct session *s)
 {
     bool shadow_may = s->op->class == OP_QUERY || s->op->code == OP_masters;
     return s->role == 0 || s->role == MASTER_PRIMARY || s->op->code == OP_health ||
-           (s->role == MASTER_SHADOW && shadow_may && s->tried >= s->addr_count);
+           (s->role == MASTER_SHADOW && shadow_may && s->masters.taken >= s->masters.count);
 }
 
 static void finish(struct session *s, int status)
@@ -82,7 +74,7 @@ static void try_again(struct session *s)
 static void failed(struct session *s, int err)
 {
     bool end = s->asked && s->wait_ms > 0;
-    (void)why_set(&s->last, err, "%s: %s", s->current, err_text(err));
+    (void)why_set(&s->last, err, "%s: %s", s->masters.current, err_text(err));
     rpc_cancel(&s->call);
     rpc_close(&s->rpc);
     env_timer_stop(uv_env_base(s->env), &s->patience);
@@ -130,13 +122,7 @@ static void send_question(struct session *s)
 
 static void not_the_right_one(struct session *s, struct bytes primary)
 {
-    bool other = primary.len > 0 && primary.len < sizeof(s->hint) &&
-                 !bytes_equal(primary, bytes_str(s->current));
-    if (other && !s->hinted) {
-        memcpy(s->hint, primary.data, primary.len);
-        s->hint[primary.len] = 0;
-        s->hinted = true;
-    }
+    (void)masters_named(&s->masters, primary);
     s->no_primary = s->role != MASTER_STARTING || several(s);
     failed(s, s->role == MASTER_STARTING ? ERR_NOT_READY : ERR_NOT_MASTER);
 }
@@ -191,17 +177,10 @@ static void again_fired(struct env_timer *t)
     s->introduced = false;
     rpc_close(&s->rpc);
     rpc_init(&s->rpc, uv_env_base(s->env), &events, s);
-    if (s->hint[0] != 0) {
-        memcpy(s->current, s->hint, sizeof(s->current));
-        s->hint[0] = 0;
-    } else {
-        snprintf(s->current, sizeof(s->current), "%s", s->addrs[s->next++ % s->addr_count]);
-        s->tried++;
-    }
     if (several(s)) {
         env_timer_set(uv_env_base(s->env), &s->patience, DIAL_MS * NS_PER_MS);
     }
-    rpc_dial(&s->rpc, s->current);
+    rpc_dial(&s->rpc, masters_take(&s->masters));
 }
 
 static void patience_ended(struct env_timer *t)
@@ -213,7 +192,7 @@ static void deadline_fired(struct env_timer *t)
 {
     struct session *s = container_of(t, struct session, deadline);
     char last[sizeof(s->last.text)];
-    snprintf(last, sizeof(last), "%s", s->last.text[0] != 0 ? s->last.text : s->current);
+    snprintf(last, sizeof(last), "%s", s->last.text[0] != 0 ? s->last.text : s->masters.current);
     (void)why_set(&s->last, ERR_TIMEOUT, "%s within %d s: %.200s",
                   s->no_primary ? "no master was the primary" : "no master answered",
                   ANSWER_WAIT_MS / 1000, last);
@@ -254,8 +233,8 @@ int session_ask(struct session *s, enum op_code op, const union op_any *req, uni
     s->rep = rep;
     s->wait_ms = wait_ms;
     s->waiting = true;
-    s->tried = 0;
-    s->hinted = s->no_primary = false;
+    masters_round_begins(&s->masters);
+    s->no_primary = false;
     s->last.text[0] = 0;
     env_timer_set(uv_env_base(s->env), &s->again, 0);
     env_timer_set(uv_env_base(s->env), &s->deadline, ANSWER_WAIT_MS * NS_PER_MS);
@@ -276,27 +255,11 @@ int session_ask_or_say(struct session *s, enum op_code op, const union op_any *r
     return err;
 }
 
-/* Cuts the list at its commas. False: an entry is no address, or there are too many. */
-static bool take_masters(struct session *s, const char *list)
-{
-    if (strlen(list) >= sizeof(s->masters)) {
-        return false;
-    }
-    strcpy(s->masters, list);
-    char *rest = s->masters, *one;
-    while ((one = strsep(&rest, ",")) != NULL) {
-        if (s->addr_count == MASTERS_MAX || !config_is_addr(bytes_str(one))) {
-            return false;
-        }
-        s->addrs[s->addr_count++] = one;
-    }
-    return true;
-}
-
 struct session *session_new(const char *masters)
 {
     struct session *s = mem_new(struct session);
-    if (!take_masters(s, masters)) {
+    struct why why;
+    if (masters_parse(&s->masters, masters, &why) != 0) {
         mem_free(s);
         return NULL;
     }
@@ -319,10 +282,5 @@ void session_free(struct session *s)
 
 bool session_has_master(const struct session *s, const char *addr)
 {
-    for (unsigned i = 0; i < s->addr_count; i++) {
-        if (strcmp(s->addrs[i], addr) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return masters_have(&s->masters, bytes_str(addr));
 }

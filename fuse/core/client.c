@@ -430,7 +430,7 @@ size_t client_state(const struct client *c, char *out, size_t size)
     uint32_t waiting = calls_waiting(c);
     int n;
     if (l->lost_ns == 0) {
-        n = snprintf(out, size, "primary %s, epoch %u; %u requests are with it", l->current,
+        n = snprintf(out, size, "primary %s, epoch %u; %u requests are with it", l->masters.current,
                      l->epoch, waiting);
     } else if (shadow_link_ready(s) && s->heard_ns != 0) {
         n = snprintf(out, size,

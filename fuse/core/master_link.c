@@ -26,20 +26,17 @@ static void attach(struct master_link *l);
 
 bool master_link_several(const struct master_link *l)
 {
-    return l->addr_count > 1;
+    return masters_several(&l->masters);
 }
 
 /* How long to wait before the next dial: short until all masters were tried. */
 static uint32_t pause_ms(struct master_link *l)
 {
-    if (l->hint[0] != '\0') {
-        return 0;
+    if (!masters_round_over(&l->masters)) {
+        return l->masters.hint[0] != '\0' ? 0 : NEXT_MS;
     }
-    if (l->tries < l->addr_count) {
-        return NEXT_MS;
-    }
-    l->tries = l->foreign = 0;
-    l->hinted = false;
+    masters_round_begins(&l->masters);
+    l->foreign = 0;
     l->backoff_ms = backoff_next(l->backoff_ms);
     if (master_link_several(l)) {
         l->backoff_ms = MIN(l->backoff_ms, (uint32_t)ROUND_MAX_MS);
@@ -80,39 +77,17 @@ static void dial_timer_fired(struct env_timer *t)
 
 static void dial_next(struct master_link *l)
 {
-    if (l->hint[0] != '\0') {
-        memcpy(l->current, l->hint, sizeof(l->current));
-        l->hint[0] = '\0';
-    } else {
-        memcpy(l->current, l->addrs[l->addr_next], sizeof(l->current));
-        l->addr_next = (l->addr_next + 1) % l->addr_count;
-        l->tries++;
-    }
     l->state = MASTER_DIALING;
-    rpc_dial(&l->rpc, l->current);
+    rpc_dial(&l->rpc, masters_take(&l->masters));
     env_timer_set(l->client->env, &l->dial_timer,
                   (master_link_several(l) ? DIAL_MS : HANDSHAKE_MS) * NS_PER_MS);
 }
 
 void master_link_hint(struct master_link *l, const char *addr)
 {
-    if (l->state == MASTER_CLOSED && l->hint[0] == '\0') {
-        memcpy(l->hint, addr, strlen(addr) + 1);
+    if (l->state == MASTER_CLOSED && masters_found(&l->masters, addr)) {
         env_timer_set(l->client->env, &l->dial_timer, 0);
     }
-}
-
-/* This one is not the primary, but may know who is. */
-static void not_the_primary(struct master_link *l, struct bytes primary)
-{
-    bool other = primary.len > 0 && primary.len < sizeof(l->hint) &&
-                 !bytes_equal(primary, bytes_str(l->current));
-    if (other && !l->hinted) {
-        memcpy(l->hint, primary.data, primary.len);
-        l->hint[primary.len] = '\0';
-        l->hinted = true;
-    }
-    master_link_hang_up(l);
 }
 
 struct frame_header master_link_head(const struct master_link *l, uint16_t op)
@@ -179,10 +154,11 @@ static void hello_done(struct rpc_call *rc)
     struct hello_rep rep;
     int err = RPC_REPLY(hello, rc, &rep);
     l->foreign += err == ERR_FOREIGN_CLUSTER;
-    if (!l->was_ready && l->foreign >= l->addr_count) {
+    if (!l->was_ready && l->foreign >= l->masters.count) {
         refused(l);
     } else if (err == 0 && rep.role != MASTER_PRIMARY) {
-        not_the_primary(l, rep.primary);
+        (void)masters_named(&l->masters, rep.primary);
+        master_link_hang_up(l);
     } else if (err != 0 || !master_link_heard(l, rc->reply)) {
         handshake_failed(l, rc);
     } else {
@@ -286,8 +262,8 @@ static void now_ready(struct master_link *l)
     bool first = !l->was_ready;
     bool from_shadow = l->shadow.used;
     l->state = MASTER_READY;
-    l->backoff_ms = l->tries = l->foreign = 0;
-    l->hinted = false;
+    l->backoff_ms = l->foreign = 0;
+    masters_round_begins(&l->masters);
     l->lost_ns = 0;
     shadow_link_end(&l->shadow);
     if (from_shadow) {
@@ -457,18 +433,6 @@ static void tick_timer_fired(struct env_timer *t)
 
 /* ---------------------------------------------------------------- life */
 
-static void parse_addrs(struct master_link *l, const char *text)
-{
-    while (*text != '\0' && l->addr_count < MASTERS_MAX) {
-        size_t n = strcspn(text, ", ");
-        if (n > 0 && n < sizeof(l->addrs[0])) {
-            memcpy(l->addrs[l->addr_count], text, n);
-            l->addrs[l->addr_count++][n] = '\0';
-        }
-        text += n + (text[n] != '\0');
-    }
-}
-
 void master_link_init(struct master_link *l, struct client *c)
 {
     l->client = c;
@@ -478,13 +442,14 @@ void master_link_init(struct master_link *l, struct client *c)
     l->tick_timer.fire = tick_timer_fired;
     list_init(&l->calls);
     list_init(&l->mutations);
+    struct why why;
+    int rc = masters_parse(&l->masters, c->cfg.masters, &why);
+    ASSERT(rc == 0); /* the options were checked */
     shadow_link_init(&l->shadow, c);
-    parse_addrs(l, c->cfg.masters);
 }
 
 void master_link_start(struct master_link *l)
 {
-    ASSERT(l->addr_count > 0);
     l->nonce = env_rand64(l->client->env);
     l->heard_ns = l->lost_ns = env_mono_ns(l->client->env);
     shadow_link_begin(&l->shadow);

@@ -17,11 +17,10 @@
 
 #include "fuse/core/shadow_link.h"
 #include "shared/base/list.h"
+#include "shared/env/masters.h"
 #include "shared/env/rpc.h"
 
 struct client;
-
-enum { MASTERS_MAX = 16 };
 
 enum master_state {
     MASTER_CLOSED, /* waiting to dial */
@@ -38,15 +37,9 @@ struct master_link {
     struct client *client;
     struct rpc rpc;
     enum master_state state;
-    char addrs[MASTERS_MAX][256];
-    uint32_t addr_count;
-    uint32_t addr_next;
-    char hint[256];    /* of a primary, to be dialled before that one; empty = none */
-    char current[256]; /* dialled */
-    uint32_t tries;    /* addresses of the list dialled in this round */
-    uint32_t foreign;  /* of these: belong to another cluster */
-    bool hinted;       /* a hint was followed in this round */
-    uint64_t lost_ns;  /* since when there is no primary; 0 = there is one */
+    struct masters masters;
+    uint32_t foreign; /* of this round: belong to another cluster */
+    uint64_t lost_ns; /* since when there is no primary; 0 = there is one */
     uint32_t backoff_ms;
     struct env_timer dial_timer; /* next dial, or the end of patience with this one */
     struct env_timer tick_timer; /* keep-alive */

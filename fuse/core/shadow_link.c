@@ -1,8 +1,6 @@
 /* shadow_link.c - the mount's connection to a shadow master, while there is no primary. */
 #include "fuse/core/shadow_link.h"
 
-#include <string.h>
-
 #include "fuse/core/client_impl.h"
 #include "fuse/core/master_link_impl.h"
 
@@ -26,10 +24,9 @@ static struct master_link *master_of(const struct shadow_link *s)
 
 static void dial_later(struct shadow_link *s)
 {
-    bool all_tried = s->tries >= master_of(s)->addr_count;
     uint32_t ms = NEXT_MS;
-    if (all_tried) {
-        s->tries = 0;
+    if (masters_round_over(&s->masters)) {
+        masters_round_begins(&s->masters);
         s->backoff_ms = MIN(backoff_next(s->backoff_ms), (uint32_t)ROUND_MAX_MS);
         ms = s->backoff_ms;
     }
@@ -47,19 +44,14 @@ static void hang_up(struct shadow_link *s)
 
 static void dial(struct shadow_link *s)
 {
-    struct master_link *l = master_of(s);
-    const char *addr = l->addrs[s->addr_next];
-    s->addr_next = (s->addr_next + 1) % l->addr_count;
-    s->tries++;
     s->state = SHADOW_DIALING;
     env_timer_set(s->client->env, &s->timer, PATIENCE_MS * NS_PER_MS);
-    rpc_dial(&s->rpc, addr);
+    rpc_dial(&s->rpc, masters_take(&s->masters));
 }
 
 const char *shadow_link_addr(const struct shadow_link *s)
 {
-    const struct master_link *l = master_of(s);
-    return l->addrs[(s->addr_next + l->addr_count - 1) % l->addr_count];
+    return s->masters.current;
 }
 
 static void timer_fired(struct env_timer *t)
@@ -228,20 +220,10 @@ bool shadow_link_heard(struct shadow_link *s, int status, const struct message *
 void shadow_link_init(struct shadow_link *s, struct client *c)
 {
     s->client = c;
+    s->masters = master_of(s)->masters;
     rpc_init(&s->rpc, c->env, &events, s);
     s->control.owner = s;
     s->timer.fire = timer_fired;
-}
-
-/* Begins with another one than the primary that was lost: it may stand still. */
-static void choose_first(struct shadow_link *s)
-{
-    const struct master_link *l = master_of(s);
-    for (uint32_t n = 0; n < l->addr_count; n++) {
-        if (strcmp(l->addrs[n], l->current) == 0) {
-            s->addr_next = (n + 1) % l->addr_count;
-        }
-    }
 }
 
 void shadow_link_begin(struct shadow_link *s)
@@ -252,9 +234,10 @@ void shadow_link_begin(struct shadow_link *s)
         return;
     }
     s->state = SHADOW_WAITING;
-    s->tries = s->backoff_ms = s->refusals = 0;
+    s->backoff_ms = s->refusals = 0;
     s->refusal = 0;
-    choose_first(s);
+    /* The primary that was lost comes last: it may stand still. */
+    masters_begin_after(&s->masters, master_of(s)->masters.current);
     env_timer_set(c->env, &s->timer, BEGIN_MS * NS_PER_MS);
 }
 

@@ -12,6 +12,7 @@
 #ifndef FUSE_CORE_SHADOW_LINK_H
 #define FUSE_CORE_SHADOW_LINK_H
 
+#include "shared/env/masters.h"
 #include "shared/env/rpc.h"
 
 struct client;
@@ -30,8 +31,7 @@ struct shadow_link {
     struct client *client;
     struct rpc rpc;
     enum shadow_state state;
-    uint32_t addr_next;
-    uint32_t tries; /* since all masters were tried */
+    struct masters masters;
     uint32_t backoff_ms;
     uint32_t refusals;      /* since the last answer */
     int refusal;            /* the last one */
