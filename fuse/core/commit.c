@@ -53,6 +53,12 @@ static void finish(struct commit *k)
     inode_unpin(i);
 }
 
+/* The answer has the size, unless a recall that came meanwhile is of a later truncate. */
+static void size_committed(struct inode *i)
+{
+    i->size_unsure = i->size_unsure && i->sent_recalls != i->client->recalls;
+}
+
 /* Ends the commits that are through: riding ones, or all whose data is on the replicas. */
 static void finish_commits(struct inode *i, bool riding)
 {
@@ -89,6 +95,7 @@ static void extend_done(struct master_call *m)
     int err = MASTER_REPLY(extend, m, &rep);
     if (err == 0) {
         inode_learn_own(i, &rep.attr, rep.before, i->changes);
+        size_committed(i);
     } else {
         env_log(i->client->env, LOG_ERROR, "inode %llu: its size could not be committed: %s",
                 (unsigned long long)i->ino, err_text(err));
@@ -129,6 +136,7 @@ static void carried_done(struct master_call *m)
         return;
     }
     inode_learn_own(i, &rep.attr, rep.before, i->changes);
+    size_committed(i);
     extend_over(i);
 }
 
@@ -158,6 +166,7 @@ static bool send_carrying(struct inode *i)
 
 static void send_extend(struct inode *i)
 {
+    i->sent_recalls = i->client->recalls;
     if (send_carrying(i)) {
         return;
     }

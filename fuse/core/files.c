@@ -380,6 +380,7 @@ void files_recall(struct client *c, uint64_t ino)
     c->recalls++;
     if (i != NULL) {
         i->seen.valid = false;
+        i->size_unsure = true;
         locations_forget(i);
     }
 }
@@ -387,6 +388,9 @@ void files_recall(struct client *c, uint64_t ino)
 void files_recall_all(struct client *c)
 {
     c->recalls++;
+    hmap_for_each (n, &c->inodes) {
+        container_of(n, struct inode, node)->size_unsure = true;
+    }
     locations_forget_all(c);
 }
 

@@ -33,9 +33,10 @@ struct inode {
     struct list close_due;
     struct list locations;
 
-    struct attr attr;      /* the master's, as last heard */
-    uint64_t size;         /* as programs of this mount see it */
-    uint64_t changes;      /* of size made here: an older answer of the master does not set it */
+    struct attr attr; /* the master's, as last heard */
+    bool size_unsure; /* another mount may have truncated it since: attr.size may be too high */
+    uint64_t size;    /* as programs of this mount see it */
+    uint64_t changes; /* of size made here: an older answer of the master does not set it */
     uint64_t changes_seen; /* of bytes, made here or learned of: counts too many, never too few */
     struct seen seen;
     uint64_t error_number; /* errors of writing behind so far */
@@ -58,17 +59,18 @@ struct inode {
     struct list dirty; /* client.dirty: pieces, or a size or mtime to commit */
     struct list aging; /* client.aging */
     uint64_t aging_since_ns;
-    struct list commits;  /* struct commit waiting */
-    bool extending;       /* an extend is on its way */
-    bool need_extend;     /* data was written since the last extend was sent */
-    bool need_bind;       /* to a chunk that no size commit vouches for yet */
-    bool need_touch;      /* the extend is to set the times */
-    bool times_set;       /* they were set after all that is written and not on the replicas yet */
-    bool clear_suid;      /* by somebody without privilege */
-    bool first_written;   /* chunk 0 was written from here */
-    uint64_t written_end; /* end of that data */
-    struct writer synced; /* chunks whose first sync is to be told, as extend has them */
-    uint64_t sent_end;    /* of the extend on its way */
+    struct list commits;   /* struct commit waiting */
+    bool extending;        /* an extend is on its way */
+    bool need_extend;      /* data was written since the last extend was sent */
+    bool need_bind;        /* to a chunk that no size commit vouches for yet */
+    bool need_touch;       /* the extend is to set the times */
+    bool times_set;        /* they were set after all that is written and not on the replicas yet */
+    bool clear_suid;       /* by somebody without privilege */
+    bool first_written;    /* chunk 0 was written from here */
+    uint64_t written_end;  /* end of that data */
+    struct writer synced;  /* chunks whose first sync is to be told, as extend has them */
+    uint64_t sent_end;     /* of the extend on its way */
+    uint64_t sent_recalls; /* client.recalls when it was sent */
     struct writer sent_synced;
     bool sent_clear_suid, sent_touch;
     struct master_call extend;

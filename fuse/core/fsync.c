@@ -76,7 +76,7 @@ static void committed(struct commit *k)
  * to be synced: then only the time is new, and fdatasync does not need it. */
 static bool must_commit(const struct inode *i)
 {
-    return i->need_bind || i->synced.len > 0 || i->written_end > i->attr.size;
+    return i->size_unsure || i->need_bind || i->synced.len > 0 || i->written_end > i->attr.size;
 }
 
 /* The data is durable; what of the size and time must be in the log? */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "fuse/core/files.h"
 #include "shared/base/mem.h"
 #include "tests/unit/script_cluster.h"
 
@@ -448,6 +449,29 @@ START_TEST(fdatasync_of_old_bytes_asks_no_master)
 }
 END_TEST
 
+/* Another mount truncated the file: what was within its size may be beyond it, until that is committed. */
+START_TEST(fdatasync_after_a_recall_commits_the_size)
+{
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", MIB, 1);
+    struct client_file *file = script_open(f, ino, O_RDWR);
+    struct script_call c;
+    for (uint32_t round = 0; round < 4; round++) {
+        if (round == 1) {
+            script_file_of(f, ino)->size = 1000;
+            files_recall(f->client, ino);
+        }
+        ck_assert_int_eq(script_write(f, file, 4096, 4096, 3), 0);
+        script_call_init(&c);
+        client_fsync(f->client, &c.k, file, true);
+        ck_assert_int_eq(script_wait(f, &c), 0);
+        ck_assert_uint_eq(script_count(f, OP_extend), round > 0);
+        ck_assert_uint_eq(script_file_of(f, ino)->size, round > 0 ? 8192 : MIB);
+    }
+    script_end(f);
+}
+END_TEST
+
 /* A write to an O_SYNC file returns when it is durable. */
 START_TEST(o_sync_write_is_durable)
 {
@@ -660,6 +684,7 @@ Suite *suite_client_write(void)
     tcase_add_loop_test(t, fsync_after_a_power_cut_of_all, 0, 5);
     tcase_add_test(t, fsync_syncs_what_was_written);
     tcase_add_test(t, fdatasync_of_old_bytes_asks_no_master);
+    tcase_add_test(t, fdatasync_after_a_recall_commits_the_size);
     tcase_add_test(t, o_sync_write_is_durable);
     tcase_add_test(t, unwritten_first_chunk_is_made);
     tcase_add_test(t, lost_session_reports_uncommitted_bytes);
