@@ -172,7 +172,6 @@ static int take_over(struct chunkd *c, struct why *why)
 
 static int open_disk(struct chunkd *c, struct why *why)
 {
-    bool ring = intent_ring_exists(c->env);
     int err = label_load(c->env, &c->label, &c->label_file, why);
     if (err == -ENOENT) {
         err = format(c, why);
@@ -193,14 +192,9 @@ static int open_disk(struct chunkd *c, struct why *why)
         table_set_geometry(&c->table, c->label.chunk_bytes, c->label.block_bytes);
     }
     enum last_end end = how_it_ended(c);
-    if (end == ENDED_KILLED && !ring) {
-        env_log(c->env, LOG_WARN, "ring: missing or not whole: what was written last is not known");
-        end = ENDED_POWER_CUT;
-    }
     err = meta_log_open(&c->meta, end == ENDED_CLEAN, recover_record, why);
-    if (err == 0 &&
-        end == ENDED_CLEAN) { /* nothing to settle; what is logged from here on may be torn */
-        err = take_over(c, why);
+    if (err == 0 && end == ENDED_CLEAN) {
+        err = take_over(c, why); /* nothing to settle; what is logged from here on may be torn */
     }
     err = err == 0 ? recover_replicas(c, end, why) : err;
     return err == 0 && end != ENDED_CLEAN && !c->crammed ? take_over(c, why) : err;

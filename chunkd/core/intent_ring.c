@@ -40,29 +40,26 @@ bool intent_decode(struct intent *e, uint64_t disk, const uint8_t in[INTENT_ENTR
     return e->sequence != 0;
 }
 
-bool intent_ring_exists(struct env *env)
-{
-    struct env_file *f;
-    if (env_file_open(env, "ring", ENV_OPEN_READ_ONLY, &f) != 0) {
-        return false;
-    }
-    int64_t size = env_file_size(env, f);
-    env_file_close(env, f);
-    return size == INTENT_ENTRIES * INTENT_ENTRY_BYTES;
-}
-
 int intent_ring_open(struct intent_ring *r, struct env *env, uint64_t disk)
 {
     *r = (struct intent_ring){.disk = disk};
     list_init(&r->holds);
-    r->map = env_map_ring(env, "ring", INTENT_ENTRIES * INTENT_ENTRY_BYTES);
+    r->map = env_map_ring(env, "ring", INTENT_RING_BYTES);
     return r->map == NULL ? -EIO : 0;
+}
+
+static void put_newest(struct intent_ring *r)
+{
+    struct intent newest = {
+        .sequence = 1, .handle = r->last, .block = INTENT_NO_BLOCK, .flags = INTENT_NEWEST};
+    intent_encode(&newest, r->disk, r->map + INTENT_ENTRIES * INTENT_ENTRY_BYTES);
 }
 
 void intent_ring_clear(struct intent_ring *r)
 {
-    memset(r->map, 0, INTENT_ENTRIES * INTENT_ENTRY_BYTES);
+    memset(r->map, 0, INTENT_RING_BYTES);
     r->cleared = true;
+    put_newest(r);
 }
 
 bool intent_ring_has_room(const struct intent_ring *r, uint32_t count)
@@ -87,6 +84,7 @@ void intent_ring_put(struct intent_ring *r, const struct intent *e)
     struct intent one = *e;
     one.sequence = ++r->last;
     intent_encode(&one, r->disk, r->map + one.sequence % INTENT_ENTRIES * INTENT_ENTRY_BYTES);
+    put_newest(r);
 }
 
 uint64_t intent_ring_settled(const struct intent_ring *r)
@@ -102,14 +100,21 @@ void intent_ring_release(struct intent_ring *r, uint64_t up_to)
     r->released = MAX(r->released, up_to);
 }
 
-uint32_t intent_ring_load(const struct intent_ring *r, struct intent *out)
+uint32_t intent_ring_load(const struct intent_ring *r, struct intent *out, bool *out_whole)
 {
     uint32_t n = 0;
+    struct intent newest;
+    bool known = intent_decode(&newest, r->disk, r->map + INTENT_ENTRIES * INTENT_ENTRY_BYTES) &&
+                 newest.flags == INTENT_NEWEST;
+    uint64_t last = known ? newest.handle : 0;
+    uint64_t missing = MIN(last, (uint64_t)INTENT_ENTRIES);
     for (uint32_t i = 0; i < INTENT_ENTRIES; i++) {
         if (intent_decode(&out[n], r->disk, r->map + i * INTENT_ENTRY_BYTES) &&
             out[n].sequence % INTENT_ENTRIES == i) {
+            missing -= out[n].sequence <= last && last - out[n].sequence < INTENT_ENTRIES;
             n++;
         }
     }
+    *out_whole = known && missing == 0;
     return n;
 }

@@ -22,6 +22,9 @@
  *                         INTENT_DONE: no block; this server has written it. If its bytes are not
  *                         there, the disk lost them
  *    56   8  sum         XXH3-64 of the 56 bytes before, seeded with the disk's id
+ *
+ * Behind the entries stands one more, INTENT_NEWEST, whose handle is the newest entry's sequence: what is
+ * missing before it was lost.
  */
 #ifndef CHUNKD_CORE_INTENT_RING_H
 #define CHUNKD_CORE_INTENT_RING_H
@@ -29,9 +32,14 @@
 #include "shared/base/list.h"
 #include "shared/env/env.h"
 
-enum { INTENT_ENTRIES = 4096, INTENT_ENTRY_BYTES = 64, INTENT_NO_BLOCK = UINT32_MAX };
+enum {
+    INTENT_ENTRIES = 4096,
+    INTENT_ENTRY_BYTES = 64,
+    INTENT_RING_BYTES = (INTENT_ENTRIES + 1) * INTENT_ENTRY_BYTES,
+    INTENT_NO_BLOCK = UINT32_MAX,
+};
 
-enum { INTENT_BEGIN = 1, INTENT_END = 2, INTENT_DONE = 4 };
+enum { INTENT_BEGIN = 1, INTENT_END = 2, INTENT_DONE = 4, INTENT_NEWEST = 8 };
 
 struct intent {
     uint64_t sequence, handle, version, mutation;
@@ -54,8 +62,6 @@ struct intent_ring {
     bool cleared;      /* else the entries of the last process are still needed */
 };
 
-/* Is its file there, and whole? To be asked before it is opened, which makes it. Blocks. */
-bool intent_ring_exists(struct env *env);
 /* 0 or -EIO. Existing entries stay until intent_ring_clear; there is no room until then. */
 MUST_CHECK int intent_ring_open(struct intent_ring *r, struct env *env, uint64_t disk);
 void intent_ring_clear(struct intent_ring *r);
@@ -68,8 +74,9 @@ void intent_ring_put(struct intent_ring *r, const struct intent *e); /* its sequ
 /* Entries up to the result belong to mutations that ended. */
 uint64_t intent_ring_settled(const struct intent_ring *r);
 void intent_ring_release(struct intent_ring *r, uint64_t up_to);
-/* Valid entries in any order: returns how many; out has room for INTENT_ENTRIES. */
-uint32_t intent_ring_load(const struct intent_ring *r, struct intent *out);
+/* Valid entries in any order: returns how many; out has room for INTENT_ENTRIES. *out_whole: none was
+ * lost. */
+uint32_t intent_ring_load(const struct intent_ring *r, struct intent *out, bool *out_whole);
 
 void intent_encode(const struct intent *e, uint64_t disk, uint8_t out[INTENT_ENTRY_BYTES]);
 bool intent_decode(struct intent *e, uint64_t disk, const uint8_t in[INTENT_ENTRY_BYTES]);

@@ -271,12 +271,15 @@ static void suspect_unfinished(struct table *t, const struct intent *e, uint32_t
     }
 }
 
-static void settle_intents(struct chunkd *c)
+/* False: some were lost, and nothing was settled. */
+static bool settle_intents(struct chunkd *c)
 {
     struct table *t = &c->table;
+    bool whole;
     struct intent *e = mem_alloc(INTENT_ENTRIES * sizeof(*e));
     uint8_t *scratch = mem_alloc(MAX(t->block_bytes, 1u));
-    uint32_t n = intent_ring_load(&c->ring, e);
+    uint32_t n = intent_ring_load(&c->ring, e, &whole);
+    n = whole ? n : 0;
     qsort(e, n, sizeof(*e), by_order);
     suspect_unfinished(t, e, n);
     n = newer_than_log(t, e, n);
@@ -295,6 +298,7 @@ static void settle_intents(struct chunkd *c)
     }
     mem_free(scratch);
     mem_free(e);
+    return whole;
 }
 
 /* ---------------------------------------------------------------- replicas */
@@ -451,8 +455,9 @@ static int sync_records(struct chunkd *c)
 
 int recover_replicas(struct chunkd *c, enum last_end end, struct why *why)
 {
-    if (end == ENDED_KILLED) {
-        settle_intents(c);
+    if (end == ENDED_KILLED && !settle_intents(c)) {
+        env_log(c->env, LOG_WARN, "ring: missing or not whole: what was written last is not known");
+        end = ENDED_POWER_CUT;
     }
     recover_each(c, end);
     int err = aside_make_dir(&c->aside);

@@ -161,6 +161,10 @@ static void judge_replica(struct trial *t, const struct chunkd_replica_info *was
     }
     if (is->version != was->version || (!hurt && is->length != was->length) ||
         (!hurt && !old_sums && is->digest != was->digest)) {
+        world_say(t->world, "chunk %llu: version %llx length %u digest %llx, before %llx %u %llx",
+                  (unsigned long long)was->handle, (unsigned long long)is->version, is->length,
+                  (unsigned long long)is->digest, (unsigned long long)was->version, was->length,
+                  (unsigned long long)was->digest);
         trial_fails(t, "it takes a replica for good that is another");
     }
     if (hurt && chunkd_verify(t->server->chunkd, was->handle) == 0 &&

@@ -197,10 +197,11 @@ END_TEST
 
 START_TEST(held_intents_are_not_overwritten)
 {
-    struct intent_ring ring = {
-        .map = calloc(INTENT_ENTRIES, INTENT_ENTRY_BYTES), .disk = 1, .cleared = true};
+    struct intent_ring ring = {.map = calloc(1, INTENT_RING_BYTES), .disk = 1};
     struct intent_hold hold, later;
     list_init(&ring.holds);
+    ck_assert(!intent_ring_has_room(&ring, 1)); /* what the last process left is still needed */
+    intent_ring_clear(&ring);
     intent_ring_hold(&ring, &hold);
     intent_ring_put(&ring, &(struct intent){.handle = 1});
     intent_ring_hold(&ring, &later);
@@ -216,7 +217,47 @@ START_TEST(held_intents_are_not_overwritten)
     ck_assert(intent_ring_has_room(&ring, 1));
     ck_assert(!intent_ring_has_room(&ring, 2));
     struct intent *all = calloc(INTENT_ENTRIES, sizeof(*all));
-    ck_assert_uint_eq(intent_ring_load(&ring, all), INTENT_ENTRIES);
+    bool whole;
+    ck_assert_uint_eq(intent_ring_load(&ring, all, &whole), INTENT_ENTRIES);
+    ck_assert(whole);
+    free(all);
+    free(ring.map);
+}
+END_TEST
+
+/* Entries that are gone are noticed, wherever they were, also before all places were used and after. */
+START_TEST(lost_intents_are_noticed)
+{
+    struct intent_ring ring = {.map = calloc(1, INTENT_RING_BYTES), .disk = 1};
+    struct intent *all = calloc(INTENT_ENTRIES, sizeof(*all));
+    uint8_t *kept = malloc(INTENT_RING_BYTES);
+    uint32_t used[] = {0, 1, 10, INTENT_ENTRIES - 1, INTENT_ENTRIES, INTENT_ENTRIES + 5};
+    bool whole;
+    (void)intent_ring_load(&ring, all, &whole);
+    ck_assert(!whole); /* a new file */
+    list_init(&ring.holds);
+    intent_ring_clear(&ring);
+    for (uint32_t n = 0, i = 0; i < COUNT_OF(used); i++) {
+        for (; n < used[i]; n++) {
+            intent_ring_put(&ring, &(struct intent){.handle = 2});
+            intent_ring_release(&ring, n + 1);
+        }
+        ck_assert_uint_eq(intent_ring_load(&ring, all, &whole), MIN(n, INTENT_ENTRIES + 0u));
+        ck_assert(whole);
+        memcpy(kept, ring.map, INTENT_RING_BYTES);
+        for (uint32_t lost = n > INTENT_ENTRIES ? n - INTENT_ENTRIES + 1 : 1; lost <= n;
+             lost += 1 + n / 7) {
+            memset(ring.map + lost % INTENT_ENTRIES * INTENT_ENTRY_BYTES, 0, INTENT_ENTRY_BYTES);
+            (void)intent_ring_load(&ring, all, &whole);
+            ck_assert(!whole);
+            memcpy(ring.map, kept, INTENT_RING_BYTES);
+        }
+        ring.map[INTENT_RING_BYTES - 9] ^= 1;
+        (void)intent_ring_load(&ring, all, &whole);
+        ck_assert(!whole);
+        memcpy(ring.map, kept, INTENT_RING_BYTES);
+    }
+    free(kept);
     free(all);
     free(ring.map);
 }
@@ -579,6 +620,7 @@ Suite *suite_chunkd_format(void)
     tcase_add_test(t, fields_that_came_later);
     tcase_add_test(t, intent_bytes);
     tcase_add_test(t, held_intents_are_not_overwritten);
+    tcase_add_test(t, lost_intents_are_noticed);
     tcase_add_test(t, one_sync_serves_all_who_wait);
     tcase_add_test(t, want_of_space_is_waited_out);
     tcase_add_test(t, torn_tail_at_every_byte);
