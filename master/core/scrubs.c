@@ -308,9 +308,9 @@ static void found_damaged(struct master *m, uint32_t server, const struct replic
         row.version != r->version || !ns_is_member(&row, server)) {
         return;
     }
+    /* Of a block that was good it tells at once. */
     enum note_kind known = notes_get(&m->notes, row.handle, server, row.version);
-    if (known == NOTE_BAD ||
-        known == NOTE_DAMAGED) { /* of a block that was good it tells at once */
+    if (known == NOTE_BAD || known == NOTE_DAMAGED) {
         return;
     }
     note(m, &row, server, NOTE_BAD);
