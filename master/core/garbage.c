@@ -1,7 +1,12 @@
 /* garbage.c - removal of replicas that committed records named, and of extra ones. */
 #include "master/core/master_internal.h"
 
-enum { IDLE_PAUSE_MS = 1000, DROP_TIMEOUT_MS = 30000 };
+enum {
+    IDLE_PAUSE_MS = 1000,
+    DROP_TIMEOUT_MS = 30000,
+    CALM_MS = 200,      /* without a client's change: nobody is disturbed */
+    GIVE_WAY_MS = 3000, /* then removal goes on beside them */
+};
 
 static void dropped(struct rpc_call *c)
 {
@@ -66,11 +71,25 @@ bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle
     return add(m, s, handle, false, true);
 }
 
+static bool gives_way(struct master *m, uint64_t now)
+{
+    struct garbage *g = &m->garbage;
+    if (g->since_ns == 0) {
+        g->since_ns = now;
+    }
+    return now < g->since_ns + GIVE_WAY_MS * NS_PER_MS &&
+           now < m->changed_ns + CALM_MS * NS_PER_MS && !trash_room_is_low(m);
+}
+
 void garbage_scan(struct master *m)
 {
     struct garbage *g = &m->garbage;
     uint64_t now = env_mono_ns(m->env);
-    if (ns_counts(m->ns).garbage == 0 || now < g->next_ns) {
+    if (ns_counts(m->ns).garbage == 0) {
+        g->since_ns = 0;
+        return;
+    }
+    if (now < g->next_ns || gives_way(m, now)) {
         return;
     }
     bool any = false;

@@ -2,6 +2,8 @@
  *
  * Runs at quiet points only: what it sees in the rows is committed. Garbage of servers that are
  * away waits for them. What a server confirmed is logged as garbage_done.
+ * While clients change things removal waits for a moment of calm, 3 s at most: chunkservers that
+ * unlink files take processors and disks from whoever deletes a tree. Not when room is low.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_GARBAGE_H
@@ -16,8 +18,9 @@ struct master;
 struct chunkserver;
 
 struct garbage {
-    uint64_t next_ns; /* no scan before */
-    uint64_t handle;  /* cursor */
+    uint64_t next_ns;  /* no scan before */
+    uint64_t since_ns; /* there has been garbage; 0 = none when last looked */
+    uint64_t handle;   /* cursor */
     uint32_t server;
 };
 

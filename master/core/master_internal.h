@@ -72,6 +72,7 @@ struct master {
     uint32_t epoch;           /* of the primary; a shadow's: of the newest record it has applied */
     uint32_t version_counter; /* versions given to existing chunks in this epoch */
     uint64_t start_ns;
+    uint64_t changed_ns; /* when a client's change was logged last */
     bool started;
     bool primary;   /* it is the primary, or becoming it */
     bool serving;   /* the record that opens the epoch is committed */

@@ -236,6 +236,7 @@ static void mutation(struct peer *p, const struct frame_header *head, struct byt
         return;
     }
     uint64_t index = commit_record(m, (enum op_code)head->op, &rec, head, &rep);
+    m->changed_ns = env_mono_ns(m->env);
     struct writer w;
     writer_init(&w);
     info->rep_encode(&w, &rep);

@@ -41,6 +41,11 @@ static bool rows_are_low(const struct master *m)
     return store_room(m->store) < 2 * ns_reserve_bytes();
 }
 
+bool trash_room_is_low(const struct master *m)
+{
+    return rows_are_low(m) || disks_are_low(m);
+}
+
 /* Bytes of one round, one replica counted. */
 static uint64_t round_bytes(const struct master *m)
 {

@@ -33,6 +33,8 @@ bool trash_slice(struct master *m);
 /* A chunkserver's disk, or with `rows` the master's, has no room for a client: true if the trash will
  * give some up, or just did; ask again later. False: the client is told. */
 bool trash_give(struct master *m, bool rows);
+/* Disks or the master's own space run low. */
+bool trash_room_is_low(const struct master *m);
 /* trash_list, trash_restore, trash_purge of an operator; false: another request. */
 bool trash_request(struct peer *p, struct message *msg);
 

@@ -233,6 +233,50 @@ START_TEST(closing_an_unlinked_file_frees_it)
 }
 END_TEST
 
+/* Clients change things without a pause for so long. */
+static void be_busy_ms(uint32_t ms, uint64_t *sequence)
+{
+    struct mkdir_rep rep;
+    char name[16];
+    for (uint32_t at = 0; at < ms; at += 100) {
+        snprintf(name, sizeof(name), "d%u", (unsigned)*sequence);
+        ck_assert_int_eq(make_dir(name, (*sequence)++, &rep), 0);
+        fixture_run_ms(f, 100);
+    }
+}
+
+/* Replicas nobody needs stay while clients change things, but for three seconds. */
+START_TEST(removal_gives_way)
+{
+    struct create_rep file;
+    uint64_t sequence = 1;
+    fixture_open_session(f);
+    fixture_run_ms(f, 2000); /* the disks have told what room they have */
+    for (int round = 0; round < 2; round++) {
+        ck_assert_int_eq(create_file("f", sequence++, &file), 0);
+        struct writer w;
+        writer_init(&w);
+        enc_u64(&w, &file.attr.ino);
+        struct close_files_req close = {.inodes = writer_bytes(&w)};
+        struct close_files_rep closed;
+        ck_assert_int_eq(FIXTURE_CALL(f, close_files, &close, &closed, 0), 0);
+        writer_free(&w);
+        uint64_t before = f->fakes[0].drops;
+        struct unlink_req req = {.parent = ROOT_INO, .name = bytes_str("f")};
+        struct unlink_rep rep;
+        ck_assert_int_eq(FIXTURE_CALL(f, unlink, &req, &rep, sequence++), 0);
+        be_busy_ms(2000, &sequence);
+        ck_assert_uint_eq(f->fakes[0].drops, before);
+        if (round == 0) {
+            be_busy_ms(2000, &sequence);
+        } else {
+            fixture_run_ms(f, 1000);
+        }
+        ck_assert_uint_gt(f->fakes[0].drops, before);
+    }
+}
+END_TEST
+
 /* More records than a quiet point's bound, with state hashes between them, and a checkpoint. */
 START_TEST(many_mutations_and_a_checkpoint)
 {
@@ -347,6 +391,7 @@ Suite *suite_master(void)
     tcase_add_test(t, clean_stop_and_start);
     tcase_add_test(t, silent_sessions_end);
     tcase_add_test(t, closing_an_unlinked_file_frees_it);
+    tcase_add_test(t, removal_gives_way);
     tcase_add_test(t, many_mutations_and_a_checkpoint);
     suite_add_tcase(s, t);
     return s;
