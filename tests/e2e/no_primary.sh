@@ -1,14 +1,23 @@
 #!/bin/sh
-# no_primary.sh - the primary master dies and nobody takes over for a while: everything can be read, also by a new mount
-# and after the leases of the chunkservers; changes wait, and are made once when there is a primary again. (In a directory
-# where one waits the kernel lets nobody look: they have one of their own here.)
+# no_primary.sh - the primary master dies and nobody takes over for a while, then all masters but one shadow: everything can be
+# read, also by a new mount and after the leases of the chunkservers; changes wait, can be killed, and are made once when
+# there is a primary again; a mount can be unmounted at once. (In a directory where a change waits the kernel lets nobody look:
+# they have one of their own here.)
 export SHADOWS=2 MONITOR=local
 . "$(dirname "$0")/lib.sh"
 MASTERS=127.0.0.1:$PORT,127.0.0.2:$PORT,127.0.0.3:$PORT
 export GFS_MASTERS=$MASTERS
 OTHER=$WORK/other
-mkdir -p "$OTHER"
-test_cleanup() { umount "$OTHER" 2>/dev/null || umount -l "$OTHER" 2>/dev/null || true; }
+THIRD=$WORK/third
+mkdir -p "$OTHER" "$THIRD"
+test_cleanup() {
+    for m in "$OTHER" "$THIRD"; do
+        umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null || true
+    done
+}
+mount_at() { # mount_at DIRECTORY NAME
+    expect "the mount $2" timeout 60 "$BIN/gfs-fuse" "$MASTERS:/" "$1" -o "host=$2,log=$RUN/$2.log,pidfile=$RUN/$2.pid"
+}
 state() { getfattr --absolute-names --only-values -n user.gfs.state "$MNT"; }
 primary_name() { # of its files in $RUN
     case $(state) in
@@ -21,7 +30,7 @@ all_of() { timeout 60 sh -c 'cd "$1" && find . -type f | sort | xargs -d "\n" ca
 forget() { echo 3 >/proc/sys/vm/drop_caches; }
 
 cluster_up
-mkdir "$MNT/tree" "$MNT/changes"
+mkdir "$MNT/tree" "$MNT/changes" "$MNT/killed"
 cp -r fuse/core "$MNT/tree/core"
 head -c 3000000 /dev/urandom >"$WORK/big"
 cp "$WORK/big" "$MNT/tree/big"
@@ -49,11 +58,38 @@ same "bytes of all files without leases" "$(all_of "$MNT/tree")" "$sum"
 [ ! -e "$WORK/made" ] && [ ! -e "$WORK/written" ] || fail "something was changed without a primary"
 
 say "a new mount reads"
-expect "a new mount" timeout 60 "$BIN/gfs-fuse" "$MASTERS:/" "$OTHER" -o "host=other,log=$RUN/other.log,pidfile=$RUN/other.pid"
+mount_at "$OTHER" other
 same "bytes of all files there" "$(all_of "$OTHER/tree")" "$sum"
 exec 7<"$OTHER/tree/big"
 expect "status by a shadow" sh -c "'$BIN/gfsctl' status | grep -q shadow"
 expect "why by a shadow says that there is no primary" sh -c "'$BIN/gfsctl' why '$MNT/tree/big' 2>&1 | grep -q 'no primary'"
+
+dies=$(state | sed -nE 's/.*shadow 127\.0\.0\.([0-9]).*/master-\1/p' | sed 's/master-1/master/')
+[ -n "$dies" ] && [ "$dies" != "$who" ] || fail "no shadow is named: $(state)"
+say "the shadow that was read from ($dies) dies, too: one is left"
+mount_at "$THIRD" third
+kill_hard "$dies"
+forget
+same "bytes of all files by the last shadow" "$(all_of "$MNT/tree")" "$sum"
+same "bytes of all files by the last shadow on another mount" "$(all_of "$OTHER/tree")" "$sum"
+case $(state) in
+*"reading from shadow 127.0.0."*) ;;
+*) fail "user.gfs.state says: $(state)" ;;
+esac
+for change in "mkdir $THIRD/killed/d" "touch $THIRD/killed/f" "rm $THIRD/tree/big"; do
+    $change &
+    waits=$!
+    sleep 1
+    kill -0 $waits 2>/dev/null || fail "$change was answered without a primary"
+    kill -9 $waits
+    wait_for "$change to be killed" 5 gone $waits
+done
+p=$(cat "$RUN/third.pid")
+start=$(date +%s)
+expect "umount" umount "$THIRD"
+wait_for "gfs-fuse to end" 5 gone "$p"
+[ $(($(date +%s) - start)) -le 5 ] || fail "umount took $(($(date +%s) - start)) s"
+[ ! -e "$WORK/made" ] && [ ! -e "$WORK/written" ] || fail "something was changed without a primary"
 
 say "there is a primary again"
 cluster_up
@@ -66,6 +102,7 @@ exec 7<&-
 echo changed >"$OTHER/changes/made/file"
 same "a change by the other mount" "$(cat "$MNT/changes/made/file")" changed
 find "$MNT/tree" | sed "s,^$MNT,," | sort | cmp - "$WORK/names" || fail "names differ"
+same "what was killed before anybody could do it" "$(ls "$MNT/killed")" ""
 p=$(cat "$RUN/other.pid")
 expect "umount of the other mount" timeout 15 umount "$OTHER"
 wait_for "its gfs-fuse to end" 20 gone "$p"
