@@ -18,7 +18,7 @@ enum {
     PROMOTE_WAIT_MS = 10000,
     PROMOTE_PATIENCE_MS = 15000, /* then another master is tried, if there is one ... */
     SHUN_MS = 30000,             /* ... and this one only if there is none, for so long */
-    FENCE_WAIT_MS = 1000,        /* for another monitor to end its master */
+    FENCE_WAIT_MS = 500,         /* for another monitor to end its master */
     YIELD_MS = 5000,             /* after a hand-over others come first for so long */
     HAND_OVER_WAIT_MS = 30000,
     STEP_DOWN_WAIT_MS = 10000, /* then a master that does not end by itself is ended */
