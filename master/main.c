@@ -44,6 +44,8 @@ static const char usage[] =
     "  trash_seconds  what is deleted can be restored for so long, 0 = not at all [86400]\n"
     "  deletion_hold_s  removals of more than 5 % of all chunks' number that reports ask for wait\n"
     "             so long, and all of them after a start while servers are missing [3600]\n"
+    "  log_scrub_s  what is full of the operation log is read again and verified once in so long\n"
+    "             [86400]\n"
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
     "  preallocate_bytes  of the disk, taken ahead for the state [64M]\n"
@@ -84,6 +86,7 @@ static const struct config_key keys[] = {
     N("slow_window_ms", core.slow_window_ms, 0, 3600 * 1000),
     N("balance_kib_s", core.balance_kib_s, 0, 16 << 20),
     N("trash_seconds", core.trash_seconds, 0, 365 * 86400),
+    N("log_scrub_s", core.log_scrub_s, 1, 365 * 86400),
     N("deletion_hold_s", core.deletion_hold_s, 0, 86400),
     N("heartbeat_ms", core.geometry.heartbeat_ms, 10, 60000),
     N("lease_ms", core.geometry.lease_ms, 50, 600000),

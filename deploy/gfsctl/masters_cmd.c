@@ -45,13 +45,17 @@ void masters_print(const struct masters_seen *m)
     char shown[PLAIN_TEXT], age[SIZE_TEXT];
     for (uint32_t i = 0; m->count > 1 && i < m->count; i++) {
         const struct master_status *v = &m->all[i].status;
-        printf("  %s, %s, epoch %u, index %" PRIu64 ", committed %" PRIu64 ", %s\n",
+        printf("  %s, %s, epoch %u, index %" PRIu64 ", committed %" PRIu64 ", %s",
                plain(bytes_str(m->all[i].addr), shown), role_text(v->role), v->epoch, v->applied,
                v->committed,
                v->role == 0                ? "away"
                : v->age_ms == UINT64_MAX   ? "age not known"
                : v->role == MASTER_PRIMARY ? "current"
                                            : time_text(v->age_ms, age));
+        if (v->unreadable > 0) {
+            printf(", %" PRIu64 " RECORDS OF ITS LOG UNREADABLE", v->unreadable);
+        }
+        putchar('\n');
     }
     if (m->monitor[0] != 0) {
         printf("monitor %s, %s, heard of %s ago\n", plain(bytes_str(m->monitor), shown),
@@ -86,6 +90,7 @@ void masters_json(struct json *j, const struct masters_seen *m)
         json_u64(j, "epoch", v->epoch);
         json_u64(j, "index", v->applied);
         json_u64(j, "committed", v->committed);
+        json_u64(j, "unreadable", v->unreadable);
         if (v->age_ms == UINT64_MAX) {
             json_null(j, "age_ms");
         } else {

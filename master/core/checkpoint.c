@@ -104,17 +104,23 @@ static void sum_seal(const struct checkpoint_ref *r, uint8_t *out)
     put_le(out + end, hash64(out, end), 8);
 }
 
+/* Format of a .sum file that is whole; 0: it is not. */
+static uint32_t sum_format(const uint8_t *in, uint64_t len)
+{
+    bool whole = len >= SUM_HEADER_BYTES + 8 && get_le(in, 4) == SUM_MAGIC &&
+                 get_le(in + len - 8, 8) == hash64(in, len - 8);
+    return whole ? (uint32_t)get_le(in + 4, 4) : 0;
+}
+
 static bool sum_parse(const uint8_t *in, uint64_t len, struct checkpoint_ref *out)
 {
-    if (len < SUM_HEADER_BYTES + 8 || get_le(in, 4) != SUM_MAGIC ||
-        get_le(in + 4, 4) != SUM_FORMAT) {
+    if (sum_format(in, len) != SUM_FORMAT) {
         return false;
     }
     uint64_t count = get_le(in + 36, 4);
     uint64_t bytes = get_le(in + 40, 8);
     if (count > SUM_COUNT_MAX || len != sum_file_bytes((uint32_t)count) ||
-        bytes > (uint64_t)SUM_COUNT_MAX * STEP_BYTES || sums_of(bytes) != count ||
-        get_le(in + len - 8, 8) != hash64(in, len - 8)) {
+        bytes > (uint64_t)SUM_COUNT_MAX * STEP_BYTES || sums_of(bytes) != count) {
         return false;
     }
     *out = (struct checkpoint_ref){.at = {.index = get_le(in + 8, 8),
@@ -126,7 +132,8 @@ static bool sum_parse(const uint8_t *in, uint64_t len, struct checkpoint_ref *ou
     return true;
 }
 
-/* Reads a whole .sum file: 0 and *out_bytes (freed by the caller); ERR_CORRUPT; negative errno. */
+/* Reads a whole .sum file: 0 and *out_bytes (freed by the caller); ERR_CORRUPT; ERR_FORMAT; negative
+ * errno. */
 static int sum_read(struct env *env, const char *path, struct checkpoint_ref *out,
                     uint8_t **out_bytes, struct why *why)
 {
@@ -144,6 +151,9 @@ static int sum_read(struct env *env, const char *path, struct checkpoint_ref *ou
     env_file_close(env, f);
     if (size < 0) {
         rc = why_set(why, (int)size, "cannot read %s: %s", path, err_text((int)size));
+    } else if (in != NULL && sum_format(in, (uint64_t)size) > SUM_FORMAT) {
+        rc = why_set(why, ERR_FORMAT, "%s: this program knows format %d, found %u", path,
+                     SUM_FORMAT, sum_format(in, (uint64_t)size));
     } else if (in == NULL || !sum_parse(in, (uint64_t)size, out)) {
         rc = why_set(why, ERR_CORRUPT, "%s is no whole checksum file", path);
     }
@@ -211,20 +221,20 @@ static int list_indices(struct env *env, struct listing *list, struct why *why)
     return rc < 0 ? why_set(why, rc, "cannot list %s: %s", CHECKPOINT_DIR, err_text(rc)) : 0;
 }
 
-/* True if the checkpoint has both files and its .sum is whole. */
-static bool ref_load(struct env *env, uint64_t index, struct checkpoint_ref *out)
+/* 1 if the checkpoint has both files and its .sum is whole, else 0; ERR_FORMAT. */
+static int ref_load(struct env *env, uint64_t index, struct checkpoint_ref *out, struct why *why)
 {
     char path[PATH_BYTES];
-    struct why ignored;
     uint8_t *bytes;
     struct env_file *f;
-    if (sum_read(env, checkpoint_sum_path(index, path, sizeof(path)), out, &bytes, &ignored) < 0) {
-        return false;
+    int rc = sum_read(env, checkpoint_sum_path(index, path, sizeof(path)), out, &bytes, why);
+    if (rc < 0) {
+        return rc == ERR_FORMAT ? rc : 0;
     }
     mem_free(bytes);
     if (env_file_open(env, checkpoint_path(index, path, sizeof(path)), ENV_OPEN_READ_ONLY, &f) <
         0) {
-        return false;
+        return 0;
     }
     env_file_close(env, f);
     return out->at.index == index;
@@ -240,9 +250,11 @@ int checkpoint_list(struct env *env, struct checkpoint_ref out[CHECKPOINTS_LISTE
         return rc;
     }
     for (uint32_t i = list.count; i > 0 && count < CHECKPOINTS_LISTED_MAX; i--) {
-        if (ref_load(env, list.index[i - 1], &out[count])) {
-            count++;
+        rc = ref_load(env, list.index[i - 1], &out[count], why);
+        if (rc < 0) {
+            return rc;
         }
+        count += rc;
     }
     return count;
 }
@@ -321,7 +333,10 @@ static int sweep(struct env *env, struct why *why)
     (void)env_unlink(env, SUM_TMP);
     int rc = list_indices(env, &list, why);
     for (uint32_t i = 0; i < list.count && rc == 0; i++) {
-        if (!ref_load(env, list.index[i], &ref)) {
+        rc = ref_load(env, list.index[i], &ref, why);
+        if (rc == 1) {
+            rc = 0;
+        } else if (rc == 0) {
             env_log(env, LOG_WARN, "checkpoint %llu is not whole and is removed",
                     (unsigned long long)list.index[i]);
             ref.at.index = list.index[i];

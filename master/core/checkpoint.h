@@ -36,7 +36,8 @@ struct checkpoint_ref {
 const char *checkpoint_path(uint64_t index, char *out, uint32_t size);
 const char *checkpoint_sum_path(uint64_t index, char *out, uint32_t size);
 
-/* Checkpoints with a whole .sum file, newest first; a count or negative errno. Blocks. */
+/* Checkpoints with a whole .sum file, newest first; a count, ERR_FORMAT (why names the file) or
+ * negative errno. Blocks. */
 MUST_CHECK int checkpoint_list(struct env *env, struct checkpoint_ref out[CHECKPOINTS_LISTED_MAX],
                                struct why *why);
 /* Reads the whole file and compares every sum: 0, ERR_CORRUPT (which MiB), negative errno. Blocks. */

@@ -209,6 +209,19 @@ static void checkpoint_ended(void *owner, int status, struct store_position at)
     answer_asks(&m->commit.asks_now, status, at.index);
 }
 
+/* Records cannot be read that a start from the newest checkpoint would need. */
+static bool log_has_hole(const struct master *m, uint64_t newest)
+{
+    struct log_hole holes[LOG_HOLES_MAX];
+    uint32_t count = oplog_rot(m->log, holes);
+    for (uint32_t i = 0; i < count; i++) {
+        if (holes[i].to > newest && holes[i].to <= m->commit.applied) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* At a quiet point: starts a checkpoint if one is due and none is being made. */
 static void checkpoint_begin(struct master *m)
 {
@@ -219,7 +232,8 @@ static void checkpoint_begin(struct master *m)
         records *= PRIMARY_CHECKPOINT_FACTOR; /* the shadows have newer ones */
     }
     if (checkpoint_running(c->checkpoint) || transfer_running(m) ||
-        (list_empty(&c->asks) && !c->wanted && c->applied - newest < records)) {
+        (list_empty(&c->asks) && !c->wanted && c->applied - newest < records &&
+         !log_has_hole(m, newest))) {
         return;
     }
     c->wanted = false;

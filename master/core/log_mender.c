@@ -3,10 +3,12 @@
 #include "master/core/record.h"
 #include "shared/base/mem.h"
 
+#include <string.h>
+
 enum {
     LOOK_MS = 250,
     READ_MS = 3000,
-    FETCHED_MAX = 8 << 20, /* bytes of one hole */
+    FETCHED_MAX = 80 << 20, /* bytes of one hole: a segment of the usual size */
 };
 
 struct log_mender {
@@ -23,6 +25,17 @@ struct log_mender {
     struct writer fetched;
 };
 
+/* Holes that records of others may fill. */
+static uint32_t holes_of(const struct log_mender *d, struct log_hole out[LOG_HOLES_MAX])
+{
+    if (!oplog_damaged(d->log)) {
+        return oplog_rot(d->log, out);
+    }
+    struct log_answer now = oplog_findings(d->log);
+    memcpy(out, now.holes, sizeof(now.holes));
+    return now.hole_count;
+}
+
 static void give_up(struct log_mender *d, const char *what)
 {
     env_log(d->env, LOG_WARN, "records %llu to %llu cannot be had from master %s: %s",
@@ -34,12 +47,13 @@ static void give_up(struct log_mender *d, const char *what)
 static void mend(struct log_mender *d)
 {
     struct why why;
-    struct log_answer now = oplog_findings(d->log);
+    struct log_hole holes[LOG_HOLES_MAX];
+    uint32_t count = holes_of(d, holes);
     bool still = false;
-    for (uint32_t i = 0; oplog_damaged(d->log) && i < now.hole_count; i++) {
-        still |= now.holes[i].from == d->hole.from && now.holes[i].to == d->hole.to;
+    for (uint32_t i = 0; i < count; i++) {
+        still |= holes[i].from == d->hole.from && holes[i].to == d->hole.to;
     }
-    if (!still || !oplog_quiet(d->log)) {
+    if (!still || (oplog_damaged(d->log) && !oplog_quiet(d->log))) {
         writer_free(&d->fetched);
         return;
     }
@@ -52,7 +66,7 @@ static void mend(struct log_mender *d)
     env_log(d->env, LOG_WARN, "operation log is mended: records %llu to %llu came from master %s%s",
             (unsigned long long)d->hole.from, (unsigned long long)d->hole.to,
             log_links_set(d->links)->addr[d->number],
-            oplog_damaged(d->log) ? "; there is more to mend" : "");
+            holes_of(d, holes) > 0 ? "; there is more to mend" : "");
     writer_free(&d->fetched);
 }
 
@@ -112,17 +126,15 @@ static void timer_fired(struct env_timer *t)
 {
     struct log_mender *d = container_of(t, struct log_mender, timer);
     env_timer_set(d->env, t, LOOK_MS * NS_PER_MS);
-    if (!oplog_damaged(d->log) || rpc_call_running(&d->read)) {
-        return;
-    }
-    struct log_answer found = oplog_findings(d->log);
+    struct log_hole holes[LOG_HOLES_MAX];
+    uint32_t count = holes_of(d, holes);
     const struct log_set *set = log_links_set(d->links);
-    if (found.hole_count == 0) {
+    if (count == 0 || rpc_call_running(&d->read)) {
         return;
     }
     d->turn++;
     d->number = d->turn % set->count;
-    d->hole = found.holes[d->turn / set->count % found.hole_count];
+    d->hole = holes[d->turn / set->count % count];
     if (d->number != set->self && log_links_up(d->links, d->number)) {
         d->next = d->hole.from;
         writer_free(&d->fetched);

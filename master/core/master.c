@@ -428,6 +428,8 @@ int master_start(struct master *m, struct why *why)
     if (err != 0) {
         return err;
     }
+    log_scrub_start(&m->log_scrub, m->env, m->log,
+                    m->cfg.log_scrub_s != 0 ? m->cfg.log_scrub_s : LOG_SCRUB_S);
     return master_in_set(m) ? set_start(m, why) : start_alone(m, why);
 }
 
@@ -444,6 +446,7 @@ int master_stop(struct master *m, struct why *why)
     grants_close(m);
     scrubs_close(m);
     set_close(m);
+    log_scrub_stop(&m->log_scrub);
     commit_close(m);
     if (transfer_ended(m) || m->stateless) { /* the next start builds another state */
         return 0;
@@ -489,6 +492,7 @@ void master_destroy(struct master *m)
     transfer_free(m);
     logger_destroy(m->logger);
     log_links_destroy(m->links);
+    log_scrub_close(&m->log_scrub);
     if (m->log != NULL) {
         oplog_close(m->log);
     }

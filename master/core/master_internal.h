@@ -11,6 +11,7 @@
 #include "master/core/grants.h"
 #include "master/core/identity.h"
 #include "master/core/log_level.h"
+#include "master/core/log_scrub.h"
 #include "master/core/logger.h"
 #include "master/core/master.h"
 #include "master/core/medium.h"
@@ -95,6 +96,7 @@ struct master {
     struct trash trash;
     struct list recalls; /* truncates applied and not answered */
     struct medium medium;
+    struct log_scrub log_scrub;
     struct deletion deletion;
     struct vigil vigil;
     struct list peers;

@@ -23,6 +23,8 @@
 
 struct oplog;
 
+enum { OPLOG_CHECK_BYTES = 2 << 20 };
+
 struct oplog_config {
     uint32_t segment_bytes; /* multiple of 4 KiB, >= 64 KiB */
     bool force;      /* start although the log is damaged: bad segments are copied aside first */
@@ -111,10 +113,29 @@ bool oplog_quiet(const struct oplog *l);
  * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
  * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index. Blocks. */
 MUST_CHECK int oplog_cut(struct oplog *l, uint64_t index, struct why *why);
-/* Puts back what is missing in a hole of a damaged log, from its first to its last record, as another
- * log has it; a crash leaves it as it was, or mended. The log is quiet. ERR_OUT_OF_SYNC: they do not
- * fit, at their begin or their end; -EOPNOTSUPP: more is damaged than that; ERR_PROTOCOL. Blocks. */
+/* Puts back what is missing in a hole, from its first to its last record, as another log has it; a
+ * crash leaves it as it was, mended, or with a smaller hole. A damaged log is quiet. ERR_OUT_OF_SYNC:
+ * they do not fit, at their begin or their end; -EAGAIN: segments are being removed; -EOPNOTSUPP: more
+ * is damaged than that; ERR_PROTOCOL. Blocks. */
 MUST_CHECK int oplog_mend(struct oplog *l, struct bytes records, struct why *why);
+/* Holes in segments that are full, of a log that is not damaged else: it goes on. They are noted when
+ * a cursor or a check meets them; those of a damaged log are among its findings. */
+uint32_t oplog_rot(const struct oplog *l, struct log_hole out[LOG_HOLES_MAX]);
+bool oplog_rot_at(const struct oplog *l, uint64_t index); /* the record is in one of them */
+/* Records in holes of either kind. */
+uint64_t oplog_missing(const struct oplog *l);
+
+/* Reads full segments again and again, to find what the disk lost meanwhile. */
+struct oplog_check;
+struct oplog_check *oplog_check_create(struct oplog *l);
+/* No read may be under way (oplog_check_busy), or the env is halted. */
+void oplog_check_destroy(struct oplog_check *c);
+bool oplog_check_busy(const struct oplog_check *c);
+/* Begins to read the next piece of at most OPLOG_CHECK_BYTES. False: there is no full segment. */
+bool oplog_check_step(struct oplog_check *c);
+uint32_t oplog_full_segments(const struct oplog *l);
+/* Their bytes. */
+uint64_t oplog_full_bytes(const struct oplog *l);
 /* How often records of it were removed or mended: what was read before may not be there any more. */
 uint32_t oplog_cuts(const struct oplog *l);
 /* Gives up all records, because a checkpoint at `index` (epoch and H of that record) takes their

@@ -104,7 +104,19 @@ static int rest_of_batch(struct oplog_cursor *c, const struct batch_view *b,
     return 1;
 }
 
-int oplog_cursor_next(struct oplog_cursor *c, struct oplog_piece *out, struct why *why)
+/* First index that the cursor's segment does not hold. */
+static uint64_t end_of(const struct oplog_cursor *c)
+{
+    const struct oplog *l = c->log;
+    for (uint32_t k = 0; k + 1 < l->segment_count; k++) {
+        if (l->segments[k].first == c->segment.first) {
+            return l->segments[k + 1].first;
+        }
+    }
+    return UINT64_MAX;
+}
+
+static int next_piece(struct oplog_cursor *c, struct oplog_piece *out, struct why *why)
 {
     while (c->next <= c->log->durable) {
         struct batch_view b;
@@ -127,11 +139,24 @@ int oplog_cursor_next(struct oplog_cursor *c, struct oplog_piece *out, struct wh
         if (rc == 1) {
             continue; /* a batch before the one that is wanted */
         }
-        if (c->segment.first == c->log->segments[c->log->segment_count - 1].first) {
+        if (c->reader.index <= c->next && c->next < end_of(c)) {
             return why_set(why, ERR_CORRUPT, "%s: record %llu is missing", c->reader.path,
                            (unsigned long long)c->reader.index);
         }
         segment_reader_close(&c->reader);
     }
     return 0;
+}
+
+int oplog_cursor_next(struct oplog_cursor *c, struct oplog_piece *out, struct why *why)
+{
+    if (oplog_rot_at(c->log, c->next)) {
+        return why_set(why, ERR_CORRUPT, "record %llu is to be mended",
+                       (unsigned long long)c->next);
+    }
+    int rc = next_piece(c, out, why);
+    if (rc == ERR_CORRUPT || rc == -EIO || rc == -ENOENT) {
+        rot_look_for(c->log, c->next);
+    }
+    return rc == -ENOENT && oplog_rot_at(c->log, c->next) ? ERR_CORRUPT : rc;
 }

@@ -196,29 +196,6 @@ static bool readable(const struct oplog *l, uint64_t index)
     return index <= l->last;
 }
 
-/* A header that cannot be read is written anew: the records behind it say what it said. Without a good
- * first one it stays as it is. */
-static int renew_header(struct oplog *l, struct segment *seg, struct why *why)
-{
-    struct segment_reader r;
-    struct batch_view b;
-    struct segment ignored;
-    if (segment_load(l, seg->first, &ignored, why) != ERR_CORRUPT) {
-        return 0;
-    }
-    int rc = segment_reader_open(&r, l, seg, why);
-    r.index = seg->first - 1; /* so that any history is taken */
-    if (rc == 0) {
-        rc = survey_next(&r, &b, why);
-    }
-    bool known = rc == 1 && r.index - b.count == seg->first;
-    if (known) {
-        seg->chain = record_prev_chain(b.records.data);
-    }
-    segment_reader_close(&r);
-    return known ? copy_segment(l, *seg, UINT64_MAX, why) : MIN(rc, 0);
-}
-
 int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
 {
     ASSERT(oplog_quiet(l) && l->cfg.replicated && !l->stopped);
@@ -234,14 +211,10 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
     if (i == 0 || !readable(l, index)) {
         return why_set(why, -ENOENT, "the log has no record %llu", (unsigned long long)index);
     }
-    int rc = 0;
-    for (uint32_t k = 0; k < i && l->damaged && rc == 0; k++) {
-        rc = renew_header(l, &l->segments[k], why);
-    }
     /* Where the log begins stays known: the first segment is kept, perhaps without a record. */
     bool whole = i > 1 && l->segments[i - 1].first == index + 1;
     struct segment seg = l->segments[whole ? i - 2 : i - 1];
-    rc = rc == 0 ? remove_later(l, seg.first, why) : rc;
+    int rc = remove_later(l, seg.first, why);
     if (rc == 0 && !whole) {
         rc = copy_segment(l, seg, index, why);
     }

@@ -125,6 +125,10 @@ struct oplog {
 
     bool damaged;               /* `findings` has holes or an unsure end, or the end is dirty */
     struct log_answer findings; /* of a damaged log: all but committed */
+    uint32_t headers_mended;    /* of segments */
+
+    struct log_hole rot[LOG_HOLES_MAX]; /* of closed segments, found since the log was opened */
+    uint32_t rot_count;
 
     bool stopped;
     void (*on_batch)(void *owner, const struct oplog_batch *b);
@@ -149,7 +153,7 @@ uint64_t segment_slot_offset(uint32_t unit);
 uint32_t segment_bytes_for(uint32_t units, uint32_t at_least);
 void segment_path(uint64_t first, char out[SEGMENT_NAME_BYTES]);
 void segment_header_encode(const struct segment *s, uint64_t cluster, uint8_t out[UNIT_BYTES]);
-/* 0 or ERR_CORRUPT, ERR_FOREIGN_CLUSTER with the field; the caller adds the file's name. */
+/* 0 or ERR_CORRUPT, ERR_FORMAT, ERR_FOREIGN_CLUSTER with the field; the caller adds the file's name. */
 MUST_CHECK int segment_header_decode(const uint8_t in[UNIT_BYTES], uint64_t cluster,
                                      struct segment *out, struct why *why);
 void slot_encode(const struct slot *s, uint64_t cluster, uint8_t out[SLOT_BYTES]);
@@ -164,7 +168,9 @@ static inline uint32_t units_of(uint32_t len)
 /* ---- oplog_superblock.c */
 
 void superblock_encode(const struct oplog_identity *id, uint64_t counter, uint8_t out[SUPER_BYTES]);
-/* False if the slot is not a whole superblock. */
+/* Format of a slot that is whole; 0: it is not. */
+uint32_t superblock_format_of(const uint8_t in[SUPER_BYTES]);
+/* False if the slot is not a whole superblock of the format known here. */
 bool superblock_decode(const uint8_t in[SUPER_BYTES], struct oplog_identity *out,
                        uint64_t *out_counter);
 /* Opens both slots. 0; -ENOENT if neither was ever written. */
@@ -250,6 +256,16 @@ MUST_CHECK int segment_load(struct oplog *l, uint64_t first, struct segment *out
 MUST_CHECK int survey_next(struct segment_reader *r, struct batch_view *out, struct why *why);
 /* Fills l->findings, the list of segments, last, chain. */
 MUST_CHECK int oplog_survey(struct oplog *l, struct why *why);
+
+/* ---- oplog_rot.c: what closed segments lack */
+
+/* Reads closed segment number k through, once more, and notes what is missing in it; the header is
+ * written anew if it is another one. Blocks. */
+void rot_look(struct oplog *l, uint32_t k);
+/* The same for the one that holds `index`, unless that is known to be missing. */
+void rot_look_for(struct oplog *l, uint64_t index);
+/* Nothing is missing between these any more. */
+void rot_forget(struct oplog *l, uint64_t from, uint64_t to);
 
 /* ---- oplog_cut.c: a segment is made anew beside the old one, and takes its place by a rename */
 

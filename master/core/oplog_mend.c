@@ -1,8 +1,9 @@
-/* oplog_mend.c - puts missing records back into a damaged log.
+/* oplog_mend.c - puts missing records back into a log.
  *
  * The segment is copied, with the records in their place, and the copy takes its place by a rename.
  * Records prove by the chain that they are the ones that are missing: at both ends, so that they are
- * those that were here.
+ * those that were here. Of a hole that reaches over several segments each gets its part; nothing is
+ * written before all parts fit.
  */
 #include "master/core/oplog_internal.h"
 
@@ -82,14 +83,15 @@ static bool begins_there(const struct patch *p, const struct place *at)
            (!at->known || (p->prev_chain == at->chain && p->first_epoch >= at->epoch));
 }
 
-/* The good batches of the segment with the patch where it belongs. ERR_OUT_OF_SYNC: nowhere. */
-static int put_all(struct segment_copy *c, const struct segment *from, const struct patch *p,
-                   struct place at, struct why *why)
+/* The good batches of the segment with the patch where it belongs; c NULL: nothing is written.
+ * `end`: what follows the segment, if that is known. ERR_OUT_OF_SYNC: it belongs nowhere. */
+static int put_all(struct segment_copy *c, struct oplog *l, const struct segment *from,
+                   const struct patch *p, struct place at, struct place end, struct why *why)
 {
     struct segment_reader r;
     struct batch_view b;
     bool put = false;
-    int rc = segment_reader_open(&r, c->log, from, why);
+    int rc = segment_reader_open(&r, l, from, why);
     r.epoch = at.epoch;
     if (rc == 0 && !at.known) {
         r.chain = 0;
@@ -106,80 +108,151 @@ static int put_all(struct segment_copy *c, const struct segment *from, const str
                 break; /* they do not lead to it */
             }
             put = true;
-            rc = put_patch(c, p, why);
+            rc = c != NULL ? put_patch(c, p, why) : 0;
         }
-        if (rc == 0) {
+        if (rc == 0 && c != NULL) {
             rc = segment_copy_put(c, &b, r.index, why);
         }
         at = (struct place){r.index, r.chain, r.epoch, true};
     }
     segment_reader_close(&r);
-    if (rc == 0 && !put && begins_there(p, &at)) { /* it ends the segment */
+    if (rc == -EIO || rc == -ENOENT) {
+        rc = 0; /* the rest cannot be read, or nothing: it is part of a hole */
+    }
+    bool leads = !end.known || p->last + 1 != end.next || p->chain == end.chain;
+    if (rc == 0 && !put && leads && begins_there(p, &at)) { /* it ends what can be read */
         put = true;
-        rc = put_patch(c, p, why);
+        rc = c != NULL ? put_patch(c, p, why) : 0;
     }
     return rc == 0 && !put ? why_set(why, ERR_OUT_OF_SYNC, "records do not fit into the hole") : rc;
 }
 
-/* Number of the segment the hole lies in. -EOPNOTSUPP. */
-static int segment_of(const struct oplog *l, const struct log_hole *hole, struct why *why)
-{
-    uint32_t i = l->segment_count;
-    while (i > 0 && l->segments[i - 1].first > hole->from) {
-        i--;
-    }
-    bool last = i == l->segment_count;
-    if (i == 0 || (!last && l->segments[i].first <= hole->to) ||
-        (last && l->findings.end != LOG_END_SURE)) {
-        return why_set(why, -EOPNOTSUPP, "more is damaged than records %llu to %llu",
-                       (unsigned long long)hole->from, (unsigned long long)hole->to);
-    }
-    return (int)i - 1;
-}
-
 /* What stands before the first record of a segment. */
-static struct place begin_of(struct oplog *l, int i)
+static struct place begin_of(struct oplog *l, uint32_t k)
 {
-    struct segment seg = l->segments[i];
+    struct segment seg = l->segments[k];
     struct segment loaded;
     struct why ignored;
     bool good = segment_load(l, seg.first, &loaded, &ignored) == 0;
-    return (struct place){seg.first, seg.chain, good ? seg.epoch : 0, good};
+    return (struct place){seg.first, good ? loaded.chain : seg.chain, good ? loaded.epoch : 0,
+                          good || !l->damaged};
+}
+
+/* The part of the records that belongs into segment number k; len 0: none does. */
+static int part_for(const struct oplog *l, struct bytes records, uint32_t k, struct patch *out,
+                    struct why *why)
+{
+    uint64_t low = l->segments[k].first;
+    uint64_t high = k + 1 < l->segment_count ? l->segments[k + 1].first : UINT64_MAX;
+    uint32_t from = 0, to = 0;
+    for (uint32_t at = 0; at < records.len;) {
+        struct record r;
+        bool header_good;
+        int rc =
+            record_decode(bytes_of(records.data + at, records.len - at), &r, &header_good, why);
+        ASSERT(rc == 0); /* checked before */
+        at += record_size(&r);
+        if (r.index < low) {
+            from = to = at;
+        } else if (r.index < high) {
+            to = at;
+        }
+    }
+    *out = (struct patch){0};
+    return to > from ? check_patch(l, bytes_of(records.data + from, to - from), out, why) : 0;
+}
+
+static int mend_segment(struct oplog *l, uint32_t k, const struct patch *p, bool write,
+                        struct why *why)
+{
+    struct segment from = l->segments[k];
+    struct segment to = from;
+    struct segment_copy c;
+    struct place begin = begin_of(l, k);
+    struct place end = {0};
+    if (k + 1 < l->segment_count) {
+        end = begin_of(l, k + 1);
+    }
+    if (!write) {
+        return put_all(NULL, l, &from, p, begin, end, why);
+    }
+    to.bytes = segment_bytes_for(segment_units(from.bytes) + p->units, from.bytes);
+    if (!begin.known) {
+        to.chain = p->prev_chain;
+    }
+    int rc = segment_copy_begin(&c, l, to, why);
+    if (rc == 0) {
+        rc = segment_copy_end(&c, put_all(&c, l, &from, p, begin, end, why), why);
+    }
+    if (rc == 0) {
+        l->segments[k] = to;
+    }
+    return rc;
+}
+
+/* Records of a whole hole into the segments they are missing in. */
+static int mend_hole(struct oplog *l, struct bytes records, uint64_t last, bool write,
+                     struct why *why)
+{
+    int rc = 0;
+    bool any = false;
+    for (uint32_t k = 0; k < l->segment_count && rc == 0; k++) {
+        struct patch part;
+        if (l->segments[k].first > last) {
+            break;
+        }
+        rc = part_for(l, records, k, &part, why);
+        if (rc == 0 && part.records.len > 0) {
+            any = true;
+            rc = mend_segment(l, k, &part, write, why);
+        }
+    }
+    return rc == 0 && !any ? why_set(why, -EOPNOTSUPP, "no segment is left for records to %llu",
+                                     (unsigned long long)last)
+                           : rc;
+}
+
+static bool is_hole(const struct oplog *l, const struct patch *p)
+{
+    const struct log_hole *holes = l->damaged ? l->findings.holes : l->rot;
+    uint32_t count = l->damaged ? l->findings.hole_count : l->rot_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (holes[i].from == p->first && holes[i].to == p->last) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int oplog_mend(struct oplog *l, struct bytes records, struct why *why)
 {
-    ASSERT(oplog_quiet(l) && l->cfg.replicated && !l->stopped);
-    const struct log_hole *hole = NULL;
-    struct segment_copy c;
+    ASSERT((oplog_quiet(l) || !l->damaged) && l->cfg.replicated && !l->stopped);
     struct patch p;
     int rc = check_patch(l, records, &p, why);
-    for (uint32_t i = 0; rc == 0 && l->damaged && i < l->findings.hole_count; i++) {
-        const struct log_hole *h = &l->findings.holes[i];
-        hole = h->from == p.first && h->to == p.last ? h : hole;
-    }
-    if (rc == 0 && hole == NULL) {
+    if (rc == 0 && !is_hole(l, &p)) {
         rc = why_set(why, ERR_OUT_OF_SYNC, "records %llu to %llu are no hole",
                      (unsigned long long)p.first, (unsigned long long)p.last);
     }
-    int number = rc == 0 ? segment_of(l, hole, why) : rc;
-    if (number < 0) {
-        return number;
+    if (rc == 0 && l->trim_busy) {
+        rc = why_set(why, -EAGAIN, "segments are being removed");
     }
-    struct segment from = l->segments[number];
-    struct segment to = from;
-    struct place begin = begin_of(l, number);
-    to.bytes = segment_bytes_for(segment_units(from.bytes) + p.units, from.bytes);
-    if (!begin.known) {
-        to.chain = p.prev_chain;
+    if (rc == 0 && l->damaged && p.last >= l->segments[l->segment_count - 1].first &&
+        l->findings.end != LOG_END_SURE) {
+        rc = why_set(why, -EOPNOTSUPP, "more is damaged than records %llu to %llu",
+                     (unsigned long long)p.first, (unsigned long long)p.last);
     }
-    rc = segment_copy_begin(&c, l, to, why);
     if (rc == 0) {
-        rc = segment_copy_end(&c, put_all(&c, &from, &p, begin, why), why);
+        rc = mend_hole(l, records, p.last, false, why);
     }
     if (rc == 0) {
         l->cuts++;
-        rc = oplog_look_again(l, why);
+        rc = mend_hole(l, records, p.last, true, why);
+    }
+    if (rc == 0 && l->damaged) {
+        return oplog_look_again(l, why);
+    }
+    if (rc == 0) {
+        rot_forget(l, p.first, p.last);
     }
     return rc;
 }

@@ -111,6 +111,7 @@ int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why)
     struct chain_search s = {.index = index};
     int rc = walk(l, i, chain_each, &s, why);
     if (rc < 0) {
+        rot_look_for(l, index);
         return rc;
     }
     ASSERT(rc == 1);

@@ -167,6 +167,7 @@ static void trim_unlinked(struct disk_op *op)
         env_log(l->env, LOG_ERROR, "cannot remove %s: %s", l->trim_path, err_text((int)op->result));
         return;
     }
+    rot_forget(l, l->segments[0].first, l->segments[1].first - 1);
     segment_list_drop_first(l);
     /* One removal at a time: a power cut must not leave a gap between segments. */
     l->trim_op =

@@ -526,14 +526,29 @@ static int scan_whole(struct oplog *l, struct why *why)
     return 0;
 }
 
+/* What the other logs are told of a damaged one. */
+static int survey(struct oplog *l, struct why *why)
+{
+    uint32_t mended = l->headers_mended;
+    env_log(l->env, LOG_ERROR, "operation log is damaged: %s", why->text);
+    int rc = oplog_survey(l, why);
+    if (rc != 0 || l->headers_mended == mended) {
+        return rc;
+    }
+    l->segment_count = 0;
+    rc = scan_whole(l, why); /* perhaps that was all */
+    l->damaged = rc == ERR_CORRUPT;
+    return l->damaged ? oplog_survey(l, why) : rc;
+}
+
 int oplog_scan(struct oplog *l, struct why *why)
 {
     (void)env_unlink(l->env, CUT_SEGMENT); /* a cut that did not end has not begun */
     (void)env_unlink(l->env, BASE_SEGMENT);
+    l->rot_count = 0; /* what is left of it is found again */
     int rc = scan_whole(l, why);
     if (rc == ERR_CORRUPT && l->cfg.replicated) {
-        env_log(l->env, LOG_ERROR, "operation log is damaged: %s", why->text);
-        rc = oplog_survey(l, why);
+        rc = survey(l, why);
     }
     if (rc == 0) {
         l->durable = l->last;

@@ -79,7 +79,7 @@ int segment_header_decode(const uint8_t in[UNIT_BYTES], uint64_t cluster, struct
                        (unsigned long long)stored, (unsigned long long)sum);
     }
     if (get_le(in + 4, 4) != SEGMENT_FORMAT) {
-        return why_set(why, ERR_CORRUPT, "segment format: this program knows %d, found %llu",
+        return why_set(why, ERR_FORMAT, "segment format: this program knows %d, found %llu",
                        SEGMENT_FORMAT, (unsigned long long)get_le(in + 4, 4));
     }
     if (get_le(in + 8, 8) != cluster) {

@@ -31,11 +31,17 @@ void superblock_encode(const struct oplog_identity *id, uint64_t counter, uint8_
     put_le(out + SUPER_SUM_OFFSET, hash64(out, SUPER_SUM_OFFSET), 8);
 }
 
+uint32_t superblock_format_of(const uint8_t in[SUPER_BYTES])
+{
+    bool whole = get_le(in, 4) == SUPER_MAGIC &&
+                 get_le(in + SUPER_SUM_OFFSET, 8) == hash64(in, SUPER_SUM_OFFSET);
+    return whole ? (uint32_t)get_le(in + 4, 4) : 0;
+}
+
 bool superblock_decode(const uint8_t in[SUPER_BYTES], struct oplog_identity *out,
                        uint64_t *out_counter)
 {
-    if (get_le(in, 4) != SUPER_MAGIC || get_le(in + 4, 4) != SUPER_FORMAT ||
-        get_le(in + SUPER_SUM_OFFSET, 8) != hash64(in, SUPER_SUM_OFFSET)) {
+    if (superblock_format_of(in) != SUPER_FORMAT) {
         return false;
     }
     *out_counter = get_le(in + 8, 8);
@@ -82,6 +88,11 @@ int superblock_load(struct oplog *l, struct why *why)
         int64_t n = env_file_read(l->env, l->super_file[i], 0, bytes, sizeof(bytes));
         if (n < 0) {
             return why_set(why, (int)n, "cannot read %s: %s", super_path[i], err_text((int)n));
+        }
+        uint32_t format = n == SUPER_BYTES ? superblock_format_of(bytes) : 0;
+        if (format > SUPER_FORMAT) {
+            return why_set(why, ERR_FORMAT, "%s: this program knows format %d, found %u",
+                           super_path[i], SUPER_FORMAT, format);
         }
         if (n == SUPER_BYTES && superblock_decode(bytes, &id, &counter) &&
             (!found || counter > l->super_counter)) {

@@ -44,6 +44,27 @@ static void add_hole(struct log_answer *a, uint64_t from, uint64_t to)
         .from = from, .to = to, .epoch_before = from > a->first ? a->tail.epoch : 0};
 }
 
+/* The header says nothing that its first record, and the records before, do not say. */
+static void mend_header(struct oplog *l, const struct segment *seg, uint64_t chain)
+{
+    struct segment whole = *seg;
+    uint8_t header[UNIT_BYTES];
+    char path[SEGMENT_NAME_BYTES];
+    struct env_file *f;
+    whole.chain = chain;
+    segment_path(seg->first, path);
+    segment_header_encode(&whole, l->now.cluster, header);
+    int64_t n = env_file_open(l->env, path, 0, &f);
+    if (n == 0) {
+        n = env_file_write(l->env, f, 0, header, sizeof(header));
+        n = n < 0 ? n : env_file_sync(l->env, f);
+        env_file_close(l->env, f);
+    }
+    env_log(l->env, LOG_WARN, "%s: header written anew from its records: %s", path,
+            n < 0 ? err_text((int)n) : "done");
+    l->headers_mended += n == 0;
+}
+
 /* Takes in the good batches of one segment; *out_end: the unit behind the last one, if any. */
 static int survey_segment(struct oplog *l, const struct segment *seg, bool header_good,
                           uint32_t *out_end, struct why *why)
@@ -67,12 +88,41 @@ static int survey_segment(struct oplog *l, const struct segment *seg, bool heade
         if (first > expected) {
             add_hole(a, expected, first - 1);
         }
+        if (!header_good && first == seg->first) {
+            mend_header(l, seg, record_prev_chain(b.records.data));
+            header_good = true;
+        }
         a->tail = (struct log_place){r.epoch, r.index - 1};
         l->chain = r.chain;
         *out_end = r.unit;
     }
     segment_reader_close(&r);
     return rc;
+}
+
+/* A file that is shorter, or longer, than its header says gets its size again: what is not there any
+ * more is zero then. */
+static void mend_size(struct oplog *l, uint64_t first)
+{
+    char path[SEGMENT_NAME_BYTES];
+    uint8_t header[UNIT_BYTES];
+    struct env_file *f;
+    struct segment said;
+    struct why why;
+    segment_path(first, path);
+    if (env_file_open(l->env, path, 0, &f) < 0) {
+        return;
+    }
+    int64_t n = read_exactly(l, f, path, 0, header, sizeof(header), &why);
+    n = n < 0 ? n : segment_header_decode(header, l->now.cluster, &said, &why);
+    if (n == 0 && said.first == first && said.bytes != env_file_size(l->env, f)) {
+        n = env_file_truncate(l->env, f, said.bytes);
+        n = n < 0 ? n : env_file_sync(l->env, f);
+        env_log(l->env, LOG_WARN, "%s: size corrected to %u: %s", path, said.bytes,
+                n < 0 ? err_text((int)n) : "done");
+        l->headers_mended += n == 0;
+    }
+    env_file_close(l->env, f);
 }
 
 /* What is in the last segment at unit `end`, behind everything good. */
@@ -120,6 +170,7 @@ static int survey_segments(struct oplog *l, const struct segment_listing *list, 
     uint32_t end = 0;
     for (uint32_t i = 0; i < list->count; i++) {
         struct segment seg;
+        mend_size(l, list->firsts[i]);
         int rc = segment_load(l, list->firsts[i], &seg, why);
         bool header_good = rc == 0;
         if (rc == 0 && !any) {
@@ -131,7 +182,7 @@ static int survey_segments(struct oplog *l, const struct segment_listing *list, 
             any = true;
         }
         end_good = header_good;
-        if (rc == ERR_FOREIGN_CLUSTER) {
+        if (rc == ERR_FOREIGN_CLUSTER || rc == ERR_FORMAT) {
             return rc;
         }
         if (rc < 0 && (seg.bytes % UNIT_BYTES != 0 || seg.bytes < 16 * UNIT_BYTES)) {

@@ -160,6 +160,12 @@ static int check_place(struct recovery *r, const struct checkpoint_ref *ref, str
 {
     uint64_t cluster = oplog_identity(r->log)->cluster;
     uint64_t chain = 0;
+    if (cluster == 0) {
+        return why_set(why, ERR_FOREIGN_CLUSTER,
+                       "the log is gone, but checkpoint %llu of cluster %#llx is here: empty the "
+                       "directory, and this master gets all from the others",
+                       (unsigned long long)ref->at.index, (unsigned long long)ref->cluster);
+    }
     if (ref->cluster != cluster) {
         return why_set(why, ERR_FOREIGN_CLUSTER,
                        "checkpoint %llu belongs to cluster %#llx, the log to %#llx",

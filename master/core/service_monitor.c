@@ -54,10 +54,17 @@ void vigil_committed(struct master *m, uint64_t index)
 void vigil_warnings(const struct master *m, struct writer *w)
 {
     const struct vigil *v = &m->vigil;
-    char text[ADDR_LEN_MAX + 1];
+    char text[ADDR_LEN_MAX + 64];
     struct bytes said;
     if (m->term.replicate != NULL) {
         replicate_warnings(m->term.replicate, w);
+    }
+    if (oplog_missing(m->log) > 0) {
+        snprintf(text, sizeof(text),
+                 "%llu records of the operation log at %.100s cannot be read: its disk loses data",
+                 (unsigned long long)oplog_missing(m->log), master_addr(m));
+        said = bytes_str(text);
+        enc_text(w, &said);
     }
     if (v->heard_ns == 0) {
         return;
@@ -128,7 +135,8 @@ static void health(struct peer *p, const struct frame_header *head)
                              .applied = m->commit.applied,
                              .age_ms = age_ms(m),
                              .log_us = as_us(v->log_ns),
-                             .loop_us = as_us(MAX(v->late_ns, v->late_before_ns))};
+                             .loop_us = as_us(MAX(v->late_ns, v->late_before_ns)),
+                             .unreadable = oplog_missing(m->log)};
     answer(p, head, RPC_BODY(health_rep, &rep));
 }
 
@@ -144,6 +152,7 @@ static struct master_status master_as_known(const struct master *m, uint32_t num
         s.epoch = p->health.epoch;
         s.committed = p->health.committed;
         s.applied = p->health.applied;
+        s.unreadable = p->health.unreadable;
         s.age_ms = primary                          ? 0
                    : p->health.age_ms == UINT64_MAX ? UINT64_MAX
                                                     : p->health.age_ms + ago;
@@ -160,7 +169,8 @@ static void masters(struct peer *p, const struct frame_header *head)
                                  .role = master_role(m),
                                  .epoch = m->epoch,
                                  .committed = committed_index(m),
-                                 .applied = m->commit.applied};
+                                 .applied = m->commit.applied,
+                                 .unreadable = oplog_missing(m->log)};
     struct writer list;
     writer_init(&list);
     self.age_ms = m->primary ? 0 : assure_age_ms(m);

@@ -10,6 +10,7 @@
 #define TESTS_UNIT_LOG_CLUSTER_H
 
 #include "master/core/log_mender.h"
+#include "master/core/log_scrub.h"
 #include "master/core/promotion.h"
 #include "master/core/replicate.h"
 #include "tests/sim/sim_env.h"
@@ -31,6 +32,7 @@ struct log_master {
     struct log_links *links;
     struct promotion *promotion;
     struct log_mender *mender;
+    struct log_scrub scrub;
     struct replicate *replicate; /* NULL = no primary */
     struct list peers;           /* connections of others */
     bool alive;
@@ -68,6 +70,8 @@ void log_master_start(struct log_master *m);
 void log_master_end(struct log_master *m, bool power);
 /* Flips bits of the batch that holds this record; the master is down. */
 void log_master_rot(struct log_master *m, uint64_t index);
+/* The same, or worse, somewhere in a full segment of a master that is up; false: it has none. */
+bool log_master_rot_full(struct log_master *m);
 /* Under an epoch above all before. */
 void log_master_promote(struct log_master *m);
 /* Appends records of its own; it is primary and not ending. */

@@ -2,6 +2,7 @@
  * keeps each record's body as a row. */
 #include "master/core/medium.h"
 #include "master/core/recovery.h"
+#include "shared/base/hash.h"
 #include "tests/unit/dir_env.h"
 #include "tests/unit/unit.h"
 
@@ -676,6 +677,29 @@ START_TEST(a_log_shorter_than_a_checkpoint_is_refused)
 }
 END_TEST
 
+/* It is refused, and stays as it is. */
+START_TEST(a_checkpoint_of_a_newer_format_is_refused)
+{
+    char path[64];
+    uint8_t bytes[128];
+    struct env_file *f;
+    append(30);
+    make_checkpoint();
+    cut_power();
+    MUST(env_file_open(&d->env, checkpoint_sum_path(30, path, sizeof(path)), 0, &f) == 0);
+    int64_t n = env_file_read(&d->env, f, 0, bytes, sizeof(bytes));
+    ck_assert(n > 64 && n < (int64_t)sizeof(bytes));
+    put_le(bytes + 4, 2, 4);
+    put_le(bytes + n - 8, hash64(bytes, (size_t)n - 8), 8);
+    MUST(env_file_write(&d->env, f, 0, bytes, (uint32_t)n) == n);
+    env_file_close(&d->env, f);
+    ck_assert_int_eq(try_start(), ERR_FORMAT);
+    ck_assert_msg(strstr(why.text, path) != NULL, "%s", why.text);
+    MUST(env_file_open(&d->env, path, 0, &f) == 0);
+    env_file_close(&d->env, f);
+}
+END_TEST
+
 START_TEST(checkpoints_of_another_cluster_are_refused)
 {
     append(30);
@@ -745,6 +769,7 @@ Suite *suite_checkpoint(void)
     tcase_add_test(r, an_environment_off_the_log_is_dropped);
     tcase_add_test(r, a_log_shorter_than_a_checkpoint_is_refused);
     tcase_add_test(r, checkpoints_of_another_cluster_are_refused);
+    tcase_add_test(r, a_checkpoint_of_a_newer_format_is_refused);
     suite_add_tcase(s, r);
     return s;
 }

@@ -246,14 +246,43 @@ START_TEST(a_damaged_log_is_mended_before_its_master_takes_over)
 }
 END_TEST
 
+/* What the disk lost of full segments comes back from the others, at the primary, too. */
+START_TEST(full_segments_are_mended)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    for (int i = 0; i < 5; i++) {
+        log_master_append(m, 200, 2000);
+        ck_assert(log_cluster_equal(c, 5000));
+    }
+    for (int i = 0; i < 12; i++) {
+        struct log_master *o = &c->masters[i % 3];
+        ck_assert(log_master_rot_full(o));
+        log_master_append(m, 20, 2000);
+        log_cluster_run(c, 3000); /* it is read again, and found */
+        ck_assert(log_cluster_equal(c, 5000));
+        ck_assert(m->serving);
+        log_cluster_check(c);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- random histories */
+
+/* One disk of the cluster loses what it stored. What it lost last must be back first. */
+static void rot(void)
+{
+    struct log_master *victim = &c->masters[c->count / 2];
+    if (victim->alive && oplog_missing(victim->log) == 0) {
+        (void)log_master_rot_full(victim);
+    }
+}
 
 static void disturb(void)
 {
     struct log_master *m = &c->masters[sim_below(&c->rand, c->count)];
     struct log_master *o = &c->masters[sim_below(&c->rand, c->count)];
     uint64_t ms = 50 + sim_below(&c->rand, sim_chance(&c->rand, 1, 4) ? 12000 : 1500);
-    switch (sim_below(&c->rand, 9)) {
+    switch (sim_below(&c->rand, 11)) {
     case 0:
     case 1:
         if (m->alive) {
@@ -285,6 +314,10 @@ static void disturb(void)
                 log_master_end(&c->masters[i], true);
             }
         }
+        break;
+    case 8:
+    case 9:
+        rot();
         break;
     default:
         sim_net_heal(c->sim);
@@ -327,7 +360,9 @@ static void history(uint64_t seed, uint32_t count, uint32_t acks)
             log_master_start(&c->masters[i]);
         }
     }
-    if (!log_cluster_settle(c, 60000) || !log_cluster_equal(c, 30000)) {
+    bool together = log_cluster_settle(c, 60000) && log_cluster_equal(c, 30000);
+    log_cluster_run(c, 3000); /* full segments are read again */
+    if (!together || !log_cluster_settle(c, 60000) || !log_cluster_equal(c, 30000)) {
         ck_abort_msg("seed %llu: they do not come together", (unsigned long long)seed);
     }
     log_cluster_check(c);
@@ -380,6 +415,7 @@ Suite *suite_log_set(void)
     tcase_add_test(t, an_epoch_that_was_promised_is_stale);
     tcase_add_test(t, a_log_damaged_in_the_middle_is_mended);
     tcase_add_test(t, a_damaged_log_is_mended_before_its_master_takes_over);
+    tcase_add_test(t, full_segments_are_mended);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);

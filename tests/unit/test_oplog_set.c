@@ -2,6 +2,8 @@
  * is durable against what is committed, reading for a log that catches up. */
 #include "master/core/oplog_cursor.h"
 #include "master/core/oplog_internal.h"
+#include "shared/base/hash.h"
+#include "shared/proto/codec.h"
 #include "tests/sim/sim_env.h"
 #include "tests/unit/dir_env.h"
 #include "tests/unit/unit.h"
@@ -388,26 +390,6 @@ START_TEST(holes_are_found)
 }
 END_TEST
 
-/* Nothing is missing, so nothing can be fetched: the log itself knows what stood there. */
-START_TEST(a_damaged_header_is_written_anew)
-{
-    append(60, 700);
-    for (uint32_t i = 0; i < 3; i++) {
-        follow();
-        uint32_t last = l[1]->segment_count - 1;
-        ck_assert_uint_gt(last, 2);
-        spoil(1, segment_of(1, l[1]->segments[i == 2 ? last : i].first), 0, 100, false);
-        spoil(1, segment_of(1, 60), unit_at(0) - 1, 1, false); /* else only the last is looked at */
-        reopen(1);
-        ck_assert(oplog_damaged(l[1]));
-        ck_assert_msg(oplog_cut(l[1], 60, &why) == 0, "%s", why.text);
-        ck_assert_msg(!oplog_damaged(l[1]), "round %u", i);
-        reopen(1);
-        expect_equal();
-    }
-}
-END_TEST
-
 START_TEST(a_missing_segment_is_a_hole)
 {
     append(60, 700);
@@ -422,6 +404,232 @@ START_TEST(a_missing_segment_is_a_hole)
     ck_assert_msg(oplog_cut(l[1], from - 1, &why) == 0, "%s", why.text);
     follow();
     expect_equal();
+}
+END_TEST
+
+/* ---------------------------------------------------------------- mending */
+
+/* All that is missing in log 1 comes from log 0, hole by hole. */
+static void mend(void)
+{
+    struct log_hole holes[LOG_HOLES_MAX];
+    for (int turn = 0; oplog_missing(l[1]) > 0; turn++) {
+        ck_assert_int_lt(turn, 20);
+        struct oplog_cursor *c;
+        struct oplog_piece p;
+        struct writer w;
+        struct log_answer a = oplog_findings(l[1]);
+        uint32_t count = oplog_rot(l[1], holes);
+        struct log_hole hole = oplog_damaged(l[1]) ? a.holes[0] : holes[count - 1];
+        writer_init(&w);
+        ck_assert_int_eq(oplog_cursor_open(l[0], hole.from, &c, &why), 0);
+        for (uint64_t next = hole.from; next <= hole.to; next = p.last + 1) {
+            ck_assert_int_eq(oplog_cursor_next(c, &p, &why), 1);
+            ck_assert_uint_le(p.last, hole.to); /* batches of one record each */
+            writer_raw(&w, p.records.data, p.records.len);
+        }
+        oplog_cursor_close(c);
+        w.buf->data[50] ^= 1;
+        ck_assert_int_ne(oplog_mend(l[1], writer_bytes(&w), &why), 0);
+        w.buf->data[50] ^= 1;
+        int rc = oplog_mend(l[1], writer_bytes(&w), &why);
+        ck_assert_msg(rc == 0, "%s", why.text);
+        writer_free(&w);
+    }
+}
+
+/* Reads all full segments of log 1 once. */
+static void read_again(void)
+{
+    struct oplog_check *check = oplog_check_create(l[1]);
+    for (uint32_t i = 0; i < l[1]->segment_count; i++) {
+        ck_assert(oplog_check_step(check));
+        dir_env_pump(d[1]);
+        ck_assert(!oplog_check_busy(check));
+        ck_assert(oplog_check_step(check)); /* the end of a segment that fits into one read */
+        dir_env_pump(d[1]);
+    }
+    oplog_check_destroy(check);
+}
+
+static void zero_file(const char *path)
+{
+    for (uint32_t at = 0; at < SEGMENT; at += 4096) {
+        spoil(1, path, at, 4096, true);
+    }
+}
+
+static void remove_file(const char *path)
+{
+    MUST(env_unlink(&d[1]->env, path) == 0);
+}
+
+static void shorten_file(const char *path)
+{
+    struct env_file *f;
+    MUST(env_file_open(&d[1]->env, path, 0, &f) == 0);
+    MUST(env_file_truncate(&d[1]->env, f, unit_at(3)) == 0);
+    env_file_close(&d[1]->env, f);
+}
+
+static void spoil_first(const char *path)
+{
+    spoil(1, path, unit_at(0) + 90, 1, false);
+}
+
+static void spoil_last(const char *path) /* the last of its records */
+{
+    uint32_t unit = (uint32_t)(l[1]->segments[2].first - l[1]->segments[1].first - 1);
+    spoil(1, path, unit_at(unit) + 90, 1, false);
+}
+
+static void spoil_some(const char *path)
+{
+    for (uint32_t unit = 1; unit < 9; unit += 3) {
+        spoil(1, path, unit_at(unit), 4096, unit == 4);
+    }
+}
+
+static void spoil_header(const char *path)
+{
+    spoil(1, path, 20, 1, false);
+}
+
+static void spoil_header_and_first(const char *path)
+{
+    spoil_header(path);
+    spoil_first(path);
+}
+
+static void (*const damages[])(const char *path) = {
+    spoil_first,  spoil_last,  spoil_some, spoil_header, spoil_header_and_first,
+    shorten_file, remove_file, zero_file};
+
+/* What a disk lost of a full segment is found by reading it again, and comes back, while the log goes
+ * on. */
+START_TEST(full_segments_are_read_again)
+{
+    append(60, 700);
+    follow();
+    ck_assert_uint_gt(l[1]->segment_count, 3);
+    read_again();
+    ck_assert_uint_eq(oplog_missing(l[1]), 0);
+    damages[_i](segment_of(1, l[1]->segments[1].first));
+    append(1, 10);
+    follow();
+    read_again();
+    ck_assert(oplog_missing(l[1]) > 0 || damages[_i] == spoil_header);
+    append(1, 10);
+    follow();
+    mend();
+    expect_equal();
+    read_again();
+    ck_assert_uint_eq(oplog_missing(l[1]), 0);
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+    append(20, 700);
+    follow();
+    expect_equal();
+}
+END_TEST
+
+/* Who reads records meets it, too. */
+START_TEST(a_cursor_finds_what_is_missing)
+{
+    struct oplog_cursor *c;
+    struct oplog_piece p;
+    int rc;
+    append(60, 700);
+    follow();
+    damages[_i](segment_of(1, l[1]->segments[1].first));
+    if (damages[_i] != spoil_header) {
+        ck_assert_int_eq(oplog_cursor_open(l[1], 1, &c, &why), 0);
+        while ((rc = oplog_cursor_next(c, &p, &why)) == 1) {
+        }
+        ck_assert_int_lt(rc, 0);
+        ck_assert_uint_gt(oplog_missing(l[1]), 0);
+        ck_assert(oplog_rot_at(l[1], p.last + 1) || damages[_i] == remove_file);
+        oplog_cursor_close(c);
+    }
+    mend();
+    expect_equal();
+}
+END_TEST
+
+/* A log that is found damaged is mended over the borders of segments, headers and all. */
+START_TEST(a_damaged_log_is_mended_everywhere)
+{
+    append(60, 700);
+    follow();
+    uint64_t second = l[1]->segments[1].first, third = l[1]->segments[2].first;
+    uint32_t end = (uint32_t)(third - second);
+    damages[_i](segment_of(1, second));
+    spoil(1, segment_of(1, second - 1), unit_at((uint32_t)second - 2) + 90, 1, false);
+    if (damages[_i] != shorten_file && damages[_i] != remove_file) {
+        spoil(1, segment_of(1, second), unit_at(end - 1) + 90, 1, false);
+    }
+    spoil(1, segment_of(1, third), 0, 100, false);
+    spoil(1, segment_of(1, third), unit_at(0) + 90, 1, false);
+    reopen(1);
+    ck_assert(oplog_damaged(l[1]));
+    mend();
+    ck_assert(!oplog_damaged(l[1]));
+    expect_equal();
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+    append(20, 700);
+    follow();
+    expect_equal();
+}
+END_TEST
+
+START_TEST(a_header_is_made_anew)
+{
+    append(60, 700);
+    follow();
+    spoil_header(segment_of(1, l[1]->segments[0].first));
+    spoil_header(segment_of(1, l[1]->segments[1].first));
+    spoil_header(segment_of(1, 60));
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+    expect_equal();
+    reopen(1);
+    append(5, 700);
+    follow();
+    expect_equal();
+}
+END_TEST
+
+/* A later program's format, its sum right: `at` is that of the sum, over all before it. */
+static void make_newer(const char *path, uint32_t at)
+{
+    struct env_file *f;
+    uint8_t bytes[UNIT_BYTES];
+    MUST(env_file_open(&d[1]->env, path, 0, &f) == 0);
+    MUST(env_file_read(&d[1]->env, f, 0, bytes, at + 8) == at + 8);
+    put_le(bytes + 4, 2, 4);
+    put_le(bytes + at, hash64(bytes, at), 8);
+    MUST(env_file_write(&d[1]->env, f, 0, bytes, at + 8) == at + 8);
+    env_file_close(&d[1]->env, f);
+}
+
+START_TEST(a_newer_format_is_refused)
+{
+    struct oplog_config cfg = {.segment_bytes = SEGMENT, .replicated = true};
+    struct oplog *other;
+    append(60, 700);
+    follow();
+    bool superblock = _i == 0;
+    char path[SEGMENT_NAME_BYTES];
+    snprintf(path, sizeof(path), "%s",
+             superblock ? LOG_DIR "/meta.1" : segment_of(1, _i == 1 ? 1 : 60));
+    make_newer(path, superblock ? SUPER_BYTES - 8 : UNIT_BYTES - 8);
+    if (_i == 2) {
+        spoil(1, segment_of(1, l[1]->segments[1].first), 20, 1, false); /* damaged, too */
+    }
+    ck_assert_int_eq(oplog_open(&d[1]->env, &cfg, "test", &other, &why), ERR_FORMAT);
+    ck_assert_msg(strstr(why.text, path) != NULL && strstr(why.text, "knows") != NULL, "%s",
+                  why.text);
 }
 END_TEST
 
@@ -660,8 +868,12 @@ Suite *suite_oplog_set(void)
     tcase_add_test(damage, the_end_is_told_apart);
     tcase_add_test(damage, a_committed_end_that_is_gone_is_unsure);
     tcase_add_test(damage, holes_are_found);
-    tcase_add_test(damage, a_damaged_header_is_written_anew);
     tcase_add_test(damage, a_missing_segment_is_a_hole);
+    tcase_add_loop_test(damage, full_segments_are_read_again, 0, COUNT_OF(damages));
+    tcase_add_loop_test(damage, a_cursor_finds_what_is_missing, 0, COUNT_OF(damages));
+    tcase_add_loop_test(damage, a_damaged_log_is_mended_everywhere, 0, COUNT_OF(damages));
+    tcase_add_test(damage, a_header_is_made_anew);
+    tcase_add_loop_test(damage, a_newer_format_is_refused, 0, 3);
     tcase_add_test(damage, a_log_is_cut_anywhere);
     suite_add_tcase(s, damage);
     TCase *crash = tcase_create("crash");
