@@ -1,26 +1,32 @@
 /* master_load.c - operations per second of a master, asked by many mounts at once.
  *
  *   master_load HOST:PORT SECONDS CONNECTIONS...
+ *   master_load HOST:PORT fill FILES
  *
  * For each number of connections, each with a session of its own and one request under way: SECONDS of getattr of the
  * root, then SECONDS of mkdir of new names, whose records are in the log before they are answered. Prints lines
- * "CONNECTIONS OPERATION PER_SECOND". Any failure ends it with status 1.
+ * "CONNECTIONS OPERATION PER_SECOND". fill: 64 connections make FILES empty files, a thousand in each directory, and a line
+ * "64 fill PER_SECOND" is printed. Any failure ends it with status 1.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "shared/base/mem.h"
 #include "shared/env/rpc.h"
 #include "shared/io/uv_env.h"
 
-enum { CALLERS_MAX = 64, PHASES_MAX = 32, PATIENCE_MS = 20000 };
+enum { CALLERS_MAX = 64, PHASES_MAX = 32, PATIENCE_MS = 20000, FILES_OF_DIRECTORY = 1000 };
 
 /* One mount. */
 struct caller {
     struct rpc rpc;
     struct rpc_call call;
     uint64_t session;
-    uint64_t sequence; /* of its last mutation */
+    uint64_t sequence;  /* of its last mutation */
+    uint64_t directory; /* fill: where its files go; 0 = it is being made */
+    unsigned room;      /* for so many more of them */
 };
 
 static struct uv_env *uv;
@@ -33,7 +39,8 @@ static unsigned wanted;
 /* The measurement that runs. */
 static unsigned phases[PHASES_MAX]; /* connections of each */
 static unsigned phase_count, phase;
-static bool changing; /* mkdir, else getattr */
+static bool changing;  /* mkdir, else getattr */
+static uint64_t files; /* fill: still to be made; 0 = not filling */
 static unsigned running;
 static uint64_t answered, names, began_ns, seconds;
 
@@ -80,6 +87,68 @@ static void ask(struct caller *c)
     rpc_call(&c->rpc, &c->call, &head, body, NULL, PATIENCE_MS);
 }
 
+static void fill_on(struct caller *c);
+
+static void filled(struct rpc_call *k)
+{
+    struct caller *c = k->owner;
+    if (c->directory == 0) {
+        struct mkdir_rep rep;
+        int err = RPC_REPLY(mkdir, k, &rep);
+        if (err != 0) {
+            fail("mkdir", err);
+        }
+        c->directory = rep.attr.ino;
+        c->room = FILES_OF_DIRECTORY;
+    } else if (k->status != 0) {
+        fail("mknod", k->status);
+    } else {
+        answered++;
+    }
+    fill_on(c);
+}
+
+static void fill_on(struct caller *c)
+{
+    struct frame_header head = {.session = c->session, .acked = c->sequence};
+    struct slice body;
+    char name[32];
+    if (files == 0) {
+        if (--running == 0) {
+            printf("%u fill %.0f\n", wanted,
+                   (double)answered * NS_PER_S / (double)(env_mono_ns(env) - began_ns));
+            uv_env_stop(uv);
+        }
+        return;
+    }
+    snprintf(name, sizeof name, "n%llu", (unsigned long long)names++);
+    if (c->room == 0) {
+        struct mkdir_req req = {.parent = ROOT_INO, .name = bytes_str(name), .mode = 0755};
+        head.op = OP_mkdir;
+        c->directory = 0;
+        body = RPC_BODY(mkdir_req, &req);
+    } else {
+        struct mknod_req req = {
+            .parent = c->directory, .name = bytes_str(name), .mode = S_IFREG | 0644};
+        head.op = OP_mknod;
+        c->room--;
+        files--;
+        body = RPC_BODY(mknod_req, &req);
+    }
+    head.sequence = ++c->sequence;
+    c->call.done = filled;
+    rpc_call(&c->rpc, &c->call, &head, body, NULL, PATIENCE_MS);
+}
+
+static void begin_to_fill(void)
+{
+    running = wanted;
+    began_ns = env_mono_ns(env);
+    for (unsigned i = 0; i < wanted; i++) {
+        fill_on(&callers[i]);
+    }
+}
+
 static void on_answer(struct rpc_call *k)
 {
     if (k->status != 0) {
@@ -112,7 +181,7 @@ static void attached(struct rpc_call *k)
         fail("session_attach", k->status);
     }
     if (++ready == wanted) {
-        begin();
+        (files > 0 ? begin_to_fill : begin)();
     }
 }
 
@@ -169,14 +238,19 @@ static const struct rpc_events events = {on_open, on_request, on_close};
 int main(int argc, char **argv)
 {
     struct why why;
-    seconds = argc > 3 ? strtoull(argv[2], NULL, 10) : 0;
-    for (int i = 3; i < argc && phase_count < PHASES_MAX; i++) {
+    bool fill = argc == 4 && strcmp(argv[2], "fill") == 0;
+    seconds = argc > 3 && !fill ? strtoull(argv[2], NULL, 10) : 0;
+    files = fill ? strtoull(argv[3], NULL, 10) : 0;
+    wanted = files > 0 ? CALLERS_MAX : 0;
+    for (int i = 3; !fill && i < argc && phase_count < PHASES_MAX; i++) {
         phases[phase_count] = (unsigned)atoi(argv[i]);
         wanted = MAX(wanted, phases[phase_count]);
         phase_count++;
     }
-    if (seconds == 0 || wanted == 0 || wanted > CALLERS_MAX) {
-        fprintf(stderr, "usage: master_load HOST:PORT SECONDS CONNECTIONS...   (1 to %d of them)\n",
+    if ((seconds == 0 && files == 0) || wanted == 0 || wanted > CALLERS_MAX) {
+        fprintf(stderr,
+                "usage: master_load HOST:PORT SECONDS CONNECTIONS... | fill FILES   (1 to %d of "
+                "them)\n",
                 CALLERS_MAX);
         return 2;
     }

@@ -30,3 +30,7 @@ $(BIN)/master_load: $(B)/tests/bench/master_load.o $(SHARED_CORE) $(SHARED_IO)
 bench: all $(BENCH_TOOLS) ## gfs, MooseFS and FUSE's limit side by side: QUICK=1 ROWS="..." SYSTEMS="..." DISK=DIR
 	@sh deploy/packages.sh bench || echo 'bench: goes on with what is installed' >&2
 	@BIN='$(BIN)' QUICK='$(QUICK)' ROWS='$(ROWS)' SYSTEMS='$(SYSTEMS)' DISK='$(DISK)' sh tests/bench/bench.sh
+
+.PHONY: many-files
+many-files: all $(BIN)/master_load ## starts and promotions of three masters with FILES="500000 5000000" files (DIR=)
+	@BIN='$(BIN)' FILES='$(if $(filter command line environment,$(origin FILES)),$(FILES))' DIR='$(DIR)' sh tests/bench/many_files.sh
