@@ -43,7 +43,7 @@ static struct inode *inode_new(struct client *c, uint64_t ino)
     struct list *lists[] = {&i->files,       &i->idle,    &i->close_due, &i->locations,
                             &i->pieces,      &i->flushes, &i->stalled,   &i->dirty,
                             &i->aging,       &i->commits, &i->touched,   &i->sync_queue,
-                            &i->sync_riders, &i->syncing};
+                            &i->sync_riders, &i->syncing, &i->flights};
     for (size_t n = 0; n < COUNT_OF(lists); n++) {
         list_init(lists[n]);
     }

@@ -53,6 +53,7 @@ struct inode {
     uint32_t unsent;      /* pieces not on their way */
     uint32_t due;         /* of these: to be sent */
     uint32_t flying;      /* pieces on their way */
+    struct list flights;  /* these */
     uint32_t held;        /* > 0: no piece may start (its size is being set) */
 
     /* commit.c */

@@ -14,6 +14,7 @@ enum { PIECE_FIRST_CAP = 16 * 1024 }; /* a small file needs no more */
 struct piece {
     struct list link;      /* inode.pieces */
     struct hmap_node node; /* inode.windows */
+    struct list flight;    /* inode.flights while it flies */
     struct inode *inode;   /* pinned */
     uint64_t offset;       /* in the file */
     uint64_t serial;
@@ -58,6 +59,7 @@ static struct piece *piece_new(struct inode *i, uint64_t offset, uint32_t cap)
     inode_pin(i);
     p->offset = offset;
     p->serial = ++i->last_serial;
+    list_init(&p->flight);
     p->data.buf = buf_new(cap);
     list_push_back(&i->pieces, &p->link);
     hmap_add(&i->windows, &p->node, hmap_hash_u64(offset / window_bytes(i->client)));
@@ -70,6 +72,23 @@ static void set_due(struct piece *p)
     if (!p->due && !p->flying) {
         p->due = true;
         p->inode->due++;
+    }
+}
+
+static void set_flying(struct piece *p, bool on)
+{
+    struct inode *i = p->inode;
+    p->flying = on;
+    if (on) {
+        list_push_back(&i->flights, &p->flight);
+        i->flying++;
+        i->unsent--;
+        i->client->flying++;
+    } else {
+        list_remove(&p->flight);
+        i->flying--;
+        i->unsent++;
+        i->client->flying--;
     }
 }
 
@@ -180,10 +199,7 @@ static void piece_written(struct chunk_write *w)
     struct piece *p = w->owner;
     struct inode *i = p->inode;
     struct client *c = i->client;
-    i->flying--;
-    c->flying--;
-    i->unsent++;
-    p->flying = false;
+    set_flying(p, false);
     inode_pin(i);
     if (w->status == 0 && p->again) {
         p->again = false;
@@ -213,12 +229,9 @@ static void start(struct piece *p)
 {
     struct inode *i = p->inode;
     uint32_t chunk = i->client->master.chunk_bytes;
-    i->unsent--;
+    set_flying(p, true);
     i->due--;
-    i->flying++;
-    i->client->flying++;
     p->due = false;
-    p->flying = true;
     p->write = (struct chunk_write){.done = piece_written,
                                     .owner = p,
                                     .inode = i,
@@ -232,10 +245,9 @@ static void start(struct piece *p)
 
 static bool overlaps_flying(const struct piece *p)
 {
-    const struct inode *i = p->inode;
-    uint64_t window = p->offset / window_bytes(i->client);
-    for (struct piece *q = window_first(i, window); q != NULL; q = window_next(q)) {
-        if (q->flying && q->offset < end_of(p) && p->offset < end_of(q)) {
+    list_for_each (e, &p->inode->flights) {
+        const struct piece *q = list_entry(e, struct piece, flight);
+        if (q->offset < end_of(p) && p->offset < end_of(q)) {
             return true;
         }
     }
@@ -637,10 +649,7 @@ void write_back_drop(struct inode *i)
         struct piece *p = list_entry(i->pieces.next, struct piece, link);
         if (p->flying) {
             chunk_write_cancel(&p->write);
-            p->flying = false;
-            i->flying--;
-            i->unsent++;
-            i->client->flying--;
+            set_flying(p, false);
         }
         piece_free(p);
     }
