@@ -33,10 +33,10 @@ static bool lost_committed(const struct master *m)
     return a.tail.index < a.committed || hole;
 }
 
-/* Why this master needs the primary's checkpoint; NULL: it does not. */
-static const char *need(const struct master *m, uint32_t primary)
+/* Why this master needs the checkpoint of that one; NULL: it does not. */
+static const char *need(const struct master *m, uint32_t giver)
 {
-    const struct assure_peer *p = &m->assure.peers[primary];
+    const struct assure_peer *p = &m->assure.peers[giver];
     if (lost_committed(m)) {
         return "committed records cannot be read here";
     }
@@ -62,6 +62,35 @@ static uint32_t find_primary(const struct master *m)
         }
     }
     return m->cfg.set.count;
+}
+
+/* A new log without a record vouches for nothing, so nothing is given up with it. */
+static bool is_blank(const struct master *m)
+{
+    return oplog_joining(m->log) && !oplog_damaged(m->log) &&
+           oplog_last(m->log) + 1 == oplog_first(m->log);
+}
+
+/* Number of the master whose checkpoint may be taken over; count if there is none. Every checkpoint has
+ * committed records only. So a blank log takes that of anybody who is ahead: where all logs must
+ * have a record, no primary serves before it has. */
+static uint32_t find_giver(const struct master *m)
+{
+    uint64_t now = env_mono_ns(m->env);
+    uint32_t best = find_primary(m);
+    uint64_t applied = 0;
+    if (best < m->cfg.set.count || !is_blank(m)) {
+        return best;
+    }
+    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
+        const struct assure_peer *p = &m->assure.peers[i];
+        if (p->health_ns != 0 && now - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS &&
+            log_links_up(m->links, i) && p->health.applied > applied) {
+            best = i;
+            applied = p->health.applied;
+        }
+    }
+    return best;
 }
 
 /* ---------------------------------------------------------------- copying, last step first */
@@ -264,15 +293,15 @@ void transfer_tick(struct master *m)
         return;
     }
     t->next_ns = now + TRANSFER_CHECK_MS * NS_PER_MS;
-    uint32_t primary = find_primary(m);
-    const char *why = primary < m->cfg.set.count ? need(m, primary) : NULL;
+    uint32_t giver = find_giver(m);
+    const char *why = giver < m->cfg.set.count ? need(m, giver) : NULL;
     if (why == NULL) {
         return;
     }
     env_log(m->env, LOG_WARN, "the newest checkpoint of master %s is taken over: %s",
-            m->cfg.set.addr[primary], why);
+            m->cfg.set.addr[giver], why);
     t->running = true;
-    t->source = primary;
+    t->source = giver;
     t->index = 0;
     if (begin_part(m, CHECKPOINT_SUMS)) {
         ask(m);

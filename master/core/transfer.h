@@ -2,7 +2,8 @@
  *
  * Its next record was removed everywhere because a checkpoint has it; or records that were committed
  * cannot be read here; or it has no state and no checkpoint to build one from. Only while a primary
- * serves, which has everything that is committed, is the own log given up. The checkpoint is copied,
+ * serves, which has everything that is committed, is the own log given up, unless it is new and has
+ * nothing. The checkpoint is copied,
  * the log begins anew behind it, and the process ends: its next start builds the state.
  *
  * Also gives the own checkpoints to others. Loop thread only; a read of the other side blocks.
