@@ -3,7 +3,7 @@
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
 
-enum { AGE_SLACK_MS = 3 };
+enum { AGE_SLACK_MS = 3, LATELY_MS = 2000 };
 
 /* What was known to be committed at some time. */
 struct moment {
@@ -13,7 +13,8 @@ struct moment {
 struct seen {
     uint32_t life;
     uint64_t index;
-    uint64_t shadow_ns;
+    uint64_t shadow_ns;  /* its newest answer of a shadow */
+    uint64_t primary_ns; /* ... of a primary */
 };
 
 struct answers {
@@ -61,7 +62,7 @@ static struct seen *seen_by(struct answers *a, const struct mount *m)
     return s;
 }
 
-static struct mount *mount_of(struct world *w, const struct sim_process *p)
+static const struct mount *mount_of(const struct world *w, const struct sim_process *p)
 {
     for (uint32_t i = 0; i <= w->mount_count; i++) {
         if (w->mounts[i].process == p) {
@@ -81,6 +82,16 @@ uint64_t answers_shadow_ns(const struct answers *a, const struct mount *m)
 {
     const struct seen *s = &a->mounts[m->number];
     return s->life == m->life ? s->shadow_ns : 0;
+}
+
+bool answers_on_shadow(const struct answers *a, const struct sim_process *p)
+{
+    const struct mount *m = mount_of(a->world, p);
+    const struct seen *s = m != NULL ? &a->mounts[m->number] : NULL;
+    /* It may have become the primary under the mount's connection. */
+    return s != NULL && s->life == m->life && s->shadow_ns != 0 &&
+           (s->shadow_ns > s->primary_ns ||
+            a->world->sim->now_ns - s->shadow_ns < LATELY_MS * NS_PER_MS);
 }
 
 /* ---------------------------------------------------------------- what is committed */
@@ -141,6 +152,15 @@ static void judge_shadow(struct answers *a, const struct sim_server *s)
     }
 }
 
+static void judge_promise(struct answers *a, const struct sim_server *s)
+{
+    uint32_t obeyed = oplog_epoch(s->master->log);
+    if (obeyed < a->promised[s->rank]) {
+        world_fail(a->world, "%s obeys epoch %u; it had promised to obey none below %u",
+                   s->process->name, obeyed, a->promised[s->rank]);
+    }
+}
+
 void answers_sent(struct answers *a, const struct sim_process *from, const struct sim_process *to,
                   const struct message *m)
 {
@@ -151,6 +171,11 @@ void answers_sent(struct answers *a, const struct sim_process *from, const struc
         return;
     }
     judge_shadow(a, s);
+    judge_promise(a, s);
+    if (reply && m->head.status == 0 &&
+        (m->head.op == OP_log_promise || m->head.op == OP_log_append)) {
+        a->promised[s->rank] = MAX(a->promised[s->rank], m->head.epoch);
+    }
     if (m->head.op == OP_log_append && !reply &&
         log_append_req_decode(slice_bytes(&m->body), &append) == 0) {
         told(a, append.committed);
@@ -162,17 +187,6 @@ void answers_sent(struct answers *a, const struct sim_process *from, const struc
             mount_of(a->world, to) != NULL) {
             judge_age(a, s, m);
         }
-    }
-}
-
-/* ---------------------------------------------------------------- promises */
-
-static void judge_promise(struct answers *a, const struct sim_server *s)
-{
-    uint32_t obeyed = oplog_epoch(s->master->log);
-    if (obeyed < a->promised[s->rank]) {
-        world_fail(a->world, "%s obeys epoch %u; it had promised to obey none below %u",
-                   s->process->name, obeyed, a->promised[s->rank]);
     }
 }
 
@@ -196,11 +210,7 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
     if (s == NULL || !(m->head.flags & FRAME_REPLY) || w->master_count == 1) {
         return;
     }
-    bool promise = m->head.op == OP_log_promise || m->head.op == OP_log_append;
-    if (promise && m->head.status == 0) {
-        a->promised[s->rank] = MAX(a->promised[s->rank], m->head.epoch);
-    }
-    struct mount *mount = mount_of(w, to);
+    const struct mount *mount = mount_of(w, to);
     if (mount == NULL || m->head.op == OP_hello) { /* that shows nothing of the state */
         return;
     }
@@ -210,5 +220,7 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
     }
     if (m->head.age_ms > 0 || s->master == NULL || !s->master->serving) {
         seen->shadow_ns = w->sim->now_ns;
+    } else {
+        seen->primary_ns = w->sim->now_ns;
     }
 }

@@ -336,7 +336,10 @@ void shared_work(struct actor *a)
         bool truncates = a->world->share_truncates && sim_chance(&a->rand, 1, 5);
         int status = truncates ? truncate_shared(a) : visit(a, buffer);
         bool full = status == -ENOSPC && a->entry->short_of_space;
-        if (status != 0 && status != GONE && status != -EIO && !full) {
+        /* A new life of a mount has not seen the file; a shadow need not have either. */
+        bool unknown = status == -ENOENT &&
+                       answers_shadow_ns(a->world->answers, a->mount) >= a->entry->start_ns;
+        if (status != 0 && status != GONE && status != -EIO && !full && !unknown) {
             char text[256];
             op_describe(a->entry, text, sizeof(text));
             world_fail(a->world, "a call on the shared file failed: %s", text);

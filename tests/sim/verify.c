@@ -481,6 +481,8 @@ void verify_all(struct world *w)
     replace_failing(w);
     scan(w);
     settle(w);
+    sim_run_for(w->sim, (uint64_t)w->aside_ms * NS_PER_MS * 102 / 100); /* no file stays so long */
+    settle(w);
     if (w->master_count > 1) {
         verify_set(w);
     }

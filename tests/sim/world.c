@@ -528,6 +528,7 @@ static void on_send(struct sim *s, const struct sim_process *from, const struct 
 {
     struct world *w = s->owner;
     answers_sent(w->answers, from, to, m);
+    reads_sent(w->reads, from, m);
 }
 
 static void on_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
