@@ -456,7 +456,11 @@ int master_stop(struct master *m, struct why *why)
     if (err != 0) {
         return why_set(why, err, "the state cannot be synced: %s", err_text(err));
     }
-    return oplog_clean_stop(m->log, store_committed(m->store).index, why);
+    uint64_t index = store_committed(m->store).index;
+    if (index > oplog_durable(m->log)) { /* other logs have it, this one's disk was slower */
+        return 0;
+    }
+    return oplog_clean_stop(m->log, index, why);
 }
 
 void master_destroy(struct master *m)
