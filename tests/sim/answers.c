@@ -17,9 +17,21 @@ struct seen {
     uint64_t primary_ns; /* ... of a primary */
 };
 
+enum { ORDERS_MAX = 16 };
+
+/* What a master asks of a chunkserver. */
+struct order {
+    uint64_t request;
+    uint32_t epoch;
+    bool outdated; /* a later epoch had been obeyed when it came */
+};
+
 struct answers {
     struct world *world;
-    uint32_t promised[WORLD_MASTERS_MAX]; /* as others heard */
+    uint32_t promised[WORLD_MASTERS_MAX];  /* as others heard */
+    uint64_t committed[WORLD_MASTERS_MAX]; /* as each knew */
+    uint32_t obeyed[WORLD_SERVERS_MAX]; /* highest epoch of a request a chunkserver carried out */
+    struct order orders[WORLD_SERVERS_MAX][WORLD_MASTERS_MAX][ORDERS_MAX]; /* the newest */
     struct seen mounts[WORLD_MOUNTS_MAX + 1];
     struct moment *moments; /* in order of both */
     uint32_t count, cap;
@@ -41,6 +53,12 @@ void answers_free(struct answers *a)
 void answers_forget(struct answers *a, uint32_t rank)
 {
     a->promised[rank] = 0;
+    a->committed[rank] = 0;
+}
+
+void answers_forget_chunkd(struct answers *a, uint32_t chunkd)
+{
+    a->obeyed[chunkd] = 0;
 }
 
 static const struct sim_server *master_of(const struct world *w, const struct sim_process *p)
@@ -161,17 +179,76 @@ static void judge_promise(struct answers *a, const struct sim_server *s)
     }
 }
 
+/* What is known to be committed stays, unless the disk went bad. */
+static void judge_log(struct answers *a, const struct sim_server *s)
+{
+    const struct oplog *log = s->master->log;
+    if (s->damaged || oplog_damaged(log)) {
+        return;
+    }
+    if (oplog_last(log) < a->committed[s->rank]) {
+        world_fail(a->world, "the log of %s ends at %llu; records to %llu were committed in it",
+                   s->process->name, (unsigned long long)oplog_last(log),
+                   (unsigned long long)a->committed[s->rank]);
+    }
+    a->committed[s->rank] =
+        MAX(a->committed[s->rank], MIN(oplog_committed(log), oplog_durable(log)));
+}
+
+static bool is_order(uint16_t op)
+{
+    return op == OP_prepare || op == OP_pull || op == OP_activate || op == OP_drop_replicas;
+}
+
+static uint32_t chunkd_of(const struct world *w, const struct sim_process *p)
+{
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        if (w->servers[i].process == p) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static void order_came(struct answers *a, uint32_t chunkd, const struct sim_server *master,
+                       const struct message *m)
+{
+    a->orders[chunkd][master->rank][m->head.request_id % ORDERS_MAX] =
+        (struct order){m->head.request_id, m->head.epoch, m->head.epoch < a->obeyed[chunkd]};
+}
+
+/* A chunkserver obeys no master of an epoch below the highest it has obeyed. */
+static void order_done(struct answers *a, uint32_t chunkd, const struct sim_server *master,
+                       const struct message *m)
+{
+    const struct order *o = &a->orders[chunkd][master->rank][m->head.request_id % ORDERS_MAX];
+    if (o->request != m->head.request_id || m->head.status != 0) {
+        return;
+    }
+    if (o->outdated) {
+        world_fail(a->world, "%s obeys %s in epoch %u; it has obeyed epoch %u",
+                   a->world->servers[chunkd].process->name, master->process->name, o->epoch,
+                   a->obeyed[chunkd]);
+    }
+    a->obeyed[chunkd] = MAX(a->obeyed[chunkd], o->epoch);
+}
+
 void answers_sent(struct answers *a, const struct sim_process *from, const struct sim_process *to,
                   const struct message *m)
 {
     const struct sim_server *s = from != NULL ? master_of(a->world, from) : NULL;
+    const struct sim_server *asker = to != NULL ? master_of(a->world, to) : NULL;
     bool reply = m->head.flags & FRAME_REPLY;
     struct log_append_req append;
+    if (s == NULL && asker != NULL && reply && is_order(m->head.op) && from != NULL) {
+        order_done(a, chunkd_of(a->world, from), asker, m);
+    }
     if (s == NULL || s->master == NULL || a->world->master_count == 1) {
         return;
     }
     judge_shadow(a, s);
     judge_promise(a, s);
+    judge_log(a, s);
     if (reply && m->head.status == 0 &&
         (m->head.op == OP_log_promise || m->head.op == OP_log_append)) {
         a->promised[s->rank] = MAX(a->promised[s->rank], m->head.epoch);
@@ -207,6 +284,9 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
 {
     struct world *w = a->world;
     const struct sim_server *s = from != NULL ? master_of(w, from) : NULL;
+    if (s != NULL && !(m->head.flags & FRAME_REPLY) && is_order(m->head.op)) {
+        order_came(a, chunkd_of(w, to), s, m);
+    }
     if (s == NULL || !(m->head.flags & FRAME_REPLY) || w->master_count == 1) {
         return;
     }

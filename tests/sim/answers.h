@@ -12,6 +12,7 @@
  *    9  one mount never sees an earlier state than before, and has all its own changes: history.c;
  *       the age that an answer of a shadow names is not less than it is: here
  *   10  each session and sequence is in the log once: history.c
+ *       a chunkserver obeys no lower epoch than before: here
  *   11  states are equal at one index, audited, and come from checkpoints and logs: verify_set.c
  */
 #ifndef TESTS_SIM_ANSWERS_H
@@ -32,6 +33,7 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
 void answers_master_started(struct answers *a, const struct sim_server *s);
 /* Its disk is another one. */
 void answers_forget(struct answers *a, uint32_t rank);
+void answers_forget_chunkd(struct answers *a, uint32_t chunkd);
 
 /* Highest index that this life of a mount was told. */
 uint64_t answers_seen(const struct answers *a, const struct mount *m);

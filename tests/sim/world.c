@@ -250,6 +250,7 @@ void server_wipe(struct sim_server *s)
         answers_forget(s->world->answers, s->rank);
     } else {
         promises_forget(s->world->promises, s->number);
+        answers_forget_chunkd(s->world->answers, s->number);
     }
     s->wiped = true;
 }
