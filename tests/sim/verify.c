@@ -379,7 +379,7 @@ static bool is_bound(struct world *w, const struct chunkd_replica_info *c)
         if (made && r->type == OP_setattr && setattr_rec_decode(r->body, &set) == 0 &&
             set.ino == c->ino && (set.mask & SETATTR_EXTEND) &&
             set.size > c->number * w->geo.chunk_bytes) {
-            return true;
+            bound = true;
         }
     }
     return bound && members < w->server_count - 1;
