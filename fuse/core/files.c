@@ -47,7 +47,7 @@ static struct inode *inode_new(struct client *c, uint64_t ino)
     for (size_t n = 0; n < COUNT_OF(lists); n++) {
         list_init(lists[n]);
     }
-    hmap_init(&i->windows);
+    hmap_init(&i->cells);
     hmap_add(&c->inodes, &i->node, hmap_hash_u64(ino));
     return i;
 }
@@ -67,7 +67,7 @@ static void inode_free(struct inode *i)
     locations_free(i);
     writer_free(&i->synced);
     writer_free(&i->sent_synced);
-    hmap_close(&i->windows);
+    hmap_close(&i->cells);
     hmap_remove(&c->inodes, &i->node);
     mem_free(i);
 }

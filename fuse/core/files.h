@@ -44,7 +44,8 @@ struct inode {
 
     /* write_back.c */
     struct list pieces;   /* in order of serial */
-    struct hmap windows;  /* pieces by window */
+    struct hmap cells;    /* pieces by where they begin */
+    uint32_t longest;     /* none of them is longer */
     struct list flushes;  /* struct flush waiting */
     struct list stalled;  /* client.stalled */
     uint64_t last_serial; /* of pieces */

@@ -9,11 +9,14 @@
 #include "fuse/core/fsync.h"
 #include "fuse/core/write_chunk.h"
 
-enum { PIECE_FIRST_CAP = 16 * 1024 }; /* a small file needs no more */
+enum {
+    PIECE_FIRST_CAP = 16 * 1024, /* a small file needs no more */
+    CELL_BYTES = 64 * 1024,      /* pieces are found by the cell they begin in */
+};
 
 struct piece {
     struct list link;      /* inode.pieces */
-    struct hmap_node node; /* inode.windows */
+    struct hmap_node node; /* inode.cells */
     struct list flight;    /* inode.flights while it flies */
     struct inode *inode;   /* pinned */
     uint64_t offset;       /* in the file */
@@ -40,14 +43,33 @@ static struct piece *piece_of(struct hmap_node *n)
     return n != NULL ? container_of(n, struct piece, node) : NULL;
 }
 
-static struct piece *window_first(const struct inode *i, uint64_t window)
+/* The pieces of a window that may have a byte in [lo, hi] of it, and others: they begin in the cells
+ * from the longest piece before it. */
+struct near {
+    const struct inode *inode;
+    uint64_t cell, last;
+};
+
+static struct piece *near_scan(struct near *n, struct hmap_node *node)
 {
-    return piece_of(hmap_first(&i->windows, hmap_hash_u64(window)));
+    while (node == NULL && n->cell < n->last) {
+        n->cell++;
+        node = hmap_first(&n->inode->cells, hmap_hash_u64(n->cell));
+    }
+    return piece_of(node);
 }
 
-static struct piece *window_next(const struct piece *p)
+static struct piece *near_first(struct near *n, const struct inode *i, uint64_t lo, uint64_t hi)
 {
-    return piece_of(hmap_next(&p->node));
+    uint64_t window = lo - lo % window_bytes(i->client);
+    uint64_t from = lo - window > i->longest ? lo - i->longest : window;
+    *n = (struct near){i, from / CELL_BYTES, hi / CELL_BYTES};
+    return near_scan(n, hmap_first(&i->cells, hmap_hash_u64(n->cell)));
+}
+
+static struct piece *near_next(struct near *n, const struct piece *p)
+{
+    return near_scan(n, hmap_next(&p->node));
 }
 
 /* ---------------------------------------------------------------- pieces */
@@ -62,7 +84,7 @@ static struct piece *piece_new(struct inode *i, uint64_t offset, uint32_t cap)
     list_init(&p->flight);
     p->data.buf = buf_new(cap);
     list_push_back(&i->pieces, &p->link);
-    hmap_add(&i->windows, &p->node, hmap_hash_u64(offset / window_bytes(i->client)));
+    hmap_add(&i->cells, &p->node, hmap_hash_u64(offset / CELL_BYTES));
     i->unsent++;
     return p;
 }
@@ -101,10 +123,19 @@ static void piece_free(struct piece *p)
     i->due -= p->due;
     i->client->dirty_bytes -= p->data.len;
     list_remove(&p->link);
-    hmap_remove(&i->windows, &p->node);
+    hmap_remove(&i->cells, &p->node);
+    i->longest = list_empty(&i->pieces) ? 0 : i->longest;
     slice_drop(&p->data);
     mem_free(p);
     inode_unpin(i);
+}
+
+static void set_length(struct piece *p, uint32_t len)
+{
+    struct inode *i = p->inode;
+    i->client->dirty_bytes += len - p->data.len;
+    p->data.len = len;
+    i->longest = MAX(i->longest, len);
 }
 
 static void reserve(struct piece *p, uint32_t len, uint32_t most)
@@ -120,13 +151,13 @@ static void reserve(struct piece *p, uint32_t len, uint32_t most)
 
 /* Replaces the unsent pieces of the window that touch [lo, hi) by one piece over all of it. Its
  * place is that of the oldest. The gap between them is about to be written. */
-static struct piece *merge(struct inode *i, uint64_t window, uint64_t lo, uint64_t hi)
+static struct piece *merge(struct inode *i, uint64_t lo, uint64_t hi)
 {
+    struct near near;
     struct piece *m = piece_new(i, lo, (uint32_t)(hi - lo));
-    m->data.len = (uint32_t)(hi - lo);
-    i->client->dirty_bytes += m->data.len;
-    for (struct piece *p = window_first(i, window), *next; p != NULL; p = next) {
-        next = window_next(p);
+    set_length(m, (uint32_t)(hi - lo));
+    for (struct piece *p = near_first(&near, i, lo, hi), *next; p != NULL; p = next) {
+        next = near_next(&near, p);
         if (p == m || p->flying || p->offset < lo || end_of(p) > hi) {
             continue;
         }
@@ -152,7 +183,8 @@ static void put(struct inode *i, uint64_t offset, const uint8_t *data, uint32_t 
     uint64_t lo = offset, hi = offset + len;
     struct piece *only = NULL;
     uint32_t touched = 0;
-    for (struct piece *p = window_first(i, window); p != NULL; p = window_next(p)) {
+    struct near near;
+    for (struct piece *p = near_first(&near, i, lo, hi); p != NULL; p = near_next(&near, p)) {
         if (!p->flying && p->offset / size == window && p->offset <= offset + len &&
             end_of(p) >= offset) {
             touched++;
@@ -168,12 +200,11 @@ static void put(struct inode *i, uint64_t offset, const uint8_t *data, uint32_t 
     } else if (touched == 1 && lo == only->offset) {
         reserve(only, (uint32_t)(hi - lo), room);
     } else {
-        only = merge(i, window, lo, hi);
+        only = merge(i, lo, hi);
     }
     memcpy(only->data.buf->data + (offset - only->offset), data, len);
     uint32_t grown = (uint32_t)MAX(offset + len - only->offset, only->data.len);
-    i->client->dirty_bytes += grown - only->data.len;
-    only->data.len = grown;
+    set_length(only, grown);
     if (end_of(only) == (window + 1) * size && grown >= size / 2) {
         set_due(only);
     }
@@ -387,7 +418,9 @@ static bool windows_busy(struct inode *i, const struct flush *f)
     uint32_t size = window_bytes(i->client);
     bool busy = false;
     for (uint64_t w = f->lo / size; w <= (f->hi - 1) / size; w++) {
-        for (struct piece *p = window_first(i, w); p != NULL; p = window_next(p)) {
+        struct near near;
+        uint64_t lo = MAX(f->lo, w * size), hi = MIN(f->hi - 1, w * size + size - 1);
+        for (struct piece *p = near_first(&near, i, lo, hi); p != NULL; p = near_next(&near, p)) {
             if (p->serial <= f->serial && p->offset < f->hi && f->lo < end_of(p)) {
                 set_due(p);
                 busy = true;
