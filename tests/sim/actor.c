@@ -43,6 +43,7 @@ void actors_free(struct world *w)
         struct actor *a = list_entry(it, struct actor, link);
         list_remove(&a->link);
         sim_cancel(w->sim, &a->wake);
+        sim_cancel(w->sim, &a->interrupt);
         slice_drop(&a->data);
         fiber_free(a->fiber);
         mem_free(a);
@@ -92,6 +93,7 @@ void actors_mount_died(struct mount *m)
         a->gone = true;
         if (a->calling) {
             a->calling = false;
+            sim_cancel(m->world->sim, &a->interrupt);
             sim_at(m->world->sim, &a->wake, m->world->sim->now_ns);
         }
     }
@@ -117,6 +119,8 @@ void actor_wait_mount(struct actor *a)
 /* How long after a loss of power on several replicas EIO may still be the right answer; for good if
  * one of the disks also lies. */
 #define EXCUSE_NS (30 * NS_PER_S)
+/* An interrupted call ends at once: nobody is asked. */
+#define INTERRUPT_MAX_NS NS_PER_MS
 /* How long after a disk has room again calls may still fail for want of it. */
 #define FULL_GRACE_NS (10 * NS_PER_S)
 
@@ -149,7 +153,11 @@ static void call_done(struct client_call *c)
     struct op_entry *e = a->entry;
     ASSERT(a->calling);
     a->calling = false;
-    e->ended = true;
+    sim_cancel(a->world->sim, &a->interrupt);
+    if (a->interrupted_ns != 0 && a->world->sim->now_ns - a->interrupted_ns > INTERRUPT_MAX_NS) {
+        world_fail(a->world, "an interrupted call went on");
+    }
+    e->ended = a->interrupted_ns == 0 || c->status != -EINTR;
     e->status = c->status;
     e->attr = c->attr;
     e->index = c->index;
@@ -183,10 +191,25 @@ static void call_done(struct client_call *c)
     sim_at(a->world->sim, &a->wake, a->world->sim->now_ns + think);
 }
 
+static void interrupt(struct sim_event *ev)
+{
+    struct actor *a = container_of(ev, struct actor, interrupt);
+    if (a->calling && a->mount->client != NULL) {
+        a->interrupted_ns = a->world->sim->now_ns;
+        client_cancel(a->mount->client, &a->call);
+    }
+}
+
 /* Waits for the end of the call just started. */
 static int finish(struct actor *a)
 {
     a->calling = true;
+    a->interrupted_ns = 0;
+    if (a->is_interrupted && sim_chance(&a->rand, 1, 30)) {
+        uint64_t most = sim_chance(&a->rand, 1, 2) ? 5 * NS_PER_MS : NS_PER_S;
+        a->interrupt.run = interrupt;
+        sim_at(a->world->sim, &a->interrupt, a->world->sim->now_ns + sim_below(&a->rand, most));
+    }
     fiber_pause(a->fiber);
     return a->entry->ended ? a->entry->status : GONE;
 }
@@ -496,4 +519,97 @@ int do_fallocate(struct actor *a, struct client_file *f, int mode, uint64_t off,
     e->size = len;
     client_fallocate(a->mount->client, call_of(a), f, mode, off, len);
     return finish(a);
+}
+
+/* ---------------------------------------------------------------- calls that change nothing */
+
+int do_statfs(struct actor *a)
+{
+    char text[512];
+    MOUNT_OR_GONE(a);
+    if (client_state(a->mount->client, text, sizeof(text)) != strlen(text) || text[0] == '\0') {
+        world_fail(a->world, "a mount cannot say how it is");
+    }
+    (void)begin(a, OP_statfs);
+    client_statfs(a->mount->client, call_of(a));
+    int status = finish(a);
+    const struct statfs_rep *r = &a->call.statfs;
+    if (status == 0 && r->avail > r->total) {
+        world_fail(a->world, "statfs: %llu of %llu bytes are free", (unsigned long long)r->avail,
+                   (unsigned long long)r->total);
+    }
+    return status;
+}
+
+static const struct {
+    uint32_t len; /* of the name, or value */
+    char text[8]; /* it; else it is made of as many letters */
+    int status;
+} refused[] = {
+    {0, "", -EINVAL},    {1, ".", -EINVAL},    {2, "..", -EINVAL},
+    {3, "a/b", -EINVAL}, {3, "a\0b", -EINVAL}, {3, "/..", -EINVAL},
+    {1, "/", -EINVAL},   {2, "./", -EINVAL},   {256, "", -ENAMETOOLONG},
+};
+
+int do_refused(struct actor *a, uint64_t dir)
+{
+    static char letters[XATTR_VALUE_MAX + 1];
+    MOUNT_OR_GONE(a);
+    struct client *c = a->mount->client;
+    const uint64_t row = sim_below(&a->rand, COUNT_OF(refused));
+    struct attr large = {.size = 1ull << 63};
+    struct bytes good = bytes_str("n");
+    uint32_t over = (uint32_t)sim_below(&a->rand, 2);
+    int expected = refused[row].status;
+    memset(letters, 'x', sizeof(letters));
+    struct bytes bad = refused[row].text[0] != 0 ? bytes_of(refused[row].text, refused[row].len)
+                                                 : bytes_of(letters, refused[row].len);
+    (void)begin(a, OP_statfs);
+    struct client_call *k = call_of(a);
+    switch (sim_below(&a->rand, 11)) {
+    case 0:
+        client_mkdir(c, k, dir, bad, 0755, 0, 0);
+        break;
+    case 1:
+        client_mknod(c, k, dir, bad, S_IFREG | 0644, 0, 0, 0);
+        break;
+    case 2:
+        client_unlink(c, k, dir, bad);
+        break;
+    case 3:
+        client_rename(c, k, dir, good, dir, bad, 0);
+        break;
+    case 4:
+        client_symlink(c, k, dir, bad, good, 0, 0);
+        break;
+    case 5:
+        client_link(c, k, dir, dir, bad);
+        break;
+    case 6:
+        client_symlink(c, k, dir, good, bytes_of(letters, over ? SYMLINK_LEN_MAX + 1 : 0), 0, 0);
+        expected = over ? -ENAMETOOLONG : -ENOENT;
+        break;
+    case 7:
+        client_getxattr(c, k, dir, bytes_of(letters, over ? XATTR_NAME_MAX + 1 : 0));
+        expected = -ERANGE;
+        break;
+    case 8:
+        client_setxattr(c, k, dir, good, bytes_of(letters, XATTR_VALUE_MAX + 1), 0);
+        expected = -E2BIG;
+        break;
+    case 9:
+        client_removexattr(c, k, dir, bytes_of(letters, over ? XATTR_NAME_MAX + 1 : 0));
+        expected = -ERANGE;
+        break;
+    default:
+        client_setattr(c, k, dir, SETATTR_SIZE, &large);
+        expected = -EFBIG;
+        break;
+    }
+    int status = finish(a);
+    if (status != GONE && status != expected) {
+        world_fail(a->world, "a call that must fail with %s gave %s", err_name(expected),
+                   err_name(status));
+    }
+    return status;
 }

@@ -28,6 +28,10 @@ struct actor {
     bool calling;       /* call is running */
     bool waiting_mount; /* paused until the mount is ready */
     bool gone;          /* the mount died during the call */
+    bool
+        is_interrupted; /* now and then, by a signal: whether the call did anything is in doubt then */
+    struct sim_event interrupt; /* of the call that runs */
+    uint64_t interrupted_ns;
     struct op_entry *entry;
     struct slice data;          /* of the last read */
     struct client_file *opened; /* of the last open or create */
@@ -75,5 +79,10 @@ int do_fsync(struct actor *a, struct client_file *f);
 /* Where data or a hole is: a->call.offset. */
 int do_lseek(struct actor *a, struct client_file *f, uint64_t off, bool hole);
 int do_fallocate(struct actor *a, struct client_file *f, int mode, uint64_t off, uint64_t len);
+/* Fails the seed if what is free does not fit what there is. */
+int do_statfs(struct actor *a);
+/* A call with a name, value, size or mode that there cannot be: fails the seed if it is not refused as it
+ * should be. */
+int do_refused(struct actor *a, uint64_t dir);
 
 #endif

@@ -166,12 +166,15 @@ void setup_work(struct actor *a)
 void meta_work(struct actor *a)
 {
     struct seen seen = {.dirs = {a->world->meta_dir}};
+    a->is_interrupted = true;
     while (a->world->ops < a->world->ops_wanted && !a->world->healing) {
         actor_wait_mount(a);
-        uint64_t draw = sim_below(&a->rand, 110);
+        uint64_t draw = sim_below(&a->rand, 114);
         int status = draw < 75    ? change_step(a, &seen, draw)
                      : draw < 100 ? query_step(a, &seen, draw)
-                                  : xattr_step(a, &seen);
+                     : draw < 110 ? xattr_step(a, &seen)
+                     : draw < 112 ? do_statfs(a)
+                                  : do_refused(a, dir_of(a, &seen));
         if (status == GONE) {
             actor_sleep(a, 10 * NS_PER_MS);
         }

@@ -7,6 +7,7 @@
 #include "shared/base/mem.h"
 #include "shared/env/rpc.h"
 #include "tests/sim/data_work.h"
+#include "tests/sim/inspection.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ struct operator
     struct rpc rpc;
     struct rpc_call call;
     struct env_timer timer;
+    struct inspection looking;
     uint32_t restored;
     uint32_t on;        /* actions of this seed, one bit each */
     uint32_t take_back; /* server to be taken back next; 0 = not begun */
@@ -172,8 +174,23 @@ static void set_replicas(struct operator* o)
     writer_free(&inodes);
 }
 
+static void looked(struct rpc_call *c)
+{
+    struct operator* o = c->owner;
+    if (c->status == 0) {
+        inspection_check(o->world, &o->looking, c);
+    }
+    again(o);
+}
+
+static void look(struct operator* o)
+{
+    o->looking = inspection_draw(o->world, &o->rand);
+    ask(o, o->looking.op, o->looking.body, looked);
+}
+
 static void (*const actions[])(struct operator* o) = {
-    look_at_trash, look_at_trash, drain, announce, scan, checkpoint, set_replicas};
+    look_at_trash, look_at_trash, drain, announce, scan, checkpoint, set_replicas, look, look};
 
 static void taken_back(struct rpc_call *c)
 {

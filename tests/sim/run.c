@@ -7,6 +7,7 @@
 #include "tests/sim/prober.h"
 #include "tests/sim/shared_work.h"
 #include "tests/sim/spy_work.h"
+#include "tests/sim/stranger.h"
 #include "tests/sim/verify.h"
 #include "tests/sim/verify_log.h"
 
@@ -75,10 +76,12 @@ static void work(struct world *w)
     start_programs(w);
     struct operator* operator= operator_start(w);
     struct prober *prober = prober_start(w);
+    struct stranger *stranger = stranger_start(w);
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
     w->healing = true;
     prober_stop(prober);
+    stranger_stop(stranger);
     faults_end(w);
     if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
         const struct op_entry *e = actors_stuck(w);

@@ -3,6 +3,7 @@
 #include "shared/base/mem.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
+#include "tests/sim/leave.h"
 #include "tests/sim/shared_work.h"
 #include "tests/sim/verify_set.h"
 #include "tests/sim/verify_space.h"
@@ -505,4 +506,5 @@ void verify_all(struct world *w)
         }
         world_fail(w, "reading everything back hangs: %s", text);
     }
+    leave_all(w);
 }
