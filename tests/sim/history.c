@@ -248,10 +248,13 @@ static struct op_entry *match(struct history *h, const struct record *r, const u
         world_fail(h->world, "record %llu belongs to session %llu, which was never opened",
                    (unsigned long long)r->index, (unsigned long long)r->session);
     }
-    for (uint32_t i = 0; i < h->count; i++) {
-        struct op_entry *e = h->ops[i];
-        if (e->record == 0 && e->mount == s->mount && e->life == s->life && r->index > e->low &&
-            (in_doubt(e) || e->status == 0) && is_record_of(e, r->type, rec)) {
+    /* Those that were interrupted come after those that must have one. */
+    for (uint32_t i = 0; i < 2 * h->count; i++) {
+        struct op_entry *e = h->ops[i % h->count];
+        bool may = i < h->count ? e->ended && e->status == 0 && r->index <= e->high
+                                : in_doubt(e) || e->status == 0;
+        if (may && e->record == 0 && e->mount == s->mount && e->life == s->life &&
+            r->index > e->low && is_record_of(e, r->type, rec)) {
             e->record = r->index;
             return e;
         }
