@@ -32,37 +32,7 @@ machines_cleanup() {
     done
 }
 
-# ---- who is who
-lost= # number of the machine that cannot be asked now
-said_by() { # what master NUMBER says, in one line
-    [ "$1" != "$lost" ] || return 0
-    timeout 5 "$BIN/gfsctl" --masters "$(master_addr "$1")" status --json 2>/dev/null | tr -d ' \n'
-    echo
-}
-primaries() { # EPOCH NUMBER of each that says that it is the primary
-    for k in 1 2 3; do
-        said_by $k | sed -n -E "s/.*\"addr\":\"$(master_addr $k)\",\"role\":\"primary\",\"epoch\":([0-9]+).*/\1 $k/p"
-    done
-}
-primary() { primaries | sort -n | tail -n 1 | cut -d' ' -f2; } # its number, of the newest epoch
-epoch() { primaries | sort -n | tail -n 1 | cut -d' ' -f1; }
-index_of() { # newest record in the state of master NUMBER
-    said_by "$1" | sed -n -E "s/.*\"addr\":\"$(master_addr "$1")\",\"role\":\"[a-z]+\",\"epoch\":[0-9]+,\"index\":([0-9]+).*/\1/p"
-}
-has_all() { [ "$(index_of "$1")" -ge "$2" ] 2>/dev/null; }
-in_step() { # whoever was away has what the primary NUMBER has: one fault at a time
-    index=$(index_of "$1")
-    for k in 1 2 3; do
-        wait_for "master $k to have record $index" 60 has_all $k "$index"
-    done
-}
-promoted() { [ "$(epoch)" -gt "$1" ] 2>/dev/null; } # above EPOCH
-has_primary() { [ -n "$(primary)" ]; }
-gave_up() { said_by "$1" | grep -q '"role":"shadow"' && ! primaries | grep -q " $1\$"; }
-
 # ---- programs
-operations() { sed -n 's/^ops //p' "$WORK/$1.ops" | tail -n 1; } # of load NAME
-progress() { [ "$(operations "$1")" -gt "$2" ]; }
 goes_on() { # goes_on "after what": both loads do something again, and what one mount is told the other sees
     a=$(operations a)
     b=$(operations b)
@@ -80,11 +50,6 @@ everything() { # what the mounts and the masters say now
     for k in 1 2 3; do
         echo "master $k: $(said_by $k | cut -c1-600)"
     done
-}
-quick() { # quick "what" COMMAND...: succeeds, in 20 seconds
-    what=$1
-    shift
-    timeout 20 "$@" >/dev/null 2>"$WORK/quick.err" || fail "$what: $(head -n 3 "$WORK/quick.err"); $(everything | tr '\n' ';')"
 }
 reads() { # what was read before, and what was not
     quick "ls $1" ls -l "$MNT/still/unread"

@@ -172,7 +172,7 @@ static struct sim_keeper_client *self(const struct keeper *k)
 
 static bool reached(const struct sim_keeper_client *c)
 {
-    return c->server->sim->now_ns >= MAX(c->cut_ns, c->server->down_ns);
+    return !c->ahead && c->server->sim->now_ns >= MAX(c->cut_ns, c->server->down_ns);
 }
 
 static bool expired(const struct sim_keeper_client *c)
@@ -272,7 +272,7 @@ static void forget_session(struct sim_keeper_client *c)
         s->orphans[s->orphan_count++] = (struct sim_keeper_orphan){c->session, c->heard_ns};
     }
     c->call = NULL;
-    c->there = false;
+    c->there = c->ahead = false;
     c->session = c->heard_ns = c->seen = 0;
 }
 
@@ -376,6 +376,7 @@ void sim_keeper_restore(struct sim_keeper *s)
 {
     for (uint32_t i = 0; i < s->client_count; i++) {
         sim_keeper_expire(s, s->clients[i]);
+        s->clients[i]->ahead = s->clients[i]->session != 0;
     }
     s->orphan_count = 0;
     struct sim_keeper_tree *t = change(s);

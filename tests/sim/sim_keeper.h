@@ -46,6 +46,7 @@ struct sim_keeper_client {
     uint64_t session;  /* 0 = none yet */
     uint64_t heard_ns; /* by the ensemble */
     uint64_t seen;     /* number of the newest state this session has seen */
+    bool ahead;        /* of the state that was restored: no server lets it in */
     uint64_t cut_ns;   /* it reaches no server until then */
     struct env_timer link, answer, change;
 };
@@ -80,7 +81,7 @@ void sim_keeper_sweep(struct sim_keeper *s);
 /* Ends the session of a client; it hears of it when it is there again. */
 void sim_keeper_expire(struct sim_keeper *s, struct sim_keeper_client *c);
 void sim_keeper_save(struct sim_keeper *s);
-/* What is lasting becomes as it was when it was saved; every session ends. */
+/* What is lasting becomes as it was when it was saved; every session ends, and no client hears of it. */
 void sim_keeper_restore(struct sim_keeper *s);
 /* The text of a lasting entry as of now, NULL = none. */
 const char *sim_keeper_text(const struct sim_keeper *s, const char *path);

@@ -507,14 +507,14 @@ START_TEST(engine_is_restored)
     ck_assert_uint_ge(before, 6);
     w->early_ns = w->sim->now_ns + SESSION_MS * NS_PER_MS;
     sim_keeper_restore(&w->keeper);
-    run_ms(20000);
+    run_ms(30000);
     must_be_well();
     ck_assert_ptr_eq(primary(), first);
     ck_assert_uint_eq(w->highest, before);
     w->early_ns = w->sim->now_ns + SESSION_MS * NS_PER_MS;
     sim_keeper_restore(&w->keeper);
     fake_kill(&first->fake);
-    run_ms(20000);
+    run_ms(30000);
     must_be_well();
     ck_assert_uint_gt(w->highest, before);
 }

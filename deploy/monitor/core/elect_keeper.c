@@ -4,6 +4,7 @@
 #include "deploy/monitor/core/keeper_text.h"
 #include "shared/base/bytes.h"
 #include "shared/base/err.h"
+#include "shared/proto/schema.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -149,6 +150,7 @@ static void make(struct elect_keeper *k)
     static const char *const lasting[] = {"", "lock", "cand", "epoch", "active"};
     if (k->made > COUNT_OF(lasting)) {
         k->ready = true;
+        k->ready_ns = env_mono_ns(k->env);
         k->look_ns = k->beat_ns = 0;
         beat(k);
         return;
@@ -321,6 +323,13 @@ static void on_unlocked(struct elect_keeper *k, struct keeper_call *c)
     }
 }
 
+/* After a time without ZooKeeper all begin anew, the primary's monitor perhaps last: it comes first. */
+static bool is_early(const struct elect_keeper *k, uint64_t now)
+{
+    return k->renewed && k->self.role != MASTER_PRIMARY &&
+           now - k->ready_ns < KEEPER_SETTLE_MS * NS_PER_MS;
+}
+
 /* True: something is being done about our entries. */
 static bool change_lock(struct elect_keeper *k, uint64_t now)
 {
@@ -335,7 +344,7 @@ static bool change_lock(struct elect_keeper *k, uint64_t now)
         submit(k, on_unlocked);
         return true;
     }
-    if (k->joined && k->mine[0] == 0 && k->free_ns != 0 &&
+    if (k->joined && k->mine[0] == 0 && k->free_ns != 0 && !is_early(k, now) &&
         now - k->free_ns >= rank(k) * (KEEPER_RANK_MS * NS_PER_MS)) {
         char name[KEEPER_NAME_MAX + 1];
         keeper_put_lock(name, k->nonce);
@@ -473,28 +482,6 @@ static void next(struct elect_keeper *k)
     }
 }
 
-static uint64_t timeout_ns(const struct elect_keeper *k)
-{
-    return k->keeper->ops->timeout_ms(k->keeper) * NS_PER_MS;
-}
-
-static void tick_fired(struct env_timer *t)
-{
-    struct elect_keeper *k = container_of(t, struct elect_keeper, tick);
-    uint64_t now = env_mono_ns(k->env);
-    env_timer_set(k->env, &k->tick, KEEPER_TICK_MS * NS_PER_MS);
-    if (k->state == KEEPER_REFUSED) {
-        trouble(k,
-                "ZooKeeper does not accept who this monitor says it is: automatic failover is off");
-    } else if (now - MAX(k->proven_ns, k->open_ns) > timeout_ns(k)) {
-        trouble(k, "ZooKeeper does not answer: automatic failover is off");
-    }
-    if (k->ask != NULL && !k->busy && now - k->ask_ns > KEEPER_ASK_MS * NS_PER_MS) {
-        finish(k, -ENOTCONN);
-    }
-    next(k);
-}
-
 static void soon(struct elect_keeper *k)
 {
     env_timer_set(k->env, &k->tick, 0);
@@ -519,8 +506,42 @@ static void begin(struct elect_keeper *k)
     k->proven_ns = k->look_ns = k->beat_ns = k->free_ns = 0;
     k->mine[0] = k->spare[0] = 0;
     k->nonce = env_rand64(k->env);
+    k->renewed = k->open_ns != 0;
     k->open_ns = env_mono_ns(k->env);
     k->keeper->ops->open(k->keeper, &events, k);
+}
+
+static uint64_t timeout_ns(const struct elect_keeper *k)
+{
+    return k->keeper->ops->timeout_ms(k->keeper) * NS_PER_MS;
+}
+
+/* Servers that went back to an older state refuse whoever has seen a newer one, in the same way as if they
+ * were not there: only a new session is let in. */
+static bool is_given_up(const struct elect_keeper *k, uint64_t now)
+{
+    return k->state == KEEPER_AWAY &&
+           now - MAX(k->proven_ns, k->open_ns) > KEEPER_GIVE_UP * timeout_ns(k);
+}
+
+static void tick_fired(struct env_timer *t)
+{
+    struct elect_keeper *k = container_of(t, struct elect_keeper, tick);
+    uint64_t now = env_mono_ns(k->env);
+    env_timer_set(k->env, &k->tick, KEEPER_TICK_MS * NS_PER_MS);
+    if (k->state == KEEPER_REFUSED) {
+        trouble(k,
+                "ZooKeeper does not accept who this monitor says it is: automatic failover is off");
+    } else if (now - MAX(k->proven_ns, k->open_ns) > timeout_ns(k)) {
+        trouble(k, "ZooKeeper does not answer: automatic failover is off");
+    }
+    if (is_given_up(k, now)) {
+        begin(k);
+    }
+    if (k->ask != NULL && !k->busy && now - k->ask_ns > KEEPER_ASK_MS * NS_PER_MS) {
+        finish(k, -ENOTCONN);
+    }
+    next(k);
 }
 
 static void on_state(void *owner, enum keeper_state state)

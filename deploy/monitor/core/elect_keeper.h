@@ -12,8 +12,9 @@
  * for every monitor whose master is better; whoever is not the lowest then withdraws.
  *
  * A session's death is heard of only from a server, so the lock counts as lost two thirds of the
- * agreed timeout after the last write that was answered was sent, whatever the client says. Reads may
- * be old: what matters is read after the own lock entry was made, or decided by a write.
+ * agreed timeout after the last write that was answered was sent, whatever the client says. One that is
+ * away for three timeouts begins another session. Reads may be old: what matters is read after the own
+ * lock entry was made, or decided by a write.
  */
 #ifndef DEPLOY_MONITOR_CORE_ELECT_KEEPER_H
 #define DEPLOY_MONITOR_CORE_ELECT_KEEPER_H
@@ -29,7 +30,9 @@ enum {
     KEEPER_RANK_MS = 500,    /* for every better candidate */
     KEEPER_OTHERS_MAX = 16,  /* monitors beside this one, more are not counted */
     KEEPER_QUIET_MS = 60000, /* a trouble that lasts is logged again */
+    KEEPER_SETTLE_MS = 3000, /* the monitor of a primary comes first after a new session */
     KEEPER_ASK_MS = 5000,    /* then what the monitor asked for has failed */
+    KEEPER_GIVE_UP = 3,      /* timeouts away from all servers: another session is begun */
 };
 
 /* The newest epoch, and to whom it was given. */
@@ -58,7 +61,9 @@ struct elect_keeper {
     enum keeper_state state;
     uint64_t nonce;     /* of the session */
     uint64_t open_ns;   /* when it was begun */
-    bool ready;         /* the lasting entries are there */
+    bool renewed;       /* it is not the first */
+    bool ready;         /* the lasting entries are there ... */
+    uint64_t ready_ns;  /* ... since then */
     uint32_t made;      /* of them, in this session */
     uint64_t sent_ns;   /* the call under way */
     uint64_t proven_ns; /* sending of the newest write that was answered; 0 = none */
