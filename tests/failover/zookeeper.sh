@@ -113,7 +113,7 @@ heal 2
 begin "and are back"
 replaced "when they are back"
 
-begin "ZooKeeper goes back to the copy, in which epoch $before was not given out"
+begin "ZooKeeper goes back to the copy, which knows epoch 1"
 for k in 1 2 3; do
     zookeeper_end $k
 done
@@ -127,7 +127,7 @@ wait_for "the primary to be watched" 60 watched
 goes_on "with the old copy"
 [ "$(epoch)" -ge "$before" ] || fail "epoch $before was followed by $(epoch)"
 replaced "with the old copy"
-say "epoch $before, then $(epoch)"
+say "epoch $before with the old copy, then $(epoch)"
 
 touch "$WORK/enough"
 wait "$load_a" || fail "$(cat "$WORK/a.err")"
