@@ -7,6 +7,7 @@
 #include "master/core/master.h"
 #include "shared/base/limits.h"
 #include "shared/io/daemon.h"
+#include "shared/io/uv_env.h"
 
 static const char usage[] =
     "usage: gfs-master [--force] FILE\n"
@@ -233,6 +234,7 @@ int main(int argc, char **argv)
                              .listen = s.core.listen,
                              .advertise = s.core.advertise,
                              .boot = s.core.boot_override,
+                             .awake_us = AWAKE_US,
                              .check = check,
                              .create = create,
                              .start = start,

@@ -13,7 +13,6 @@
 #include "fuse/io/session.h"
 
 #define READ_AHEAD_KIB   1024u
-#define AWAKE_US         50u
 #define DEFAULT_LOG_FILE "/var/log/gfs-fuse.log"
 
 /* ---------------------------------------------------------------- the end */

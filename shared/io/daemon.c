@@ -116,9 +116,11 @@ static int check(const struct daemon *d, const struct config_file *file, struct 
 static int serve(const struct daemon *d, const struct config_file *file, bool force)
 {
     struct why why = {""};
-    struct uv_env *env = uv_env_create(
-        &(struct uv_env_config){.dir = d->dir, .log_level = LOG_INFO, .boot_override = d->boot},
-        &why);
+    struct uv_env *env = uv_env_create(&(struct uv_env_config){.dir = d->dir,
+                                                               .log_level = LOG_INFO,
+                                                               .awake_us = d->awake_us,
+                                                               .boot_override = d->boot},
+                                       &why);
     if (env == NULL) {
         return fail(d, EXIT_FAILED, &why);
     }

@@ -21,6 +21,7 @@ struct daemon {
     uint32_t key_count;
     void *settings; /* what the keys set, with its defaults */
     const char *dir, *listen, *advertise, *boot;
+    unsigned awake_us; /* of its loop (uv_env.h) */
     /* What one key alone does not show; may be NULL. 0, or negative with a sentence. */
     int (*check)(const struct config_file *file, const void *settings, struct why *why);
     /* The program itself. start and stop: 0, or negative with a sentence. */

@@ -23,6 +23,8 @@
 
 struct uv_env;
 
+enum { AWAKE_US = 100 }; /* awake_us of mount and master: others wait for each of their steps */
+
 struct uv_env_config {
     const char *dir;          /* the process's directory, must exist; NULL = it has none */
     const char *log_path;     /* lines are appended there; NULL = standard error */

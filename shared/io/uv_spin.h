@@ -6,8 +6,10 @@
  * time. With many streams, or when others want the processor, it is the other way round. So the
  * loop looks again only while few answers are awaited, gives way to who wants to run, and keeps a
  * score: an event that came in time counts for it, a wait in vain twice against. When the score is
- * used up it is tried now and then; when somebody else ran, not for a long time, because who gives
- * way on a busy machine waits for the other's time slice.
+ * used up it is tried now and then; when somebody else ran for long, not for a long time, because who
+ * gives way on a busy machine waits for the other's time slice. That the program served, or another
+ * server, had the processor for a moment is as it should be: where processors are few that costs less
+ * than to wake one that sleeps.
  */
 #ifndef SHARED_IO_UV_SPIN_H
 #define SHARED_IO_UV_SPIN_H
@@ -19,9 +21,9 @@ enum {
     SPIN_AWAITED_MAX = 2, /* with more there are several streams */
     SPIN_SCORE_MAX = 16,
     SPIN_SCORE_MISS = 2,
-    SPIN_TRY_EVERY = 64,    /* events, when it did not pay */
-    SPIN_TRY_BUSY = 1024,   /* events, when somebody else ran */
-    SPIN_OTHERS_NS = 15000, /* between two looks: somebody else ran on this processor */
+    SPIN_TRY_EVERY = 64,     /* events, when it did not pay */
+    SPIN_TRY_BUSY = 1024,    /* events, when somebody else ran */
+    SPIN_OTHERS_NS = 100000, /* between two looks: somebody else had this processor for long */
 };
 
 /* All zero but limit_ns at first. */
