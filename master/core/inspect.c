@@ -95,12 +95,20 @@ void inspect_chunk_list(struct peer *p, struct message *msg)
     struct chunk_list_rep rep = {0};
     struct ns_chunk row;
     uint64_t ino = req.ino, number = req.number;
-    uint32_t told = 0;
-    while (ns_chunk_next(m->ns, ino, number, &row) == 0 && (!req.one_file || row.ino == req.ino)) {
-        if (rep.looked == INSPECT_ROWS || told == req.count) {
+    uint32_t told = 0, steps = 0;
+    int err;
+    while ((err = req.one_file ? ns_file_chunk_next(m->ns, ino, number, &row)
+                               : ns_chunk_next(m->ns, ino, number, &row)) == 0 ||
+           err == -EAGAIN) {
+        if (steps++ == INSPECT_ROWS || told == req.count) {
             rep.ino = row.ino;
             rep.number = row.number;
             break;
+        }
+        if (err == -EAGAIN) {
+            ino = row.ino;
+            number = 0;
+            continue;
         }
         struct chunk_state one = look_at_chunk(m, &row, &members);
         bool written = !row.fresh || row.bound;
@@ -110,6 +118,9 @@ void inspect_chunk_list(struct peer *p, struct message *msg)
             told++;
         }
         rep.looked++;
+        if (row.number == UINT64_MAX && req.one_file) {
+            break;
+        }
         ino = row.number == UINT64_MAX ? row.ino + 1 : row.ino;
         number = row.number + 1;
     }

@@ -104,9 +104,12 @@ static inline bool ns_is_member(const struct ns_chunk *row, uint32_t server)
     return false;
 }
 MUST_CHECK int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
-/* First chunk at or after (ino, number) in row order: 0 or -ENOENT. For scans and for merging
- * reports. */
+/* First chunk at or after (ino, number) in row order: 0 or -ENOENT; -EAGAIN: there is none among a
+ * good many inodes, and the search goes on at (out->ino, 0). For scans and for merging reports. */
 MUST_CHECK int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
+/* The same within one file: 0 or -ENOENT. */
+MUST_CHECK int ns_file_chunk_next(struct ns *ns, uint64_t ino, uint64_t number,
+                                  struct ns_chunk *out);
 /* Cutting the file at `size` would remove more chunks than one record should: true, and *out_size
  * is where to cut it first. */
 bool ns_cut_first(struct ns *ns, uint64_t ino, uint64_t size, uint64_t *out_size);

@@ -361,13 +361,16 @@ int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *
     return err == 0 ? chunk_load(ns, &in, number, out) : err;
 }
 
-/* First inode at or after `ino`, and not above `last`, that has a chunk 0. */
+/* First inode at or after `ino`, and not above `last`, that has a chunk 0; -EAGAIN as in
+ * ns_chunk_next. */
 static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chunk *out)
 {
     struct row_key from = row_key_u64(ino);
     struct bytes key, value;
     bool after = false;
-    while (store_seek(ns->store, TABLE_INODE, row_key_bytes(&from), after, &key, &value) == 0) {
+    for (uint32_t looked = 0;
+         store_seek(ns->store, TABLE_INODE, row_key_bytes(&from), after, &key, &value) == 0;
+         looked++) {
         struct inode in;
         uint64_t found = 0;
         if (!row_key_get_u64(key, &found) || inode_unpack(value, found, &in) != 0) {
@@ -379,6 +382,10 @@ static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chu
         if (in.has_chunk0) {
             *out = chunk0_of(&in);
             return 0;
+        }
+        if (looked == INODES_LOOKED_AT - 1) {
+            *out = (struct ns_chunk){.ino = found + 1};
+            return -EAGAIN;
         }
         from = row_key_u64(found);
         after = true;
@@ -405,11 +412,25 @@ int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk 
     /* Chunk 0 of an inode up to the row's comes before the row. */
     uint64_t from = number > 0 ? ino + 1 : ino;
     uint64_t last = row_err == 0 ? row.ino : UINT64_MAX;
-    if (from >= ino && chunk0_next(ns, from, last, &first) == 0) {
+    int err = from >= ino ? chunk0_next(ns, from, last, &first) : -ENOENT;
+    if (err != -ENOENT) {
         *out = first;
-        return 0;
+        return err;
     }
     return row_err == 0 ? with_wanted(ns, &row, out) : row_err;
+}
+
+int ns_file_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out)
+{
+    struct ns_chunk row;
+    if (number == 0) {
+        int err = chunk0_next(ns, ino, ino, out);
+        if (err != -ENOENT) {
+            return err;
+        }
+    }
+    int err = row_seek(ns, ino, number, &row);
+    return err != 0 ? err : row.ino == ino ? with_wanted(ns, &row, out) : -ENOENT;
 }
 
 bool ns_cut_first(struct ns *ns, uint64_t ino, uint64_t size, uint64_t *out_size)

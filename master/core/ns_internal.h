@@ -18,7 +18,8 @@ enum {
     NS_CHANGED_SLOTS = 4096,
     /* Growth is refused below this much room; what frees space may use it. */
     NS_RESERVE_BYTES = 16 << 20,
-    SLICE_CHUNKS = 1024, /* most chunks of a file that one record removes with it */
+    INODES_LOOKED_AT = 8, /* one after the other that have no chunk 0, before the loop turns */
+    SLICE_CHUNKS = 1024,  /* most chunks of a file that one record removes with it */
     PATH_DEPTH_MAX = 1024,
 };
 #define NS_LINK_MAX ((uint32_t)INT32_MAX) /* names of a file; 2 + subdirectories of a directory */

@@ -189,7 +189,13 @@ bool repair_slice(struct master *m)
     }
     for (uint32_t n = 0; n < SLICE_ROWS; n++) {
         struct ns_chunk row;
-        if (ns_chunk_next(m->ns, r->ino, r->number, &row) != 0) {
+        int err = ns_chunk_next(m->ns, r->ino, r->number, &row);
+        if (err == -EAGAIN) {
+            r->ino = row.ino;
+            r->number = 0;
+            continue;
+        }
+        if (err != 0) {
             pass_end(m);
             return false;
         }

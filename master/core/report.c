@@ -317,13 +317,28 @@ static void unknown(struct master *m, struct chunkserver *s)
     s->report->have_replica = false;
 }
 
+/* The row at the cursor; -EAGAIN: the cursor came nearer to it. */
+static int next_row(struct master *m, struct report *r, struct ns_chunk *out)
+{
+    int err = ns_chunk_next(m->ns, r->ino, r->number, out);
+    if (err == -EAGAIN) {
+        r->ino = out->ino;
+        r->number = 0;
+    }
+    return err;
+}
+
 /* One step with the replica at hand and the row at the cursor. */
 static void merge(struct master *m, struct chunkserver *s)
 {
     struct report *r = s->report;
     const struct replica *rep = &r->replica;
     struct ns_chunk row;
-    if (ns_chunk_next(m->ns, r->ino, r->number, &row) != 0) {
+    int err = next_row(m, r, &row);
+    if (err == -EAGAIN) {
+        return;
+    }
+    if (err != 0) {
         unknown(m, s);
         return;
     }
@@ -385,9 +400,12 @@ static bool step(struct master *m, struct chunkserver *s)
         return false;
     }
     struct ns_chunk row;
-    if (part->last && ns_chunk_next(m->ns, r->ino, r->number, &row) == 0) {
+    int err = part->last ? next_row(m, r, &row) : -ENOENT;
+    if (err == 0) {
         missing(m, s, &row);
         pass_row(r, &row);
+    }
+    if (err != -ENOENT) {
         return true;
     }
     bool last = part->last;

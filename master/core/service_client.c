@@ -270,8 +270,8 @@ static int query_open(struct peer *p, const struct open_req *req, struct open_re
     }
     err = m->primary ? opens_open(m, p->session, req->ino, open_writes(req)) : 0;
     struct ns_chunk row;
-    if (err == 0 && rep->attr.size > 0 && ns_chunk_next(m->ns, req->ino, 0, &row) == 0 &&
-        row.ino == req->ino && row.number == 0) {
+    if (err == 0 && rep->attr.size > 0 && ns_file_chunk_next(m->ns, req->ino, 0, &row) == 0 &&
+        row.number == 0) {
         writer_reset(&m->prep);
         master_chunk(m, &row, true, &m->prep, &rep->chunk);
     }
@@ -321,7 +321,7 @@ static int query_locate(struct master *m, const struct locate_req *req, struct l
     writer_reset(&m->prep);
     struct ns_chunk row;
     uint64_t number = req->number;
-    while (ns_chunk_next(m->ns, req->ino, number, &row) == 0 && row.ino == req->ino &&
+    while (ns_file_chunk_next(m->ns, req->ino, number, &row) == 0 &&
            row.number - req->number < req->count) {
         struct chunk c;
         writer_reset(&members);

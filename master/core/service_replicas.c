@@ -46,8 +46,7 @@ static void replicas_get(struct peer *p, struct message *msg)
     uint32_t seen = 0;
     bool more = true;
     while (seen++ < INSPECT_ROWS) {
-        more = ns_chunk_next(m->ns, req.ino, number, &row) == 0 && row.ino == req.ino &&
-               row.number != UINT64_MAX;
+        more = ns_file_chunk_next(m->ns, req.ino, number, &row) == 0 && row.number != UINT64_MAX;
         if (!more) {
             break;
         }

@@ -307,6 +307,36 @@ START_TEST(records_of_gone_chunks_do_nothing)
 }
 END_TEST
 
+/* However many inodes without a chunk stand one after the other, no step of the walk looks at all. */
+START_TEST(a_walk_over_chunks_stops_between_inodes_without_one)
+{
+    struct fixture *f = fixture_open();
+    uint64_t ino = 0, number = 0;
+    unsigned steps = 0, found = 0;
+    struct ns_chunk k;
+    uint64_t a = create_file(f, ROOT_INO, "a");
+    for (int i = 0; i < 500; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "d%d", i);
+        make_dir(f, ROOT_INO, name);
+    }
+    uint64_t b = create_file(f, ROOT_INO, "b");
+    ck_assert_int_eq(ns_chunk_next(f->ns, a, 1, &k), -EAGAIN);
+    for (int err; (err = ns_chunk_next(f->ns, ino, number, &k)) != -ENOENT; steps++) {
+        ck_assert_uint_ge(k.ino, ino);
+        if (err == 0) {
+            ck_assert_uint_eq(k.ino, found++ == 0 ? a : b);
+        }
+        ino = k.ino;
+        number = err == 0 ? k.number + 1 : 0;
+    }
+    ck_assert_uint_eq(found, 2);
+    ck_assert_uint_ge(steps, 50);
+    ck_assert_uint_le(steps, 100);
+    fixture_close(f);
+}
+END_TEST
+
 START_TEST(chunks_are_walked_in_order)
 {
     struct fixture *f = fixture_open();
@@ -330,6 +360,15 @@ START_TEST(chunks_are_walked_in_order)
         number = k.number + 1;
     }
     ck_assert_int_eq(ns_chunk_next(f->ns, ino, number, &k), -ENOENT);
+    ck_assert_int_eq(ns_file_chunk_next(f->ns, a, 0, &k), 0);
+    ck_assert_uint_eq(k.number, 0);
+    ck_assert_int_eq(ns_file_chunk_next(f->ns, a, 3, &k), 0);
+    ck_assert_uint_eq(k.number, 300);
+    ck_assert_int_eq(ns_file_chunk_next(f->ns, a, 301, &k), -ENOENT);
+    ck_assert_int_eq(ns_file_chunk_next(f->ns, b, 0, &k), 0);
+    ck_assert_uint_eq(k.number, 1);
+    ck_assert_int_eq(ns_file_chunk_next(f->ns, b, 2, &k), -ENOENT);
+    ck_assert_int_eq(ns_file_chunk_next(f->ns, ROOT_INO, 0, &k), -ENOENT);
     ck_assert_int_eq(ns_chunk_next(f->ns, a, 3, &k), 0);
     ck_assert_uint_eq(k.number, 300);
     ck_assert_int_eq(ns_chunk_next(f->ns, UINT64_MAX, UINT64_MAX, &k), -ENOENT);
@@ -467,6 +506,7 @@ Suite *suite_ns_attr(void)
     tcase_add_test(t, trim_set_anew_is_another);
     tcase_add_test(t, truncate_to_same_size_drops_uncommitted);
     tcase_add_test(t, records_of_gone_chunks_do_nothing);
+    tcase_add_test(t, a_walk_over_chunks_stops_between_inodes_without_one);
     tcase_add_test(t, chunks_are_walked_in_order);
     tcase_add_test(t, extended_attributes);
     tcase_add_test(t, attribute_names_are_bounded);
