@@ -19,6 +19,7 @@ struct job {
     struct data_file *file;
     struct client_file *open;
     bool unlinked;
+    bool o_sync; /* opened so: what a write has returned for is durable */
     uint8_t *buffer;
 };
 
@@ -199,6 +200,10 @@ static int write_at(struct job *j, uint64_t off, bool append)
     if (status == 0 && append && j->a->call.offset != off) {
         world_fail(j->a->world, "an append went to %llu, wanted %llu",
                    (unsigned long long)j->a->call.offset, (unsigned long long)off);
+    }
+    if (status == 0 && j->o_sync) {
+        file_model_flushed(j->file->model, true);
+        durable_check(j->a->world, j->file->ino, j->file->model);
     }
     return status;
 }
@@ -491,8 +496,12 @@ static int visit_open(struct job *j)
     int status = do_lookup(j->a, j->all->dir, j->slot->name, &attr);
     bool found = status == 0;
     if (found) {
+        int sync = !sim_chance(&j->a->rand, 1, 8)  ? 0
+                   : sim_chance(&j->a->rand, 1, 2) ? O_SYNC
+                                                   : O_DSYNC;
         cut = world_is_cut(j->a->world, attr.ino);
-        status = do_open(j->a, attr.ino, O_RDWR, &attr);
+        j->o_sync = sync != 0;
+        status = do_open(j->a, attr.ino, O_RDWR | sync, &attr);
     } else if (status == -ENOENT) {
         status = do_create(j->a, j->all->dir, j->slot->name, 0644, &attr);
     }
@@ -538,6 +547,7 @@ static void visit(struct job *j)
     j->file = NULL;
     j->open = NULL;
     j->unlinked = false;
+    j->o_sync = false;
     int status = visit_open(j);
     if (status == 0) {
         status = visit_steps(j);

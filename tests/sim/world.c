@@ -358,7 +358,7 @@ void mount_start(struct mount *m)
     }
     sim_cancel(m->world->sim, &m->restart);
     struct client_config cfg = {.cluster = "sim",
-                                .dirty_bytes = 1 << 20,
+                                .dirty_bytes = m->dirty_bytes,
                                 .dirty_age_ms = 1000,
                                 .stale_ms = m->world->stale_ms};
     m->life++;
@@ -706,6 +706,8 @@ struct world *world_new(const struct plan *plan, bool trace)
         snprintf(name, sizeof(name), "mount-%u", i);
         m->world = w;
         m->number = i;
+        struct sim_rand r = sim_rand_of(w->seed, 60 + i);
+        m->dirty_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : sim_between(&r, 16, 100) << 10;
         m->process = sim_process_create(w->sim, name);
         m->restart.run = restart_mount;
         m->death.run = kill_mount;

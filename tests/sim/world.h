@@ -70,6 +70,7 @@ struct mount {
     struct sim_process *process;
     uint32_t number;
     uint32_t life;         /* starts so far: the host label carries it */
+    uint64_t dirty_bytes;  /* of all its write-behind: little holds writers up */
     struct client *client; /* NULL = down */
     bool ready;
     struct sim_event restart;
