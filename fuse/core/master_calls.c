@@ -125,7 +125,7 @@ static void shadow_answered(struct master_call *m, const struct rpc_call *rc)
     m->at_shadow = false;
     bool answer = shadow_link_heard(&l->shadow, rc->status, rc->reply);
     if (answer && !unknown_open(l, m)) {
-        m->by_shadow = true;
+        m->by_shadow = rc->reply->head.age_ms != 0; /* it may have been promoted since */
         master_call_end(m, rc->status, rc->reply);
     } else if (answer || rc->status != ERR_DISCONNECTED) {
         ask_later(m, REFUSED_MAX_MS);

@@ -160,7 +160,7 @@ uint64_t assure_age_ms(const struct master *m)
         return 0;
     }
     uint64_t proven = m->assure.proven_ns;
-    return proven == 0 ? UINT64_MAX : (env_mono_ns(m->env) - proven + NS_PER_MS - 1) / NS_PER_MS;
+    return proven == 0 ? UINT64_MAX : (env_mono_ns(m->env) - proven) / NS_PER_MS + 1;
 }
 
 const char *assure_primary(const struct master *m)

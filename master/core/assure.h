@@ -51,7 +51,8 @@ void assure_close(struct master *m);
 
 /* The state contains more records. */
 void assure_applied(struct master *m);
-/* So long ago, at most, the state was complete; 0 for a primary, UINT64_MAX: nothing is known. */
+/* So long ago, at most, the state was complete; 0 for a primary and for nobody else, UINT64_MAX:
+ * nothing is known. */
 uint64_t assure_age_ms(const struct master *m);
 /* HOST:PORT of the primary, as far as known, else "". */
 const char *assure_primary(const struct master *m);

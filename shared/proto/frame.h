@@ -22,7 +22,7 @@
  *    60   4  body_len     <= FRAME_BODY_MAX
  *    64   4  payload_len  <= FRAME_PAYLOAD_MAX
  *    68   4  age_ms       answers of a shadow: at most so long ago everything that was committed was
- *                         in what it answered from; else 0
+ *                         in what it answered from, at least 1; of a primary, and else: 0
  *    72   8  body_sum     XXH3-64 of the body
  *    80   8  header_sum   XXH3-64 of the 80 bytes before
  *

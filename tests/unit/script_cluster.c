@@ -23,7 +23,7 @@ static void answer_body(struct script_link *l, const struct message *m, int stat
     const struct script_server *s = l->server;
     struct script_cluster *f = s->f;
     struct frame_header head = m->head;
-    head.age_ms = s->age_ms;
+    head.age_ms = s->role == MASTER_SHADOW ? MAX(s->age_ms, 1u) : 0;
     uint64_t index = s->applied != 0 ? s->applied : f->index;
     uint32_t epoch = s->epoch != 0 ? s->epoch : f->epoch;
     bool master = is_master(s);
