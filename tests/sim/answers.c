@@ -273,6 +273,7 @@ void answers_master_started(struct answers *a, const struct sim_server *s)
 {
     const struct oplog *log = s->master->log;
     judge_promise(a, s);
+    a->world->began_anew |= oplog_last(log) > 0 && oplog_first(log) > oplog_last(log);
     if (!oplog_damaged(log)) {
         log_tap_opened(a->world->tap, s->rank, oplog_epoch(log), oplog_last(log),
                        oplog_last_chain(log));

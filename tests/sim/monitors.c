@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SESSION_MS = 6000, LOOK_MS = 10, SPAWN_MAX_MS = 20 };
+enum { SESSION_MS = 6000, LOOK_MS = 50, SPAWN_MAX_MS = 20 };
 
 /* A monitor, and the masters it has. */
 struct machine {
