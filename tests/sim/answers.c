@@ -3,7 +3,7 @@
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
 
-enum { AGE_SLACK_MS = 3, LATELY_MS = 2000 };
+enum { AGE_SLACK_MS = 3 };
 
 /* What was known to be committed at some time. */
 struct moment {
@@ -13,8 +13,9 @@ struct moment {
 struct seen {
     uint32_t life;
     uint64_t index;
-    uint64_t shadow_ns;  /* its newest answer of a shadow */
-    uint64_t primary_ns; /* ... of a primary */
+    uint64_t shadow_ns; /* its newest answer of a shadow */
+    uint64_t look_ns;   /* when a master last said hello to it that is not the primary */
+    uint64_t attach_ns; /* when a primary last took its session */
 };
 
 enum { ORDERS_MAX = 16 };
@@ -102,14 +103,11 @@ uint64_t answers_shadow_ns(const struct answers *a, const struct mount *m)
     return s->life == m->life ? s->shadow_ns : 0;
 }
 
-bool answers_on_shadow(const struct answers *a, const struct sim_process *p)
+bool answers_lacks_primary(const struct answers *a, const struct sim_process *p)
 {
     const struct mount *m = mount_of(a->world, p);
     const struct seen *s = m != NULL ? &a->mounts[m->number] : NULL;
-    /* It may have become the primary under the mount's connection. */
-    return s != NULL && s->life == m->life && s->shadow_ns != 0 &&
-           (s->shadow_ns > s->primary_ns ||
-            a->world->sim->now_ns - s->shadow_ns < LATELY_MS * NS_PER_MS);
+    return s != NULL && s->life == m->life && MAX(s->shadow_ns, s->look_ns) > s->attach_ns;
 }
 
 /* ---------------------------------------------------------------- what is committed */
@@ -294,16 +292,21 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
         return;
     }
     const struct mount *mount = mount_of(w, to);
-    if (mount == NULL || m->head.op == OP_hello) { /* that shows nothing of the state */
+    if (mount == NULL) {
         return;
     }
     struct seen *seen = seen_by(a, mount);
+    bool serves = s->master != NULL && s->master->serving && m->head.age_ms == 0;
+    if (m->head.op == OP_hello) { /* that shows nothing of the state */
+        seen->look_ns = serves ? seen->look_ns : w->sim->now_ns;
+        return;
+    }
     if (m->head.status == 0) {
         seen->index = MAX(seen->index, m->head.index);
     }
-    if (m->head.age_ms > 0 || s->master == NULL || !s->master->serving) {
+    if (!serves) {
         seen->shadow_ns = w->sim->now_ns;
-    } else {
-        seen->primary_ns = w->sim->now_ns;
+    } else if (m->head.op == OP_session_attach) {
+        seen->attach_ns = w->sim->now_ns;
     }
 }

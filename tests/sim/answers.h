@@ -39,7 +39,7 @@ void answers_forget_chunkd(struct answers *a, uint32_t chunkd);
 uint64_t answers_seen(const struct answers *a, const struct mount *m);
 /* When it last had an answer of a shadow; 0 = never. */
 uint64_t answers_shadow_ns(const struct answers *a, const struct mount *m);
-/* The process is a mount whose newest answer is a shadow's, or which had one just now. */
-bool answers_on_shadow(const struct answers *a, const struct sim_process *p);
+/* The process is a mount that looks for a primary since one last took its session. */
+bool answers_lacks_primary(const struct answers *a, const struct sim_process *p);
 
 #endif

@@ -386,6 +386,42 @@ static bool kill_monitor(struct world *w)
     return monitors_kill(w->monitors, p, sim_chance(&w->rand, 1, 4), ns);
 }
 
+static void cut_apart(struct world *w, struct sim_process *a, struct sim_process *b, uint64_t ns)
+{
+    sim_net_block(w->sim, a, b, ns);
+    sim_net_block(w->sim, b, a, ns);
+}
+
+/* It reaches no other master, and its monitor not the engine: another takes over, while some mounts and
+ * chunkservers are still with the old one. */
+static bool strand_primary(struct world *w)
+{
+    struct sim_server *p = world_primary(w);
+    uint64_t ns = sim_between(&w->rand, 3000, 10000) * NS_PER_MS;
+    if (w->monitors == NULL || p == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        if (w->masters[i] != p) {
+            cut_apart(w, p->process, w->masters[i]->process, ns);
+        }
+    }
+    for (uint32_t i = 1; i < w->server_count; i++) {
+        if (sim_chance(&w->rand, 1, 2)) {
+            cut_apart(w, p->process, w->servers[i].process, ns);
+        }
+    }
+    for (uint32_t i = 0; i < w->mount_count; i++) {
+        if (sim_chance(&w->rand, 1, 2)) {
+            cut_apart(w, p->process, w->mounts[i].process, ns);
+        }
+    }
+    (void)monitors_strand(w->monitors, p->rank, ns);
+    world_say(w, "%s is stranded for %llu ms", p->process->name,
+              (unsigned long long)(ns / NS_PER_MS));
+    return true;
+}
+
 static bool hand_over(struct world *w)
 {
     return w->monitors != NULL && monitors_hand_over(w->monitors);
@@ -441,6 +477,7 @@ static const struct fault_row {
     [FAULT_KILL_MONITOR] = {"monitor kills", 3, kill_monitor},
     [FAULT_HAND_OVER] = {"hand-overs", 3, hand_over},
     [FAULT_ENGINE] = {"engine failures", 5, disturb_engine},
+    [FAULT_STRAND] = {"primaries stranded", 4, strand_primary},
     [FAULT_FLIP_LOG] = {"bits of a log flipped", 3, fault_flip_log},
     [FAULT_WIPE_MASTER] = {"masters' disks lost", 2, fault_wipe_master},
 };

@@ -6,11 +6,12 @@
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
 #include "tests/sim/sim_keeper.h"
+#include "tests/sim/sim_net.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { SESSION_MS = 6000, LOOK_MS = 50, SPAWN_MAX_MS = 20 };
+enum { SESSION_MS = 6000, LOOK_MS = 50, SPAWN_MAX_MS = 20, EPOCHS_MAX = 256 };
 
 /* A monitor, and the masters it has. */
 struct machine {
@@ -34,6 +35,8 @@ struct monitors {
     struct machine machines[WORLD_MASTERS_MAX];
     uint32_t count;
     uint64_t early_ns; /* sessions were ended early: locks may overlap until then */
+    bool restored;     /* the engine may give out epochs again */
+    const struct sim_process *given[EPOCHS_MAX]; /* masters that epochs were given to */
     struct sim_event look;
 };
 
@@ -161,6 +164,20 @@ static void check_epochs(struct monitors *s)
     }
 }
 
+void monitors_sent(struct monitors *s, const struct sim_process *to, const struct message *m)
+{
+    struct promote_req req;
+    if (m->head.op != OP_promote || (m->head.flags & FRAME_REPLY) || s == NULL || s->restored ||
+        promote_req_decode(slice_bytes(&m->body), &req) != 0 || req.epoch >= EPOCHS_MAX) {
+        return;
+    }
+    if (s->given[req.epoch] != NULL && s->given[req.epoch] != to) {
+        world_fail(s->world, "epoch %u is given to %s and to %s", req.epoch,
+                   s->given[req.epoch]->name, to->name);
+    }
+    s->given[req.epoch] = to;
+}
+
 static void look(struct sim_event *e)
 {
     struct monitors *s = container_of(e, struct monitors, look);
@@ -267,6 +284,24 @@ bool monitors_hand_over(struct monitors *s)
     return false;
 }
 
+bool monitors_strand(struct monitors *s, uint32_t rank, uint64_t ns)
+{
+    struct machine *x = &s->machines[rank];
+    if (!s->by_keeper) {
+        return false;
+    }
+    x->client.cut_ns = s->world->sim->now_ns + ns;
+    s->early_ns = s->world->sim->now_ns + SESSION_MS * NS_PER_MS;
+    sim_keeper_expire(&s->keeper, &x->client);
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (i != rank) {
+            sim_net_block(s->world->sim, x->process, s->machines[i].process, ns);
+            sim_net_block(s->world->sim, s->machines[i].process, x->process, ns);
+        }
+    }
+    return true;
+}
+
 bool monitors_disturb(struct monitors *s, struct sim_rand *r)
 {
     uint64_t now = s->world->sim->now_ns;
@@ -297,6 +332,7 @@ bool monitors_disturb(struct monitors *s, struct sim_rand *r)
             return false;
         }
         s->early_ns = now + SESSION_MS * NS_PER_MS;
+        s->restored = true;
         sim_keeper_restore(&s->keeper);
         world_say(s->world, "the engine is restored from an old copy");
     }

@@ -98,7 +98,7 @@ void reads_sent(struct reads *r, const struct sim_process *from, const struct me
     struct read_req req;
     if (m->head.op == OP_read && !(m->head.flags & FRAME_REPLY) && from != NULL &&
         read_req_decode(slice_bytes(&m->body), &req) == 0 && req.unfenced_ok &&
-        !answers_on_shadow(r->world->answers, from)) {
+        !answers_lacks_primary(r->world->answers, from)) {
         world_fail(r->world, "%s would have chunk %llu read without a lease, and has a primary",
                    from->name, (unsigned long long)req.handle);
     }

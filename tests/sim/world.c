@@ -485,51 +485,13 @@ bool world_may_doubt(struct world *w, uint64_t since_ns)
     return world_power_losses(w, since_ns) >= 2 || (w->rots && killed);
 }
 
-static void say_record(void *owner, const struct record *r)
-{
-    char text[512];
-    struct printer p = {text, sizeof(text)};
-    union op_any rec;
-    const struct op_info *info = op_info_of(r->type);
-    text[0] = 0;
-    memset(&rec, 0, sizeof(rec));
-    if (info != NULL && info->rec_decode(r->body, &rec) == 0) {
-        info->rec_print(&p, &rec);
-    }
-    world_say(owner, "record %llu session %llu sequence %llu: %s %s", (unsigned long long)r->index,
-              (unsigned long long)r->session, (unsigned long long)r->sequence, op_name(r->type),
-              text);
-}
-
-static void say_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
-                      const struct message *m)
-{
-    char text[512];
-    struct printer p = {text, sizeof(text)};
-    union op_any any;
-    const struct op_info *info = op_info_of(m->head.op);
-    bool reply = m->head.flags & FRAME_REPLY;
-    text[0] = 0;
-    memset(&any, 0, sizeof(any));
-    if (info == NULL || m->head.op == OP_heartbeat || m->head.op == OP_session_renew ||
-        m->head.op == OP_log_assure || m->head.op == OP_health || m->head.op == OP_master_lease) {
-        return;
-    }
-    int err = (reply ? info->rep_decode : info->req_decode)(slice_bytes(&m->body), &any);
-    if (err == 0) {
-        (reply ? info->rep_print : info->req_print)(&p, &any);
-    }
-    world_say(s->owner, "  %s -> %s #%llu %s %s%s [%u]", from ? from->name : "?", to->name,
-              (unsigned long long)m->head.request_id, reply ? "answer" : "asks",
-              reply && m->head.status != 0 ? err_name(m->head.status) : "", text, m->payload.len);
-}
-
 static void on_send(struct sim *s, const struct sim_process *from, const struct sim_process *to,
                     const struct message *m)
 {
     struct world *w = s->owner;
     answers_sent(w->answers, from, to, m);
     reads_sent(w->reads, from, m);
+    monitors_sent(w->monitors, to, m);
 }
 
 static void on_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
@@ -537,7 +499,7 @@ static void on_frame(struct sim *s, const struct sim_process *from, const struct
 {
     struct world *w = s->owner;
     if (w->trace) {
-        say_frame(s, from, to, m);
+        world_say_frame(s, from, to, m);
     }
     acks_frame(w->acks, from, to, m);
     reads_frame(w->reads, from, to, m);
@@ -554,67 +516,6 @@ static void on_error(struct sim *s, const struct sim_process *p, const char *tex
     uint64_t lies = w->faults[FAULT_LOST_WRITE] + w->faults[FAULT_MISDIRECT];
     if (strstr(text, "replicas of version") != NULL && lies == 0) {
         world_fail(w, "%s: %s", p->name, text);
-    }
-}
-
-/* Each seed has a world of its own: slow or quick network and disks, small or large log segments.
- */
-static void draw_world(struct world *w)
-{
-    struct sim_rand r = sim_rand_of(w->seed, 10);
-    struct sim_knobs *k = &w->sim->knobs;
-    k->drift_ppm = (int32_t)(sim_chance(&r, 1, 2) ? 10000 : sim_below(&r, 4000));
-    k->net_min_ns = sim_between(&r, 10000, 100000);
-    k->net_mean_ns = sim_between(&r, 50000, 1000000);
-    k->disk_min_ns = sim_between(&r, 10000, 100000);
-    k->disk_max_ns = k->disk_min_ns + sim_between(&r, 100000, 8000000);
-    w->geo = (struct geometry){.chunk_bytes = 256 * 1024,
-                               .block_bytes = 4096,
-                               .segment_bytes = sim_chance(&r, 1, 2) ? 64 * 1024 : 256 * 1024,
-                               .replicas = WORLD_REPLICAS,
-                               .heartbeat_ms = 100,
-                               .lease_ms = 1000,
-                               .session_ms = 5000,
-                               .request_timeout_ms = 300,
-                               .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
-    w->server_count = 1 + (sim_chance(&r, 1, 2) ? 3 : (uint32_t)sim_between(&r, 4, 5));
-    if (w->plan.chunkds != 0) {
-        w->server_count = 1 + MAX(MIN(w->server_count - 1, w->plan.chunkds), WORLD_REPLICAS + 0u);
-    }
-    w->mount_count = sim_chance(&r, 1, 2) ? 2 : (uint32_t)sim_between(&r, 1, WORLD_MOUNTS_MAX);
-    w->share = w->mount_count > 1 && sim_chance(&r, 1, 2);
-    w->share_truncates = sim_chance(&r, 1, 2);
-    w->rotten = 1 + (uint32_t)sim_below(&r, w->server_count - 1);
-    w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
-    if (w->plan.ops != 0) {
-        w->ops_wanted = MIN(w->ops_wanted, w->plan.ops);
-    }
-    w->trash_seconds = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 20) : 0;
-    w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
-    w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
-}
-
-/* How many masters there are, and how many of them must have a record. */
-static void draw_masters(struct world *w)
-{
-    struct sim_rand r = sim_rand_of(w->seed, 14);
-    w->master_count = !sim_chance(&r, 1, 3) ? 1 : sim_chance(&r, 4, 5) ? 3 : 5;
-    w->log_acks = sim_chance(&r, 1, 5) ? w->master_count : w->master_count / 2 + 1;
-    w->loggers_only = w->master_count > 1 && sim_chance(&r, 1, 5) ? 1 : 0;
-    w->bad_log = (uint32_t)sim_below(&r, w->master_count);
-    w->stale_ms = sim_chance(&r, 1, 2)   ? 0
-                  : sim_chance(&r, 1, 2) ? STALE_OFF
-                                         : (uint32_t)sim_between(&r, 1000, 10000);
-    if (w->plan.masters != 0 && w->plan.masters < w->master_count) {
-        w->master_count = w->log_acks = 1;
-        w->loggers_only = 0;
-    }
-    for (uint32_t i = 0; i < w->master_count; i++) {
-        char addr[32];
-        size_t n = strlen(w->master_list);
-        world_master_addr(i, addr);
-        snprintf(w->master_list + n, sizeof(w->master_list) - n, "%s%s", i > 0 ? "," : "", addr);
-        w->masters[i] = i == 0 ? &w->servers[0] : &w->more_masters[i - 1];
     }
 }
 
@@ -662,11 +563,10 @@ struct world *world_new(const struct plan *plan, bool trace)
     w->sim->log_level = trace ? LOG_DEBUG : LOG_ERROR + 1;
     w->rand = sim_rand_of(w->seed, 11);
     list_init(&w->actors);
-    draw_world(w);
-    draw_masters(w);
+    world_draw(w);
     w->tap = log_tap_new(w->master_count, w->log_acks);
     if (trace) {
-        log_tap_tell(w->tap, say_record, w);
+        log_tap_tell(w->tap, world_say_record, w);
     }
     w->acks = acks_new(w);
     w->versions = versions_new(w);

@@ -188,6 +188,13 @@ struct sim_process *world_process(struct world *w, uint32_t i);
 void faults_start(struct world *w);
 void faults_end(struct world *w);
 
+/* world_draw.c: sizes, numbers and kinds of the seed's world. */
+void world_draw(struct world *w);
+/* world_trace.c: a record (`owner` is the world), a frame that arrives. */
+void world_say_record(void *owner, const struct record *r);
+void world_say_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
+                     const struct message *m);
+
 /* One-line trace of what the simulation does, with --trace. */
 void world_say(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 

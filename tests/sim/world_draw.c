@@ -1,0 +1,72 @@
+/* world_draw.c - what kind of world a seed draws. */
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Each seed has a world of its own: slow or quick network and disks, small or large log segments.
+ */
+static void draw_world(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 10);
+    struct sim_knobs *k = &w->sim->knobs;
+    k->drift_ppm = (int32_t)(sim_chance(&r, 1, 2) ? 10000 : sim_below(&r, 4000));
+    k->net_min_ns = sim_between(&r, 10000, 100000);
+    k->net_mean_ns = sim_between(&r, 50000, 1000000);
+    k->disk_min_ns = sim_between(&r, 10000, 100000);
+    k->disk_max_ns = k->disk_min_ns + sim_between(&r, 100000, 8000000);
+    w->geo = (struct geometry){.chunk_bytes = 256 * 1024,
+                               .block_bytes = 4096,
+                               .segment_bytes = sim_chance(&r, 1, 2) ? 64 * 1024 : 256 * 1024,
+                               .replicas = WORLD_REPLICAS,
+                               .heartbeat_ms = 100,
+                               .lease_ms = 1000,
+                               .session_ms = 5000,
+                               .request_timeout_ms = 300,
+                               .checkpoint_records = (uint32_t)sim_between(&r, 60, 400)};
+    w->server_count = 1 + (sim_chance(&r, 1, 2) ? 3 : (uint32_t)sim_between(&r, 4, 5));
+    if (w->plan.chunkds != 0) {
+        w->server_count = 1 + MAX(MIN(w->server_count - 1, w->plan.chunkds), WORLD_REPLICAS + 0u);
+    }
+    w->mount_count = sim_chance(&r, 1, 2) ? 2 : (uint32_t)sim_between(&r, 1, WORLD_MOUNTS_MAX);
+    w->share = w->mount_count > 1 && sim_chance(&r, 1, 2);
+    w->share_truncates = sim_chance(&r, 1, 2);
+    w->rotten = 1 + (uint32_t)sim_below(&r, w->server_count - 1);
+    w->ops_wanted = (uint32_t)sim_between(&r, 540, 700);
+    if (w->plan.ops != 0) {
+        w->ops_wanted = MIN(w->ops_wanted, w->plan.ops);
+    }
+    w->trash_seconds = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 20) : 0;
+    w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
+    w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
+}
+
+/* How many masters there are, and how many of them must have a record. */
+static void draw_masters(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 14);
+    w->master_count = !sim_chance(&r, 1, 3) ? 1 : sim_chance(&r, 4, 5) ? 3 : 5;
+    w->log_acks = sim_chance(&r, 1, 5) ? w->master_count : w->master_count / 2 + 1;
+    w->loggers_only = w->master_count > 1 && sim_chance(&r, 1, 5) ? 1 : 0;
+    w->bad_log = (uint32_t)sim_below(&r, w->master_count);
+    w->stale_ms = sim_chance(&r, 1, 2)   ? 0
+                  : sim_chance(&r, 1, 2) ? STALE_OFF
+                                         : (uint32_t)sim_between(&r, 1000, 10000);
+    if (w->plan.masters != 0 && w->plan.masters < w->master_count) {
+        w->master_count = w->log_acks = 1;
+        w->loggers_only = 0;
+    }
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        char addr[32];
+        size_t n = strlen(w->master_list);
+        world_master_addr(i, addr);
+        snprintf(w->master_list + n, sizeof(w->master_list) - n, "%s%s", i > 0 ? "," : "", addr);
+        w->masters[i] = i == 0 ? &w->servers[0] : &w->more_masters[i - 1];
+    }
+}
+
+void world_draw(struct world *w)
+{
+    draw_world(w);
+    draw_masters(w);
+}
