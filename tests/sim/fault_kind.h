@@ -40,9 +40,9 @@ enum fault_kind {
     FAULT_KILL_MONITOR,   /* here and below: where there are several masters */
     FAULT_HAND_OVER,      /* an operator wants another primary */
     FAULT_ENGINE,         /* of the monitors: away, sessions ended, an old copy restored */
-    FAULT_STRAND,         /* the primary is cut off from other masters, and not from everybody */
     FAULT_FLIP_LOG,       /* a bit of one master's log */
     FAULT_WIPE_MASTER,    /* the same master gets an empty disk */
+    FAULT_STRAND,         /* the primary is cut off from other masters, and not from everybody */
     FAULT_KINDS
 };
 

@@ -520,12 +520,14 @@ static void draw_kinds(struct world *w)
 {
     struct sim_rand r = sim_rand_of(w->seed, 12);
     uint32_t on = 0;
-    for (int i = 0; i < FAULT_KINDS; i++) {
+    for (int i = 0; i < FAULT_STRAND; i++) {
         w->fault_on[i] = sim_chance(&r, 1, 2) && (w->monitors != NULL || i < FAULT_KILL_MONITOR);
         on += w->fault_on[i];
     }
     w->fault_on[FAULT_KILL_CHUNKD] |= on == 0;
     w->fault_mean_ns = sim_between(&r, 200, 1500) * NS_PER_MS;
+    w->fault_on[FAULT_STRAND] =
+        sim_chance(&r, 1, 2) && w->monitors != NULL; /* others stay as they were */
 }
 
 void faults_start(struct world *w)
