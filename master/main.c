@@ -50,6 +50,7 @@ static const char usage[] =
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
     "  preallocate_bytes  of the disk, taken ahead for the state [64M]\n"
+    "  large_state_bytes  of a state that is read through while it is used already [64M]\n"
     "  checkpoint_rate    bytes per second at which a checkpoint is written [128M]\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
     "configuration.\n";
@@ -101,6 +102,8 @@ static const struct config_key keys[] = {
                64ull << 30),
     CONFIG_NUM("checkpoint_rate", struct settings, core.checkpoint_rate, CONFIG_SIZE64, 1 << 20,
                CHECKPOINT_RATE_MAX),
+    CONFIG_NUM("large_state_bytes", struct settings, core.large_state_bytes, CONFIG_SIZE64, 4096,
+               1ull << 40),
     S("boot_id", core.boot_override, CONFIG_TEXT, false),
 };
 

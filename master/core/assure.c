@@ -156,7 +156,7 @@ static void link_changed(struct log_watch *w, uint32_t number, bool up)
 
 uint64_t assure_age_ms(const struct master *m)
 {
-    if (m->primary) {
+    if (m->primary || (m->warming && m->commit.applied == oplog_last(m->log))) {
         return 0;
     }
     uint64_t proven = m->assure.proven_ns;

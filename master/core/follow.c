@@ -182,7 +182,7 @@ static bool turn(struct master *m, uint64_t limit, uint64_t until_ns)
         if (rc == 0) {
             return false;
         }
-        if (rc < 0 && oplog_rot_at(m->log, m->commit.applied + 1)) {
+        if (rc < 0 && master_in_set(m) && oplog_rot_at(m->log, m->commit.applied + 1)) {
             return false; /* it is mended from the others, and follow_tick goes on then */
         }
         if (rc < 0) {

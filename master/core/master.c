@@ -5,6 +5,7 @@
 #include "master/core/recovery.h"
 #include "master/core/service.h"
 #include "master/core/set.h"
+#include "master/core/warming.h"
 #include "shared/base/mem.h"
 
 #include <string.h>
@@ -221,6 +222,10 @@ static void tick_fired(struct env_timer *t)
     service_tick(m);
     vigil_tick(m);
     term_tick(m);
+    if (m->warming) {
+        warming_tick(m);
+        return;
+    }
     if (!m->primary) {
         set_tick(m);
         return;
@@ -336,13 +341,15 @@ static void begin_serving(struct commit_wait *w)
 /* Opens log and state and brings the state to the end of the log, if nobody else has a say in it. */
 static int recover(struct master *m, struct why *why)
 {
-    struct recovery_config rc = {.log = {.segment_bytes = m->cfg.geometry.segment_bytes,
-                                         .force = m->cfg.force,
-                                         .replicated = master_in_set(m)},
-                                 .cluster_name = m->cfg.cluster,
-                                 .ahead_bytes = m->cfg.preallocate_bytes != 0
-                                                    ? m->cfg.preallocate_bytes
-                                                    : PREALLOCATE_DEFAULT};
+    struct recovery_config rc = {
+        .log = {.segment_bytes = m->cfg.geometry.segment_bytes,
+                .force = m->cfg.force,
+                .replicated = master_in_set(m)},
+        .cluster_name = m->cfg.cluster,
+        .ahead_bytes =
+            m->cfg.preallocate_bytes != 0 ? m->cfg.preallocate_bytes : PREALLOCATE_DEFAULT,
+        .large_bytes =
+            m->cfg.large_state_bytes != 0 ? m->cfg.large_state_bytes : LARGE_STATE_BYTES};
     struct recovery_result found;
     int err = recovery_open(m->env, &rc, &m->store, &m->log, &found, why);
     if (err == 0) {
@@ -364,7 +371,8 @@ static int recover(struct master *m, struct why *why)
     m->epoch = at.epoch;
     m->cluster = oplog_cluster(m->log);
     m->stateless = found.stateless;
-    if (master_in_set(m)) {
+    warming_found(m, &found);
+    if (master_in_set(m) || m->warming) {
         return 0; /* the log is followed */
     }
     if (oplog_last(m->log) >= oplog_first(m->log)) {
@@ -391,11 +399,11 @@ void master_take_office(struct master *m, uint32_t epoch)
     commit_wait_for(m, &m->serve_wait, index);
 }
 
-static int start_alone(struct master *m, struct why *why)
+int master_start_alone(struct master *m, struct why *why)
 {
     uint32_t epoch = oplog_identity(m->log)->epoch + 1;
     int err = oplog_start_epoch(m->log, epoch, why);
-    if (err == 0) {
+    if (err == 0 && !m->started) {
         err = master_listen(m, why);
     }
     if (err == 0) {
@@ -430,7 +438,9 @@ int master_start(struct master *m, struct why *why)
     }
     log_scrub_start(&m->log_scrub, m->env, m->log,
                     m->cfg.log_scrub_s != 0 ? m->cfg.log_scrub_s : LOG_SCRUB_S);
-    return master_in_set(m) ? set_start(m, why) : start_alone(m, why);
+    return master_in_set(m) ? set_start(m, why)
+           : m->warming     ? warming_start(m, why)
+                            : master_start_alone(m, why);
 }
 
 /* ---------------------------------------------------------------- stop */
@@ -497,6 +507,7 @@ void master_destroy(struct master *m)
     logger_destroy(m->logger);
     log_links_destroy(m->links);
     log_scrub_close(&m->log_scrub);
+    vouch_close(&m->vouch);
     if (m->log != NULL) {
         oplog_close(m->log);
     }

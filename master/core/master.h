@@ -23,6 +23,7 @@ struct master_config {
         trash_seconds; /* what loses its last name stays so long in the trash; 0 = not at all */
     uint32_t deletion_hold_s;   /* suspiciously many removals wait so long; 3600 */
     uint64_t preallocate_bytes; /* see store_preallocate; 0 = PREALLOCATE_DEFAULT */
+    uint64_t large_state_bytes; /* see recovery_config; 0 = the usual */
     uint64_t checkpoint_rate;   /* bytes per second; 0 = CHECKPOINT_RATE_DEFAULT */
     uint32_t
         log_scrub_s; /* full segments of the log are read again once in this; 0 = LOG_SCRUB_S */

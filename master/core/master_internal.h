@@ -32,6 +32,7 @@
 #include "master/core/term.h"
 #include "master/core/transfer.h"
 #include "master/core/trash.h"
+#include "master/core/vouch.h"
 
 enum {
     PEERS_MAX = 4096,
@@ -97,6 +98,9 @@ struct master {
     struct list recalls; /* truncates applied and not answered */
     struct medium medium;
     struct log_scrub log_scrub;
+    struct vouch vouch;
+    bool warming; /* alone: it reads what it has, and serves reads, before it takes office */
+    bool vouched; /* nothing is built on a state before */
     struct deletion deletion;
     struct vigil vigil;
     struct list peers;
@@ -123,6 +127,8 @@ static inline bool master_in_set(const struct master *m)
 
 /* Listens to others from now on. */
 MUST_CHECK int master_listen(struct master *m, struct why *why);
+/* Its own log is the only one: the next epoch begins. */
+MUST_CHECK int master_start_alone(struct master *m, struct why *why);
 /* The state has the whole log, under which nobody else appends: this is the primary of `epoch`, and
  * serves once the record that says so is committed. */
 void master_take_office(struct master *m, uint32_t epoch);

@@ -91,6 +91,17 @@ static bool on_log(struct recovery *r, const struct store_position *at)
            oplog_chain(r->log, at->index, &chain, &ignored) == 0 && chain == at->chain;
 }
 
+static bool large(const struct recovery *r, const char *path)
+{
+    struct env_file *f;
+    if (r->cfg->large_bytes == 0 || env_file_open(r->env, path, ENV_OPEN_READ_ONLY, &f) < 0) {
+        return false;
+    }
+    int64_t size = env_file_size(r->env, f);
+    env_file_close(r->env, f);
+    return size >= (int64_t)r->cfg->large_bytes;
+}
+
 /* Opens the live environment if it may be trusted. NULL, or why not. */
 static const char *try_live(struct recovery *r, struct why *why)
 {
@@ -126,7 +137,8 @@ static const char *try_live(struct recovery *r, struct why *why)
     if (!on_log(r, &at)) {
         return "its position is not on the log";
     }
-    if (store_verify(r->store, why) < 0) {
+    r->result->unproven = same && large(r, LIVE_FILE);
+    if (!r->result->unproven && store_verify(r->store, why) < 0) {
         return why->text;
     }
     r->result->live_kept = true;
@@ -135,11 +147,32 @@ static const char *try_live(struct recovery *r, struct why *why)
 
 /* ---------------------------------------------------------------- building */
 
-static int build_from(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
+/* The checkpoint's file becomes the environment. */
+static int take_file(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
 {
     char path[64];
-    int rc =
-        store_restore(r->env, checkpoint_path(ref->at.index, path, sizeof(path)), LIVE_FILE, why);
+    /* It is no checkpoint any more, durably, before LMDB writes to it. */
+    int rc = env_unlink(r->env, checkpoint_sum_path(ref->at.index, path, sizeof(path)));
+    if (rc == 0) {
+        rc = env_sync_dir(r->env, CHECKPOINT_DIR);
+    }
+    if (rc == 0) {
+        rc = env_rename(r->env, checkpoint_path(ref->at.index, path, sizeof(path)), LIVE_FILE);
+    }
+    if (rc == 0) {
+        rc = env_sync_dir(r->env, CHECKPOINT_DIR);
+    }
+    r->result->unproven = true;
+    return rc < 0 ? why_set(why, rc, "cannot rename %s: %s", path, err_text(rc)) : 0;
+}
+
+/* `spare`: there is another one. */
+static int build_from(struct recovery *r, const struct checkpoint_ref *ref, bool spare,
+                      struct why *why)
+{
+    char path[64];
+    checkpoint_path(ref->at.index, path, sizeof(path));
+    int rc = spare ? take_file(r, ref, why) : store_restore(r->env, path, LIVE_FILE, why);
     if (rc == 0) {
         rc = store_open(r->env, LIVE_FILE, &r->store, why);
     }
@@ -190,6 +223,16 @@ static int check_place(struct recovery *r, const struct checkpoint_ref *ref, str
     return 0;
 }
 
+/* Number i is large, and the next older one would do in its place. */
+static bool has_spare(struct recovery *r, const struct checkpoint_ref *refs, int count, int i)
+{
+    char path[64];
+    struct why ignored;
+    checkpoint_path(refs[i].at.index, path, sizeof(path));
+    return i + 1 < count && large(r, path) && check_place(r, &refs[i + 1], &ignored) == 0 &&
+           checkpoint_verify(r->env, &refs[i + 1], &ignored) == 0;
+}
+
 /* From the newest checkpoint that is good. -ENOENT: none is. */
 static int build_from_checkpoints(struct recovery *r, struct why *why)
 {
@@ -204,9 +247,10 @@ static int build_from_checkpoints(struct recovery *r, struct why *why)
             return rc;
         }
         if (rc == 0) {
-            rc = checkpoint_verify(r->env, &refs[i], why);
+            bool spare = has_spare(r, refs, count, i);
+            rc = spare ? 0 : checkpoint_verify(r->env, &refs[i], why);
             if (rc == 0) {
-                return build_from(r, &refs[i], why);
+                return build_from(r, &refs[i], spare, why);
             }
             if (rc == ERR_CORRUPT) {
                 checkpoint_remove(r->env, &refs[i]);

@@ -7,6 +7,11 @@
  * first record. It is also dropped when it failed, or when two processes in a row died without
  * getting as far as one commit.
  *
+ * Reading a large state through takes seconds. After a kill that is left to the caller, who goes on
+ * meanwhile: the pages are those that the predecessor used. Neither is a large checkpoint copied: the
+ * newest one becomes the live environment, if there is another one, verified, to fall back to. Nothing
+ * is built on that before it was read through.
+ *
  * Pure but for LMDB behind store.h; blocks; before serving.
  */
 #ifndef MASTER_CORE_RECOVERY_H
@@ -19,6 +24,9 @@ struct recovery_config {
     struct oplog_config log;
     const char *cluster_name;
     uint64_t ahead_bytes; /* for store_preallocate; 0 = not called */
+    uint64_t
+        large_bytes; /* states of so many bytes are not read through, nor copied, before they are
+                           * used; 0 = all are */
 };
 
 /* How the state came to be. */
@@ -26,6 +34,7 @@ struct recovery_result {
     uint64_t replay_from; /* first record the store does not contain */
     bool live_kept;       /* else it was built anew */
     uint64_t checkpoint;  /* index of the checkpoint it was built from, 0 = from nothing */
+    bool unproven;  /* it is large: whether it holds what was committed is still to be found out */
     bool stateless; /* one log of several, and nothing here that a state could be built from: the
                      * store is empty and of no use, the next start tries again */
 };

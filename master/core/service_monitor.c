@@ -127,7 +127,8 @@ static void health(struct peer *p, const struct frame_header *head)
 {
     const struct master *m = p->m;
     const struct vigil *v = &m->vigil;
-    struct health_rep rep = {.role = master_role(m),
+    /* Nobody need promote one that is alone. */
+    struct health_rep rep = {.role = m->warming ? MASTER_STARTING : master_role(m),
                              .epoch = m->epoch,
                              .promised = oplog_epoch(m->log),
                              .durable = oplog_durable(m->log),

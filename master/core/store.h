@@ -5,7 +5,7 @@
  * log is the durability. store_commit makes the rows visible to a checkpoint and to a successor
  * process of the same incarnation.
  *
- * Loop thread only, but for store_copy_run and store_sync_run. Any LMDB error ends the process (env_die): an
+ * Loop thread only, but for store_copy_run, store_proof_run and store_sync_run. Any LMDB error ends the process (env_die): an
  * environment that failed is dropped and rebuilt at the next start.
  *
  * State hash: sum modulo 2^64, over the rows of all tables but TABLE_META, of
@@ -55,6 +55,13 @@ MUST_CHECK int store_open(struct env *env, const char *name, struct store **out,
 /* Reads every row and compares with the hash that was committed: 0 or ERR_CORRUPT. To be called right after
  * store_open; blocks, about 0.3 s for a million files. */
 MUST_CHECK int store_verify(struct store *s, struct why *why);
+/* The same of what is committed now, on a worker thread, in steps, while the loop goes on: begin and end
+ * on the loop, run anywhere until over. End: 0; ERR_CORRUPT: the caller abandons the store. */
+struct store_proof;
+struct store_proof *store_proof_begin(struct store *s);
+void store_proof_run(struct store_proof *c, uint64_t bytes); /* of rows, about */
+bool store_proof_over(const struct store_proof *c);
+int store_proof_end(struct store_proof *c, struct why *why);
 /* The rows turned out to be wrong: marks the environment as one to be dropped at the next start,
  * and ends the process. */
 void store_abandon(struct store *s, const char *reason) __attribute__((noreturn));

@@ -363,6 +363,64 @@ START_TEST(after_a_power_cut_it_is_built_from_the_checkpoint)
 }
 END_TEST
 
+static int prove(void)
+{
+    struct store_proof *proof = store_proof_begin(store);
+    while (!store_proof_over(proof)) {
+        store_proof_run(proof, 100);
+    }
+    return store_proof_end(proof, &why);
+}
+
+/* A large state is not copied and not read through: its newest checkpoint becomes the environment, the
+ * one before it stays; alone it is copied. */
+START_TEST(a_large_checkpoint_becomes_the_environment)
+{
+    cfg.large_bytes = 4096;
+    append(30);
+    make_checkpoint();
+    append(30);
+    make_checkpoint();
+    append(10);
+    uint64_t hash = store_hash(store);
+    for (int left = 2; left > 0; left--) {
+        cut_power();
+        start();
+        ck_assert(result.unproven == (left == 2));
+        ck_assert_uint_eq(result.checkpoint, left == 2 ? 60 : 30);
+        ck_assert_uint_eq(store_hash(store), hash);
+        ck_assert_int_eq(count_checkpoints(), 1);
+        ck_assert_msg(prove() == 0, "%s", why.text);
+        kill_master();
+        start();
+        ck_assert(result.live_kept && result.unproven);
+        ck_assert_msg(prove() == 0, "%s", why.text);
+    }
+    make_checkpoint();
+    cfg.large_bytes = 0;
+}
+END_TEST
+
+/* If the one before it is damaged, it is copied, and stays. */
+START_TEST(the_last_good_checkpoint_stays_one)
+{
+    cfg.large_bytes = 4096;
+    append(30);
+    make_checkpoint();
+    append(30);
+    make_checkpoint();
+    uint64_t hash = store_hash(store);
+    cut_power();
+    flip_checkpoint(30, 5000);
+    start();
+    ck_assert(!result.unproven);
+    ck_assert_uint_eq(result.checkpoint, 60);
+    ck_assert_uint_eq(store_hash(store), hash);
+    ck_assert_int_ge(count_checkpoints(), 1);
+    cfg.large_bytes = 0;
+}
+END_TEST
+
 START_TEST(without_checkpoint_it_is_built_from_the_log)
 {
     append(30);
@@ -754,6 +812,8 @@ Suite *suite_checkpoint(void)
     tcase_add_checked_fixture(r, setup, teardown);
     tcase_add_test(r, a_killed_process_leaves_its_environment);
     tcase_add_test(r, after_a_power_cut_it_is_built_from_the_checkpoint);
+    tcase_add_test(r, a_large_checkpoint_becomes_the_environment);
+    tcase_add_test(r, the_last_good_checkpoint_stays_one);
     tcase_add_test(r, without_checkpoint_it_is_built_from_the_log);
     tcase_add_test(r, a_clean_stop_keeps_it_across_a_power_cut);
     tcase_add_test(r, a_clean_stop_at_another_index_keeps_nothing);

@@ -1,0 +1,66 @@
+#!/bin/sh
+# large_state.sh - a state that is too large to be read through before it is used (here any is): after a kill it is used at once
+# and read meanwhile, after a power cut the newest checkpoint becomes it; what is damaged ends the master, and its next start
+# builds it from what is good.
+. "$(dirname "$0")/lib.sh"
+short=$GFS_MASTER_CONF
+boot() { # boot NUMBER: the machine's
+    GFS_MASTER_CONF="$short
+large_state_bytes = 4096
+boot_id = boot-$1"
+    cluster_up
+}
+make_files() { # make_files DIRECTORY
+    mkdir "$MNT/$1"
+    (cd "$MNT/$1" && seq -f 'f%.0f' 1 100 | xargs touch)
+    echo "$1" >"$MNT/$1/f1"
+    sync "$MNT/$1/f1"
+}
+all_there() { # all_there DIRECTORY...
+    for d in "$@"; do
+        [ "$(ls "$MNT/$d" | wc -l)" = 100 ] && [ "$(cat "$MNT/$d/f1")" = "$d" ] || return 1
+    done
+}
+said() { # said COUNT TEXT: the master's log has it so often
+    [ "$(grep -c "$2" "$RUN/master.log")" = "$1" ]
+}
+
+boot 1
+make_files one
+expect "a checkpoint" "$BIN/gfsctl" checkpoint now
+make_files two
+expect "a checkpoint" "$BIN/gfsctl" checkpoint now
+make_files three
+
+say "a kill"
+kill_hard master
+boot 1
+expect "all files" all_there one two three
+wait_for "the state to be read through" 10 said 1 'read through'
+
+say "a power cut"
+kill_hard master
+boot 2
+expect "all files" all_there one two three
+wait_for "the state to be read through" 10 said 2 'read through'
+expect "it was not ready at once" said 1 'serves reads for now'
+make_files four
+wait_for "two checkpoints" 20 sh -c "[ \$('$BIN/gfsctl' checkpoint list '$RUN/master' | wc -l) = 2 ]"
+expect "their sums fit" "$BIN/gfsctl" checkpoint verify "$RUN/master"
+
+say "a power cut, and the newest checkpoint is damaged"
+newest=$(ls "$RUN"/master/checkpoints/*.mdb | tail -n 1)
+kill_hard master
+for page in $(seq 4 40); do
+    printf '\377' | dd of="$newest" bs=1 conv=notrunc seek=$((page * 4096 + 4080)) status=none
+done
+GFS_MASTER_CONF=$short
+(boot 3) >/dev/null 2>&1 || true
+wait_for "it to end, or to have built another one" 20 sh -c "
+    grep -qE 'does not hold the rows|cannot be read|checkpoint .* is not used' '$RUN/master.log'"
+boot 3
+wait_for "all files" 30 all_there one two three four
+make_files five
+kill_hard master
+boot 3
+expect "all files" all_there one two three four five
