@@ -206,6 +206,11 @@ static int stop(void *core, struct why *why)
     return master_stop(core, why);
 }
 
+static bool wind_down(void *core)
+{
+    return master_wind_down(core);
+}
+
 static void destroy(void *core)
 {
     master_destroy(core);
@@ -242,6 +247,7 @@ int main(int argc, char **argv)
                              .create = create,
                              .start = start,
                              .stop = stop,
-                             .destroy = destroy};
+                             .destroy = destroy,
+                             .wind_down = wind_down};
     return daemon_main(&d, argc, argv);
 }

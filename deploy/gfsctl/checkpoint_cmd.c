@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "deploy/gfsctl/gfsctl.h"
 #include "master/core/checkpoint.h"
@@ -49,6 +50,29 @@ static void print_json(struct json *j, const struct checkpoint_ref *ref, bool ve
     json_close(&one, '}');
 }
 
+struct sum_files {
+    const struct checkpoint_ref *refs;
+    int count;
+    int strange;
+};
+
+/* A .sum file that belongs to none of the checkpoints found. */
+static void note_sum_file(void *owner, const char *name)
+{
+    struct sum_files *s = owner;
+    const char *end = strrchr(name, '.');
+    char path[64];
+    bool known = end == NULL || strcmp(end, ".sum") != 0 || strncmp(name, "ckpt-", 5) != 0;
+    for (int i = 0; i < s->count && !known; i++) {
+        checkpoint_sum_path(s->refs[i].at.index, path, sizeof(path));
+        known = strcmp(strrchr(path, '/') + 1, name) == 0;
+    }
+    if (!known) {
+        (void)say("%s: damaged, or its checkpoint is not there", name);
+        s->strange++;
+    }
+}
+
 static int each(struct call *c, struct env *env, bool verify)
 {
     struct checkpoint_ref refs[CHECKPOINTS_LISTED_MAX];
@@ -58,6 +82,11 @@ static int each(struct call *c, struct env *env, bool verify)
     int count = checkpoint_list(env, refs, &why);
     if (count < 0) {
         return say("%s", why.text);
+    }
+    struct sum_files sums = {refs, count, 0};
+    if (verify && env_list_dir(env, CHECKPOINT_DIR, note_sum_file, &sums) == 0 &&
+        sums.strange > 0) {
+        code = EXIT_FAILED;
     }
     if (c->json) {
         json_open(&j, '[');

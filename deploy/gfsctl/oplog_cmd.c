@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #include "deploy/gfsctl/gfsctl.h"
-#include "master/core/record.h"
+#include "master/core/oplog.h"
 #include "shared/base/mem.h"
 
-enum { UNIT_BYTES = 4096, LINE_BYTES = 64 * 1024 };
+enum { UNIT_BYTES = 4096, SUPERBLOCK_BYTES = 512, LINE_BYTES = 64 * 1024 };
 
 struct walk {
     bool dump;                        /* print records; else only what is wrong, and a summary */
@@ -169,6 +169,39 @@ static int walk_dir(struct walk *w, const char *dir)
     return code != 0 ? code : w->files == 0 ? say("%s holds no segment of a log", log_dir) : 0;
 }
 
+/* What the superblock says was committed must be there. */
+static void check_end(struct walk *w, const char *dir)
+{
+    struct oplog_identity newest = {0};
+    uint64_t highest = 0;
+    uint32_t whole = 0;
+    for (int i = 0; i < 4; i++) {
+        char path[8192];
+        uint8_t slot[SUPERBLOCK_BYTES];
+        struct oplog_identity id;
+        uint64_t counter;
+        snprintf(path, sizeof(path), "%s%s/meta.%d", dir, i < 2 ? "/log" : "", i % 2);
+        FILE *f = fopen(path, "re");
+        size_t n = f != NULL ? fread(slot, 1, sizeof(slot), f) : 0;
+        if (f != NULL) {
+            fclose(f);
+        }
+        if (oplog_read_identity(bytes_of(slot, (uint32_t)n), &id, &counter)) {
+            whole++;
+            if (counter > highest) {
+                highest = counter;
+                newest = id;
+            }
+        } else if (f != NULL) {
+            fault(w, "%s is damaged, or of another format", path);
+        }
+    }
+    if (whole > 0 && w->last_index < newest.committed) {
+        fault(w, "the log ends at record %" PRIu64 ", but records to %" PRIu64 " were committed",
+              w->last_index, newest.committed);
+    }
+}
+
 /* "17" or "17-30" or "17-". */
 static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
 {
@@ -199,6 +232,7 @@ int cmd_oplog_verify(struct call *c)
     }
     int code = walk_dir(&w, c->argv[0]);
     if (code == 0) {
+        check_end(&w, c->argv[0]);
         printf("records %" PRIu64 " to %" PRIu64 ", epochs %u to %u, in %u segments: %s\n",
                w.first_index, w.last_index, w.first_epoch, w.last_epoch, w.files,
                w.faults == 0 ? "whole" : "DAMAGED");

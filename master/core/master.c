@@ -445,6 +445,13 @@ int master_start(struct master *m, struct why *why)
 
 /* ---------------------------------------------------------------- stop */
 
+bool master_wind_down(struct master *m)
+{
+    bool yields = m->serving && m->term.replicate != NULL;
+    m->vigil.ending |= yields;
+    return yields;
+}
+
 int master_stop(struct master *m, struct why *why)
 {
     if (!m->started) {

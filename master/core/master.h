@@ -43,6 +43,9 @@ struct master_config {
 struct master *master_create(struct env *env, const struct master_config *cfg);
 /* 0, or negative with a sentence for the operator. */
 MUST_CHECK int master_start(struct master *m, struct why *why);
+/* About to be stopped: true if it is the primary of a set, and first flushes and tells the others that
+ * it has ended, so that nobody waits for its leases; then it calls env_end. */
+bool master_wind_down(struct master *m);
 /* Clean stop: no new requests, log flushed, environment synced and marked; blocks. */
 MUST_CHECK int master_stop(struct master *m, struct why *why);
 /* Frees everything without I/O (also what a kill is to the simulator). */

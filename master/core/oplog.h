@@ -52,6 +52,9 @@ struct oplog_identity {
  * directory was formatted under another cluster name ERR_CORRUPT, negative errno */
 MUST_CHECK int oplog_open(struct env *env, const struct oplog_config *cfg, const char *cluster_name,
                           struct oplog **out, struct why *why);
+/* What stands in one of the two superblock slots, log/meta.0 and log/meta.1: false if it is damaged, or
+ * of another format. The newer one has the higher counter. For tools. */
+bool oplog_read_identity(struct bytes slot, struct oplog_identity *out, uint64_t *out_counter);
 /* Frees memory; no I/O. */
 void oplog_close(struct oplog *l);
 

@@ -58,6 +58,11 @@ bool superblock_decode(const uint8_t in[SUPER_BYTES], struct oplog_identity *out
     return true;
 }
 
+bool oplog_read_identity(struct bytes slot, struct oplog_identity *out, uint64_t *out_counter)
+{
+    return slot.len == SUPER_BYTES && superblock_decode(slot.data, out, out_counter);
+}
+
 static int open_slots(struct oplog *l, unsigned flags, struct why *why)
 {
     for (int i = 0; i < 2; i++) {

@@ -51,10 +51,16 @@ void vigil_committed(struct master *m, uint64_t index)
     v->sample = 0;
 }
 
+/* Two monitors say that they hold the lock. */
+static bool rivals(const struct master *m, uint64_t now)
+{
+    return m->vigil.rival_ns != 0 && now - m->vigil.rival_ns < RIVAL_MS * NS_PER_MS;
+}
+
 void vigil_warnings(const struct master *m, struct writer *w)
 {
     const struct vigil *v = &m->vigil;
-    char text[ADDR_LEN_MAX + 64];
+    char text[ADDR_LEN_MAX + 1];
     struct bytes said;
     if (m->term.replicate != NULL) {
         replicate_warnings(m->term.replicate, w);
@@ -75,6 +81,12 @@ void vigil_warnings(const struct master *m, struct writer *w)
             "the monitor at %.100s does not hold the lock, or is away: nobody replaces this master "
             "if it dies",
             v->monitor);
+        said = bytes_str(text);
+        enc_text(w, &said);
+    }
+    if (v->rivals_ns != 0 && rivals(m, env_mono_ns(m->env))) {
+        snprintf(text, sizeof(text), "two monitors watch this master, %.100s and %.100s: stop one",
+                 v->monitor, v->rival);
         said = bytes_str(text);
         enc_text(w, &said);
     }
@@ -127,8 +139,8 @@ static void health(struct peer *p, const struct frame_header *head)
 {
     const struct master *m = p->m;
     const struct vigil *v = &m->vigil;
-    /* Nobody need promote one that is alone. */
-    struct health_rep rep = {.role = m->warming ? MASTER_STARTING : master_role(m),
+    /* Nobody shall promote it yet. */
+    struct health_rep rep = {.role = m->warming || !m->vouched ? MASTER_STARTING : master_role(m),
                              .epoch = m->epoch,
                              .promised = oplog_epoch(m->log),
                              .durable = oplog_durable(m->log),
@@ -216,15 +228,41 @@ static void keep(char *to, struct bytes text)
     to[text.len] = 0;
 }
 
+/* The monitor that was there first goes on, after another one said that it holds the lock. */
+static void note_rival(struct master *m, uint64_t now)
+{
+    struct vigil *v = &m->vigil;
+    if (!rivals(m, now) || v->rivals_ns != 0) {
+        v->rivals_ns = rivals(m, now) ? v->rivals_ns : 0;
+        return;
+    }
+    v->rivals_ns = now;
+    env_log(
+        m->env, LOG_ERROR,
+        "the monitors %.100s and %.100s both say that they hold the lock: two are configured for "
+        "this master. Only the first is listened to; stop the other",
+        v->monitor, v->rival);
+}
+
 static void lease(struct peer *p, const struct frame_header *head,
                   const struct master_lease_req *req)
 {
     struct vigil *v = &p->m->vigil;
+    uint64_t now = env_mono_ns(p->m->env);
     if (req->epoch != p->m->epoch) {
         refuse(p, head, ERR_STALE_EPOCH);
         return;
     }
-    v->heard_ns = env_mono_ns(p->m->env);
+    if (now < v->lease_until_ns && !bytes_equal(req->monitor, bytes_str(v->monitor))) {
+        keep(v->rival, req->monitor); /* the first one may just have gone: its lease ends soon */
+        v->rival_ns = req->ms > 0 ? now : v->rival_ns;
+        refuse(p, head, -EEXIST);
+        return;
+    }
+    if (req->ms > 0) {
+        note_rival(p->m, now);
+    }
+    v->heard_ns = now;
     v->lease_until_ns = v->heard_ns + req->ms * NS_PER_MS;
     keep(v->monitor, req->monitor);
     keep(v->alarm, req->alarm);

@@ -15,6 +15,8 @@
 struct master;
 struct peer;
 
+enum { RIVAL_MS = 5000 }; /* a monitor that was not heard of for so long is no rival any more */
+
 struct vigil {
     uint64_t tick_ns;        /* newest tick; 0 = none yet */
     uint64_t second_ns;      /* when the second began that `late` is measured in */
@@ -28,6 +30,9 @@ struct vigil {
     uint64_t heard_ns;       /* newest master_lease; 0 = none */
     uint64_t lease_until_ns;
     char monitor[ADDR_LEN_MAX + 1]; /* address of who sent it */
+    char rival[ADDR_LEN_MAX + 1];   /* another one that said so meanwhile */
+    uint64_t rival_ns;              /* when; 0 = none */
+    uint64_t rivals_ns;             /* since both go on saying so; 0 = they do not */
     char alarm[ADDR_LEN_MAX + 1];   /* what it wants operators to know */
     bool ending; /* told to step down: nothing more is begun, the next tick ends the process */
 };

@@ -5,8 +5,8 @@
  * log is the durability. store_commit makes the rows visible to a checkpoint and to a successor
  * process of the same incarnation.
  *
- * Loop thread only, but for store_copy_run, store_proof_run and store_sync_run. Any LMDB error ends the process (env_die): an
- * environment that failed is dropped and rebuilt at the next start.
+ * Loop thread only, but for store_copy_run, store_proof_run and store_sync_run. Any LMDB error ends
+ * the process (env_die): an environment that failed is dropped and rebuilt at the next start.
  *
  * State hash: sum modulo 2^64, over the rows of all tables but TABLE_META, of
  * hash64_seed(key length, 2 bytes little endian ‖ key ‖ value, table).

@@ -67,11 +67,28 @@ static void explain_listen(const struct config_file *cfg, const char *listen, in
                        why);
 }
 
+/* What the signals end. */
+struct running {
+    struct uv_env *env;
+    const struct daemon *daemon;
+    void *core;
+    struct env_timer patience; /* armed: it winds down */
+};
+
+static void patience_over(struct env_timer *t)
+{
+    uv_env_stop(container_of(t, struct running, patience)->env);
+}
+
 static void on_signal(uv_signal_t *s, int number)
 {
-    struct uv_env *e = s->data;
-    uv_env_log(e, LOG_INFO, "stopping: %s", strsignal(number));
-    uv_env_stop(e);
+    struct running *r = s->data;
+    uv_env_log(r->env, LOG_INFO, "stopping: %s", strsignal(number));
+    if (r->patience.place == 0 && r->daemon->wind_down != NULL && r->daemon->wind_down(r->core)) {
+        env_timer_set(uv_env_base(r->env), &r->patience, WIND_DOWN_MS * NS_PER_MS);
+    } else {
+        uv_env_stop(r->env);
+    }
 }
 
 static void on_signal_closed(uv_handle_t *h)
@@ -81,17 +98,20 @@ static void on_signal_closed(uv_handle_t *h)
 }
 
 /* Until SIGTERM or SIGINT; then what is under way ends. */
-static void run_until_told(struct uv_env *e)
+static void run_until_told(struct uv_env *e, const struct daemon *d, void *core)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
     uv_signal_t signals[COUNT_OF(numbers)];
     unsigned open_count = COUNT_OF(numbers);
+    struct running running = {
+        .env = e, .daemon = d, .core = core, .patience = {.fire = patience_over}};
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         ASSERT(uv_signal_init(uv_env_loop(e), &signals[i]) == 0);
-        signals[i].data = e;
+        signals[i].data = &running;
         ASSERT(uv_signal_start(&signals[i], on_signal, numbers[i]) == 0);
     }
     uv_env_run(e);
+    env_timer_stop(uv_env_base(e), &running.patience);
     if (!uv_env_settle(e, SETTLE_WAIT_MS)) {
         uv_env_log(e, LOG_WARN, "stopping although operations are still under way");
     }
@@ -128,7 +148,7 @@ static int serve(const struct daemon *d, const struct config_file *file, bool fo
     int err = d->start(core, &why);
     if (err == 0) {
         uv_env_log(env, LOG_INFO, "%s %s started with %s", d->program, GFS_VERSION, file->path);
-        run_until_told(env);
+        run_until_told(env, d, core);
         err = d->stop(core, &why);
     } else {
         explain_listen(file, d->listen, err, &why);

@@ -29,7 +29,12 @@ struct daemon {
     int (*start)(void *core, struct why *why);
     int (*stop)(void *core, struct why *why);
     void (*destroy)(void *core);
+    /* Told to stop: true if it first brings something to an end, and says so by env_end, for which it
+     * has WIND_DOWN_MS. May be NULL. */
+    bool (*wind_down)(void *core);
 };
+
+enum { WIND_DOWN_MS = 2000 };
 
 /* Runs it until SIGTERM or SIGINT, then lets what is under way end. Returns the exit code. */
 int daemon_main(const struct daemon *d, int argc, char **argv);

@@ -55,3 +55,9 @@ printf '\377' | dd of="$checkpoint" bs=1 seek=9000 conv=notrunc status=none
 expect "a flipped byte of a log is found" sh -c "! '$BIN/gfsctl' oplog verify '$WORK/copy' >'$WORK/out'"
 expect "and named" grep -q "is no record\|are not here" "$WORK/out"
 expect "a flipped byte of a checkpoint is found" sh -c "! '$BIN/gfsctl' checkpoint verify '$WORK/copy' >/dev/null"
+sums=$(ls "$WORK"/copy/checkpoints/*.sum | tail -n 1)
+printf '\377' | dd of="$sums" bs=1 seek=20 conv=notrunc status=none
+expect "a damaged file of sums is named" sh -c "'$BIN/gfsctl' checkpoint verify '$WORK/copy' 2>&1 | grep -q '$(basename "$sums"): damaged'"
+rm -rf "$WORK/copy" && cp -r "$RUN/master" "$WORK/copy"
+rm "$(ls "$WORK"/copy/log/log-* | tail -n 1)"
+expect "a log without its end is found" sh -c "! '$BIN/gfsctl' oplog verify '$WORK/copy' >'$WORK/out'"

@@ -54,12 +54,12 @@ kill_hard master
 for page in $(seq 4 40); do
     printf '\377' | dd of="$newest" bs=1 conv=notrunc seek=$((page * 4096 + 4080)) status=none
 done
-GFS_MASTER_CONF=$short
-(boot 3) >/dev/null 2>&1 || true
-wait_for "it to end, or to have built another one" 20 sh -c "
-    grep -qE 'does not hold the rows|cannot be read|checkpoint .* is not used' '$RUN/master.log'"
-boot 3
-wait_for "all files" 30 all_there one two three four
+up_again() { (boot 3) >/dev/null 2>&1; }
+up_again || true
+wait_for "it to end" 20 gone "$(pid_of master)"
+wait_for "it to be up again" 30 up_again
+expect "all files" all_there one two three four
+expect "it says why" grep -qE 'does not hold the rows|cannot be read|is given up|is not used' "$RUN/master.log"
 make_files five
 kill_hard master
 boot 3

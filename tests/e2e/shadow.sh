@@ -85,3 +85,11 @@ same "errors" "$(grep -hE 'state is given up|same identity' "$RUN"/master*.log |
 for d in one two; do
     same "files of $d" "$(ls "$MNT/$d" | wc -l)" 100
 done
+
+say "the primary is told to stop: it yields, and another one takes over at once"
+kill -TERM "$(pid_of "$(master_of "$first")")"
+took_over() { now=$(primary) && [ -n "$now" ] && [ "$now" != "$first" ]; }
+wait_for "another primary" 20 took_over
+make_files six 10
+expect "it yielded" grep -q 'stopping: Terminated' "$RUN/$(master_of "$first").log"
+same "files" "$(ls "$MNT/six" | wc -l)" 10

@@ -142,6 +142,10 @@ static void read_tree(struct sim_keeper *s, struct sim_keeper_client *c, struct 
 
 static void apply(struct sim_keeper *s, struct sim_keeper_client *c, struct keeper_call *k)
 {
+    if (s->forbidden && k->kind != KEEPER_READ && k->kind != KEEPER_NAMES) {
+        k->status = -EACCES;
+        return;
+    }
     switch (k->kind) {
     case KEEPER_CREATE:
         create_entry(s, c, k);

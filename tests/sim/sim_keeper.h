@@ -62,6 +62,7 @@ struct sim_keeper {
     uint32_t session_ms;
     uint32_t lost_per_mille; /* of calls */
     uint64_t down_ns;        /* nobody is answered until then */
+    bool forbidden;          /* nobody may change anything */
     uint64_t next_session;
     uint64_t now;                                 /* number of the newest state */
     struct sim_keeper_tree past[SIM_KEEPER_PAST]; /* by number, modulo */

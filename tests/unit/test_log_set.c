@@ -254,7 +254,7 @@ START_TEST(full_segments_are_mended)
         log_master_append(m, 200, 2000);
         ck_assert(log_cluster_equal(c, 5000));
     }
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 6; i++) {
         struct log_master *o = &c->masters[i % 3];
         ck_assert(log_master_rot_full(o));
         log_master_append(m, 20, 2000);
@@ -403,6 +403,7 @@ Suite *suite_log_set(void)
 {
     Suite *suite = suite_create("log_set");
     TCase *t = tcase_create("events");
+    tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, NULL, teardown);
     tcase_add_test(t, records_are_on_all_logs);
     tcase_add_test(t, one_of_three_may_be_away);

@@ -340,6 +340,12 @@ START_TEST(monitor_is_answered)
     ck_assert_int_eq(FIXTURE_CALL(f, master_lease, &lease, &leased, 0), 0);
     ck_assert_int_eq(FIXTURE_CALL(f, masters, &who, &seen, 0), 0);
     ck_assert(seen.watched && bytes_equal(seen.monitor, bytes_str("h:1")));
+    struct master_lease_req other = {.epoch = 1, .ms = 2000, .monitor = bytes_str("h:2")};
+    ck_assert_int_eq(FIXTURE_CALL(f, master_lease, &other, &leased, 0), -EEXIST);
+    ck_assert_int_eq(FIXTURE_CALL(f, master_lease, &lease, &leased, 0), 0);
+    ck_assert_uint_ne(f->m->vigil.rivals_ns, 0);
+    ck_assert_int_eq(FIXTURE_CALL(f, masters, &who, &seen, 0), 0);
+    ck_assert(seen.watched && bytes_equal(seen.monitor, bytes_str("h:1")));
     fixture_run_ms(f, 2100);
     ck_assert_int_eq(FIXTURE_CALL(f, masters, &who, &seen, 0), 0);
     ck_assert(!seen.watched);

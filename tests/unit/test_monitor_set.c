@@ -481,6 +481,25 @@ START_TEST(engine_is_away)
 }
 END_TEST
 
+/* Monitors without rights at the engine: the primary goes on and says so, nothing is overwritten, and
+ * with rights all is well again. */
+START_TEST(engine_gives_no_rights)
+{
+    run_ms(5000);
+    struct machine *first = primary();
+    w->keeper.forbidden = true;
+    sim_keeper_expire(&w->keeper, &first->client); /* the lock is to be taken again */
+    run_ms(20000);
+    ck_assert(first->fake.alarmed);
+    ck_assert_ptr_eq(primary(), first);
+    ck_assert_uint_eq(w->promotions, 1);
+    w->keeper.forbidden = false;
+    run_ms(30000);
+    must_be_well();
+    ck_assert(!primary()->fake.alarmed);
+}
+END_TEST
+
 /* The session ends early: the lock is taken again before anybody else wants it. */
 START_TEST(session_ends_early)
 {
@@ -738,6 +757,7 @@ Suite *suite_monitor_set(void)
     tcase_add_test(events, monitor_takes_its_primary_over);
     tcase_add_test(events, dead_monitor_costs_the_role);
     tcase_add_test(events, engine_is_away);
+    tcase_add_test(events, engine_gives_no_rights);
     tcase_add_test(events, session_ends_early);
     tcase_add_test(events, engine_is_restored);
     tcase_add_test(events, promotion_in_vain_is_given_up);

@@ -214,6 +214,14 @@ static void on_told(struct rpc_call *c)
                 m->epoch);
         look_again(m, 0);
     }
+    uint64_t now = env_mono_ns(m->env);
+    if (c->status == -EEXIST && now >= m->rival_ns) {
+        m->rival_ns = now + RIVAL_AGAIN_MS * NS_PER_MS;
+        env_log(m->env, LOG_ERROR,
+                "master %s is watched by another monitor, or was until just now: if this is said "
+                "again, two are configured for it",
+                m->target->addr);
+    }
 }
 
 static void tell_lease(struct monitor *m, uint64_t now, const struct elect_view *v)

@@ -12,6 +12,7 @@ enum {
     MONITOR_LAG_MS = 1000, /* a monitor later than this judges nobody by the time in between */
     LEASE_TELL_MS = 500,
     LEASE_MS = 2000,        /* as long the primary may believe that it is watched */
+    RIVAL_AGAIN_MS = 60000, /* between complaints of another monitor of the same master */
     FIRST_LOOK_MS = 3000,   /* at its start, until all masters have answered, if they do */
     AGAIN_MS = 200,         /* before a failed step is tried again */
     BEHIND_AGAIN_MS = 5000, /* after the engine knew a later epoch than the master */
@@ -47,6 +48,7 @@ struct monitor {
     uint64_t tick_ns;
     uint64_t again_ns;            /* nothing is tried before */
     uint64_t tell_ns;             /* the next lease */
+    uint64_t rival_ns;            /* another monitor is not spoken of before */
     uint64_t down_ns;             /* HANDING: since when */
     uint64_t lost_ns;             /* when the primary was lost; 0 = it was not */
     char alarm[ADDR_LEN_MAX + 1]; /* for operators; empty = nothing */
