@@ -114,12 +114,13 @@ static void grow_done(struct disk_op *op)
     }
 }
 
-/* Asks for the next step, if what is ahead is less than wanted. */
+/* Asks for the next step, if what is ahead is less than wanted; after a refusal in any case: a commit may
+ * have asked for more than that, and nothing else tells that there is room again. */
 static void grow(struct store *s)
 {
     struct store_space *p = &s->space;
     if (p->growing || p->ahead == 0 || p->allocated == UINT64_MAX ||
-        p->allocated >= p->used + p->ahead) {
+        (p->allocated >= p->used + p->ahead && !p->starved)) {
         return;
     }
     p->growing = true;

@@ -67,6 +67,7 @@ static bool damage(struct sim_inode *i, struct sim_rand *r, bool spare_last, uin
 
 static void make_records(struct actor *a)
 {
+    actor_wait_mount(a);
     for (int n = 0; n < RECORDS && !a->gone; n++) {
         struct attr attr;
         char name[16];
@@ -84,6 +85,7 @@ void verify_log_damage(struct world *w)
     struct sim_inode *i;
     bool power_cut = sim_chance(&r, 1, 2);
     uint64_t at;
+    mount_start(&w->mounts[w->mount_count]);
     (void)actor_new(w, &w->mounts[w->mount_count], make_records, NULL);
     (void)sim_run_until(w->sim, actors_done, w, 60 * NS_PER_S);
     server_kill(s, power_cut, 0);

@@ -346,6 +346,31 @@ START_TEST(without_space_there_is_no_room)
 }
 END_TEST
 
+/* A commit asked for more than is wanted ahead, in vain, and grew the file by nothing: that there is room
+ * again is noticed all the same. */
+START_TEST(room_comes_back_although_enough_is_ahead)
+{
+    enum { AHEAD = 1 << 20 };
+    for (uint32_t i = 1; i <= 6; i++) { /* leaves free pages in the file */
+        put_many(20000, 1 + i % 2);
+        store_commit(s, (struct store_position){.index = i});
+    }
+    store_preallocate(s, AHEAD);
+    uint64_t before = store_room(s);
+    d->allocate_end = (uint64_t)stat_of_data().st_size + AHEAD;
+    put_many(20000, 1);
+    store_commit(s, (struct store_position){.index = 7});
+    dir_env_pump(d);
+    ck_assert_uint_ge(store_space_ahead(s), AHEAD);
+    ck_assert_uint_lt(store_room(s), before / 2);
+    d->allocate_end = 0;
+    store_refresh_room(s);
+    dir_env_pump(d);
+    store_refresh_room(s);
+    ck_assert_uint_gt(store_room(s), before / 2);
+}
+END_TEST
+
 /* Filesystems without allocation: only the reserve guards. */
 START_TEST(space_may_not_be_had_ahead)
 {
@@ -418,6 +443,7 @@ Suite *suite_store(void)
     tcase_add_test(c, space_is_taken_ahead);
     tcase_add_test(c, a_commit_fits_when_it_is_made_in_time);
     tcase_add_test(c, without_space_there_is_no_room);
+    tcase_add_test(c, room_comes_back_although_enough_is_ahead);
     tcase_add_test(c, space_may_not_be_had_ahead);
     tcase_add_test(c, room_leaves_the_reserve);
     tcase_add_test(c, a_file_that_is_no_environment_is_refused);
