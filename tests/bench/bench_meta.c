@@ -11,6 +11,7 @@
 #include "master/core/commit.h"
 #include "master/core/ns.h"
 #include "master/core/recovery.h"
+#include "master/core/warming.h"
 #include "shared/base/hmap.h"
 #include "shared/base/mem.h"
 #include "shared/io/uv_env.h"
@@ -528,7 +529,8 @@ static uint64_t start(const char *dir, const char *boot)
     struct uv_env_config uc = {.dir = dir, .log_level = LOG_WARN, .boot_override = boot};
     struct recovery_config rc = {.log = {.segment_bytes = geometry.segment_bytes},
                                  .cluster_name = "bench",
-                                 .ahead_bytes = PREALLOCATE_DEFAULT};
+                                 .ahead_bytes = PREALLOCATE_DEFAULT,
+                                 .large_bytes = LARGE_STATE_BYTES};
     uint64_t replayed = 0;
     uv = uv_env_create(&uc, &why);
     if (uv == NULL) {
@@ -582,7 +584,9 @@ static int run_restart(const char *dir, const char *boot, const char *what)
     uint64_t began = now_ns();
     uint64_t replayed = start(dir, boot);
     printf("%-34s %10.2f s    (%s, %llu records replayed)\n", what, seconds(now_ns() - began),
-           found.live_kept ? "environment kept" : "built from a checkpoint",
+           found.live_kept  ? "environment kept"
+           : found.unproven ? "a checkpoint became it"
+                            : "built from a checkpoint",
            (unsigned long long)replayed);
     fflush(stdout);
     uint64_t hash = store_hash(store);
