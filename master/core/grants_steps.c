@@ -238,7 +238,11 @@ static void clear_notes(struct grant *g)
         } else if (p->state != PART_READY && p->status != ERR_NO_REPLICA) {
             kind = NOTE_EXTRA;
         }
-        grant_set_note(g, p->server, g->version, kind);
+        /* What was noted of this version since it was logged is newer than what the part said. */
+        if (kind != NOTE_NONE ||
+            notes_get(&g->m->notes, g->handle, p->server, g->version) == NOTE_NONE) {
+            grant_set_note(g, p->server, g->version, kind);
+        }
     }
 }
 

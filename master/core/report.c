@@ -211,7 +211,8 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
                   const struct replica *r)
 {
     enum note_kind kind = judge(m, s, row, r);
-    if (kind != NOTE_EXTRA && machine_knows_better(m, s, row)) {
+    /* One that is suspect at the committed version became so after a machine may have asked it. */
+    if (kind != NOTE_EXTRA && kind != NOTE_SUSPECT && machine_knows_better(m, s, row)) {
         return;
     }
     if (kind == NOTE_EXTRA) {
