@@ -138,7 +138,7 @@ static int check_record(void *owner, const struct record *r)
 
 static void expect_refusal(int rc, const struct why *why)
 {
-    ASSERT(rc == ERR_CORRUPT || rc == ERR_FOREIGN_CLUSTER);
+    ASSERT(rc == ERR_CORRUPT || rc == ERR_FOREIGN_CLUSTER || rc == ERR_FORMAT);
     ASSERT(why->text[0] != '\0');
 }
 
