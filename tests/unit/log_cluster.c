@@ -326,7 +326,7 @@ struct log_cluster *log_cluster_create(uint64_t seed, uint32_t count, uint32_t a
     memset(c->acknowledged, 0, HISTORY_MAX * sizeof(uint64_t));
     for (uint32_t i = 0; i < count; i++) {
         struct log_master *m = &c->masters[i];
-        char name[16];
+        char name[24];
         snprintf(name, sizeof(name), "master-%u", i);
         m->all = c;
         m->number = i;
