@@ -25,14 +25,13 @@ struct master_config {
     uint64_t preallocate_bytes; /* see store_preallocate; 0 = PREALLOCATE_DEFAULT */
     uint64_t large_state_bytes; /* see recovery_config; 0 = the usual */
     uint64_t checkpoint_rate;   /* bytes per second; 0 = CHECKPOINT_RATE_DEFAULT */
-    uint32_t
-        log_scrub_s; /* full segments of the log are read again once in this; 0 = LOG_SCRUB_S */
-    uint32_t away_grace_ms;   /* members away for so long are replaced, unless one copy is left */
-    uint32_t pair_pause_ms;   /* two servers make a chunk's version anew at most once in this */
-    uint32_t balance_percent; /* disks may differ in fill by so much; 0 = no moves for it */
-    uint32_t slow_floor_ms;   /* a server is never slow below this mean time of an operation */
-    uint32_t slow_window_ms;  /* nor before it was for so long; 0 = never */
-    uint32_t balance_kib_s;   /* bandwidth of moves for better places; 0 = none */
+    uint32_t log_scrub_s;       /* full segments are read again once in this; 0 = LOG_SCRUB_S */
+    uint32_t away_grace_ms;     /* members away for so long are replaced, unless one copy is left */
+    uint32_t pair_pause_ms;     /* two servers make a chunk's version anew at most once in this */
+    uint32_t balance_percent;   /* disks may differ in fill by so much; 0 = no moves for it */
+    uint32_t slow_floor_ms;     /* a server is never slow below this mean time of an operation */
+    uint32_t slow_window_ms;    /* nor before it was for so long; 0 = never */
+    uint32_t balance_kib_s;     /* bandwidth of moves for better places; 0 = none */
     uint32_t rereplication_share; /* percent of a busy server that copies may take; 100 = all */
     struct log_set set;           /* the masters of the cluster; count 0 = this one alone */
     bool logger_only;             /* of a set: never the primary, and answers no reads */

@@ -84,9 +84,8 @@ uint64_t ns_changed_at(const struct ns *ns, uint64_t ino);
 /* A chunk as its row has it. */
 struct ns_chunk {
     uint64_t ino, number, handle, version;
-    uint32_t trim; /* NO_TRIM = none */
-    uint32_t
-        trim_set; /* low bits of the index of the record that set it, never 0; 0 = not known, or none */
+    uint32_t trim;     /* NO_TRIM = none */
+    uint32_t trim_set; /* low bits of its record's index, never 0; 0 = not known, or none */
     bool fresh; /* version is the first, and no sync was told: replicas may be made anew, empty */
     bool bound; /* a size commit or a later version vouches for it: a missing replica is a loss */
     uint64_t doubt; /* last version made of replicas that may have lost writes; 0 = none */

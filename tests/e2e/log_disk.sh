@@ -7,24 +7,10 @@ GFS_MASTER_CONF="$GFS_MASTER_CONF
 segment_bytes = 64K
 log_scrub_s = 1"
 cluster_up
-list=
-for k in 1 2 3; do list=$list${list:+,}127.0.0.$k:$PORT; done
-export GFS_MASTERS=$list
+. "$(dirname "$0")/lib_set.sh"
 
-master_of() { [ "$1" = 1 ] && echo master || echo "master-$1"; }
 log_of() { echo "$RUN/$(master_of "$1").log"; }
-status_of() { "$BIN/gfsctl" --masters "127.0.0.$1:$PORT" status --json | tr -d ' \n'; }
-field() { # field ADDR NAME: of what `status` says of that master
-    "$BIN/gfsctl" --masters "$list" status --json | tr -d ' \n' |
-        sed -E "s/.*\"addr\":\"$1\"([^}]*)}.*/\1/; s/.*\"$2\":\"?([^\",]+).*/\1/"
-}
-primary() {
-    for k in 1 2 3; do
-        [ "$(field "127.0.0.$k:$PORT" role)" != primary ] || echo $k
-    done
-}
 serves() { [ -n "$(primary)" ]; }
-files_at() { status_of "$1" | sed -E 's/.*"files":([0-9]+).*/\1/'; }
 all_follow() {
     now=$(primary)
     [ -n "$now" ] || return 1
@@ -32,10 +18,6 @@ all_follow() {
         [ "$(files_at $k)" = "$(files_at "$now")" ] &&
             [ "$(field "127.0.0.$k:$PORT" unreadable)" = 0 ] || return 1
     done
-}
-make_files() { # make_files DIRECTORY COUNT
-    mkdir "$MNT/$1"
-    (cd "$MNT/$1" && seq -f 'f%.0f' 1 "$2" | xargs touch)
 }
 segment() { # segment MASTER NUMBER: file, the first is 1, the last -1
     if [ "$2" = -1 ]; then

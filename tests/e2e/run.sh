@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 names=$*
-[ -n "$names" ] || names=$(ls tests/e2e/*.sh | xargs -n1 basename | sed 's/\.sh$//' | grep -vE '^(lib|lib_netns|lib_machines|lib_disk|run|sweep)$')
+[ -n "$names" ] || names=$(ls tests/e2e/*.sh | xargs -n1 basename | sed 's/\.sh$//' | grep -vE '^(lib(_.*)?|run|sweep)$')
 logs=build/e2e/logs
 mkdir -p "$logs"
 passed=0 failed=

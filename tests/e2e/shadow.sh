@@ -7,24 +7,8 @@ GFS_MASTER_CONF="$GFS_MASTER_CONF
 checkpoint_records = 2000
 segment_bytes = 1M"
 cluster_up
-list=
-for k in 1 2 3; do list=$list${list:+,}127.0.0.$k:$PORT; done
-export GFS_MASTERS=$list
+. "$(dirname "$0")/lib_set.sh"
 
-# field ADDR NAME: of what `status` says of that master
-field() {
-    "$BIN/gfsctl" --masters "$list" status --json | tr -d ' \n' |
-        sed -E "s/.*\"addr\":\"$1\"([^}]*)}.*/\1/; s/.*\"$2\":\"?([^\",]+).*/\1/"
-}
-primary() {
-    for k in 1 2 3; do
-        [ "$(field "127.0.0.$k:$PORT" role)" != primary ] || echo $k
-    done
-}
-master_of() { [ "$1" = 1 ] && echo master || echo "master-$1"; }
-files_at() { # as the master NUMBER itself counts them
-    "$BIN/gfsctl" --masters "127.0.0.$1:$PORT" status --json | tr -d ' \n' | sed -E 's/.*"files":([0-9]+).*/\1/'
-}
 follows() { # master NUMBER has all that the primary has
     [ "$(field "127.0.0.$1:$PORT" role)" = shadow ] &&
         [ "$(field "127.0.0.$1:$PORT" index)" = "$(field "127.0.0.$first:$PORT" index)" ] &&
@@ -34,10 +18,6 @@ all_follow() {
     for k in 1 2 3; do
         [ $k = "$first" ] || follows $k || return 1
     done
-}
-make_files() { # make_files DIRECTORY COUNT
-    mkdir "$MNT/$1"
-    (cd "$MNT/$1" && seq -f 'f%.0f' 1 "$2" | xargs touch)
 }
 
 first=$(primary)

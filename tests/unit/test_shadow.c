@@ -387,6 +387,17 @@ static int look_of_epoch(const char *name, uint64_t index, uint32_t epoch)
     return ASK(&reader_, lookup, &req, .index = index, .epoch = epoch, .flags = FRAME_ANY_AGE);
 }
 
+/* The shadow has the first directories, the origin five more. Returns the last record of these. */
+static uint64_t feed_all_but_five(void)
+{
+    fixture_open_session(f);
+    make_dirs(0, 5);
+    take_office();
+    feed();
+    make_dirs(5, 10);
+    return oplog_committed(f->m->log);
+}
+
 /* ---------------------------------------------------------------- following */
 
 START_TEST(committed_records_are_applied)
@@ -632,12 +643,7 @@ END_TEST
 /* The primary died before it said that its last records were committed. */
 START_TEST(what_enough_logs_hold_is_committed)
 {
-    fixture_open_session(f);
-    make_dirs(0, 5);
-    take_office();
-    feed();
-    make_dirs(5, 10);
-    uint64_t last = oplog_committed(f->m->log);
+    uint64_t last = feed_all_but_five();
     others[0].mute = true;
     feed_to(last, fed);
     others_have(last - 2);
@@ -656,12 +662,7 @@ END_TEST
 /* A mount was told that the last records are committed: so they are, although nobody else can say it. */
 START_TEST(what_a_mount_was_told_is_committed)
 {
-    fixture_open_session(f);
-    make_dirs(0, 5);
-    take_office();
-    feed();
-    make_dirs(5, 10);
-    uint64_t last = oplog_committed(f->m->log);
+    uint64_t last = feed_all_but_five();
     others[0].mute = others[1].mute = true;
     feed_to(last, fed);
     connect_as(&reader_, ROLE_CLIENT);
@@ -678,12 +679,7 @@ END_TEST
 /* The primary died before it sent its last records to this log: another one has them. */
 START_TEST(what_another_log_has_is_fetched)
 {
-    fixture_open_session(f);
-    make_dirs(0, 5);
-    take_office();
-    feed();
-    make_dirs(5, 10);
-    uint64_t last = oplog_committed(f->m->log);
+    uint64_t last = feed_all_but_five();
     others[0].mute = true;
     others_have(last);
     others[1].said.promised = f->m->epoch + 1; /* another one says what belongs in the log */
