@@ -307,6 +307,12 @@ static int newest_time(void *owner, const struct record *r)
     return 0;
 }
 
+int master_take_time(struct master *m, struct why *why)
+{
+    bool any = oplog_last(m->log) >= oplog_first(m->log);
+    return any ? oplog_replay(m->log, oplog_last(m->log), newest_time, m, why) : 0;
+}
+
 static void add_session(void *owner, uint64_t session, struct bytes host)
 {
     struct master *m = owner;
@@ -375,9 +381,7 @@ static int recover(struct master *m, struct why *why)
     if (master_in_set(m) || m->warming) {
         return 0; /* the log is followed */
     }
-    if (oplog_last(m->log) >= oplog_first(m->log)) {
-        err = oplog_replay(m->log, oplog_last(m->log), newest_time, m, why);
-    }
+    err = master_take_time(m, why);
     if (err == 0 && found.replay_from <= oplog_last(m->log)) {
         err = oplog_replay(m->log, found.replay_from, replay_one, &(struct replay){m, why}, why);
     }

@@ -35,13 +35,6 @@ int warming_start(struct master *m, struct why *why)
     return err;
 }
 
-static int newest_time(void *owner, const struct record *r)
-{
-    struct master *m = owner;
-    m->commit.time_ns = r->time_ns;
-    return 0;
-}
-
 void warming_tick(struct master *m)
 {
     struct why why;
@@ -52,8 +45,7 @@ void warming_tick(struct master *m)
     follow_close(m);
     shadow_close(m); /* who waits for more asks again */
     m->warming = false;
-    if (oplog_replay(m->log, oplog_last(m->log), newest_time, m, &why) != 0 ||
-        master_start_alone(m, &why) != 0) {
+    if (master_take_time(m, &why) != 0 || master_start_alone(m, &why) != 0) {
         env_die(m->env, why.text);
     }
 }
