@@ -31,36 +31,33 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* One move where n is constant; of a loop over bytes the compiler makes a loop. */
+static inline uint64_t le64_of(uint64_t v)
+{
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? v : __builtin_bswap64(v);
+}
+
 static inline void put_le(uint8_t *p, uint64_t v, int n)
 {
-    for (int i = 0; i < n; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
+    uint64_t le = le64_of(v);
+    memcpy(p, &le, (size_t)n);
 }
 
 static inline uint64_t get_le(const uint8_t *p, int n)
 {
-    uint64_t v = 0;
-    for (int i = 0; i < n; i++) {
-        v |= (uint64_t)p[i] << (8 * i);
-    }
-    return v;
+    uint64_t le = 0;
+    memcpy(&le, p, (size_t)n);
+    return le64_of(le);
 }
 
 static inline void put_be64(uint8_t *p, uint64_t v)
 {
-    for (int i = 0; i < 8; i++) {
-        p[i] = (uint8_t)(v >> (56 - 8 * i));
-    }
+    put_le(p, __builtin_bswap64(v), 8);
 }
 
 static inline uint64_t get_be64(const uint8_t *p)
 {
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++) {
-        v = v << 8 | p[i];
-    }
-    return v;
+    return __builtin_bswap64(get_le(p, 8));
 }
 
 /* Cursor over bytes being read. */

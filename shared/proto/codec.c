@@ -135,6 +135,11 @@ static uint64_t big_endian(struct reader *r, unsigned n)
         return fail(r);
     }
     uint64_t v = 0;
+    if (r->end - r->at >= 8) {
+        v = get_be64(r->at) >> (64 - 8 * n);
+        r->at += n;
+        return v;
+    }
     for (unsigned i = 0; i < n; i++) {
         v = v << 8 | *r->at++;
     }
