@@ -232,11 +232,11 @@ static void deliver(struct env_conn *c)
     }
     buf_unref(b);
     struct uv_env *u = c->env;
-    uint64_t begin = uv_mono_ns();
+    uint64_t begin = turn_now_ns();
     c->events->on_message(c->owner, c, &m);
     message_drop(&m);
     struct turn_part part = {.kind = TURN_MESSAGE, .op = m.head.op};
-    turn_part_ended(&u->turn, part, begin, uv_mono_ns());
+    turn_part_ended(&u->turn, part, begin, turn_now_ns());
 }
 
 /* The header is complete: check it and make room. False: the connection is closed. */

@@ -84,10 +84,10 @@ static void fire_timers(struct uv_env *u)
     while (!u->settling && (t = timer_heap_first(&u->timers)) != NULL && t->at_ns <= now &&
            t->order < limit) {
         struct turn_part part = turn_timer(t);
-        uint64_t begin = uv_mono_ns();
+        uint64_t begin = turn_now_ns();
         timer_heap_stop(&u->timers, t);
         t->fire(t);
-        turn_part_ended(&u->turn, part, begin, uv_mono_ns());
+        turn_part_ended(&u->turn, part, begin, turn_now_ns());
     }
 }
 
@@ -151,10 +151,10 @@ static void on_sleep_end(uv_timer_t *h)
 static void plan_sleep(struct uv_env *u)
 {
     struct env_timer *t = u->settling ? NULL : timer_heap_first(&u->timers);
-    uint64_t now = t != NULL ? uv_mono_ns() : 0;
+    bool may_spin = u->spin.limit_ns > 0 && (u->spin.stirred || u->spin.awake);
+    uint64_t now = t != NULL || may_spin ? uv_mono_ns() : 0;
     bool due = t != NULL && t->at_ns <= now;
-    bool spins = u->spin.limit_ns > 0 && (u->spin.stirred || u->spin.awake) &&
-                 spin_wanted(&u->spin, uv_mono_ns());
+    bool spins = may_spin && spin_wanted(&u->spin, now);
     bool dials = !u->settling && !list_empty(&u->outcomes);
     if (due || dials || u->ready.count > 0 || !list_empty(&u->flushing) || spins) {
         uv_idle_start(&u->idle, on_idle);
@@ -180,7 +180,7 @@ static void on_prepare(uv_prepare_t *h)
     report_ready(u);
     report_dials(u);
     flush_all(u);
-    turn_ended(&u->turn, &u->base, uv_mono_ns());
+    turn_ended(&u->turn, &u->base);
     plan_sleep(u);
 }
 

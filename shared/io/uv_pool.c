@@ -45,14 +45,14 @@ void job_finish(struct uv_env *e, struct job j)
 {
     struct turn_part part = {
         .kind = TURN_JOB, .code = j.op != NULL ? (uintptr_t)j.op->done : (uintptr_t)j.work->done};
-    uint64_t begin = uv_mono_ns();
+    uint64_t begin = turn_now_ns();
     e->jobs--;
     if (j.op != NULL) {
         j.op->done(j.op);
     } else {
         j.work->done(j.work);
     }
-    turn_part_ended(&e->turn, part, begin, uv_mono_ns());
+    turn_part_ended(&e->turn, part, begin, turn_now_ns());
 }
 
 static void *worker(void *arg)

@@ -3,12 +3,20 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "shared/proto/schema.h"
 
 enum { SAY_EVERY_MS = 1000, NAME_BYTES = 64 };
 
 extern const char __executable_start[]; /* of the linker */
+
+uint64_t turn_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
 
 void turn_part_ended(struct turn_watch *w, struct turn_part part, uint64_t begin_ns,
                      uint64_t now_ns)
@@ -32,9 +40,10 @@ static const char *name_of(const struct turn_part *p, char out[NAME_BYTES])
     return out;
 }
 
-void turn_ended(struct turn_watch *w, struct env *env, uint64_t now_ns)
+void turn_ended(struct turn_watch *w, struct env *env)
 {
     bool slow = w->busy_ns >= SLOW_TURN_MS * NS_PER_MS;
+    uint64_t now_ns = slow ? turn_now_ns() : 0;
     if (slow && (w->said_ns == 0 || now_ns - w->said_ns >= SAY_EVERY_MS * NS_PER_MS)) {
         char name[NAME_BYTES];
         w->said_ns = now_ns;

@@ -33,10 +33,12 @@ static inline struct turn_part turn_timer(const struct env_timer *t)
     return (struct turn_part){.kind = TURN_TIMER, .code = (uintptr_t)t->fire};
 }
 
+/* The clock of parts: exact to some milliseconds, and so cheap that it may be asked twice for each. */
+uint64_t turn_now_ns(void);
 /* A part ended that began then. */
 void turn_part_ended(struct turn_watch *w, struct turn_part part, uint64_t begin_ns,
                      uint64_t now_ns);
 /* The turn ends: says so in the log if it was long. */
-void turn_ended(struct turn_watch *w, struct env *env, uint64_t now_ns);
+void turn_ended(struct turn_watch *w, struct env *env);
 
 #endif
