@@ -4,7 +4,6 @@
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,10 +106,8 @@ bool table_was_dropped(const struct table *t, uint64_t handle)
 
 void table_close(struct table *t)
 {
-    struct hmap_node *n;
     t->dying = true;
-    while ((n = hmap_begin(&t->replicas)) != NULL) {
-        hmap_remove(&t->replicas, n);
+    hmap_for_each (n, &t->replicas) {
         replica_free(container_of(n, struct local_replica, node));
     }
     hmap_close(&t->replicas);
@@ -203,15 +200,31 @@ uint64_t *table_handles(const struct table *t, uint64_t *out_count)
 
 /* ---------------------------------------------------------------- files */
 
-void replica_dir(uint64_t handle, char out[REPLICA_PATH_BYTES])
+static char *put_text(char *at, const char *text)
 {
-    snprintf(out, REPLICA_PATH_BYTES, "chunks/%02x", (unsigned)(handle & 0xff));
+    size_t len = strlen(text);
+    memcpy(at, text, len);
+    return at + len;
 }
 
+static char *put_hex(char *at, uint64_t v, int digits)
+{
+    for (int i = digits - 1; i >= 0; i--) {
+        *at++ = "0123456789abcdef"[v >> (4 * i) & 0xf];
+    }
+    return at;
+}
+
+void replica_dir(uint64_t handle, char out[REPLICA_PATH_BYTES])
+{
+    *put_hex(put_text(out, "chunks/"), handle & 0xff, 2) = '\0';
+}
+
+/* Without printf: every small file comes through here on three servers. */
 void replica_path(uint64_t handle, char out[REPLICA_PATH_BYTES])
 {
-    snprintf(out, REPLICA_PATH_BYTES, "chunks/%02x/%016llx", (unsigned)(handle & 0xff),
-             (unsigned long long)handle);
+    char *at = put_hex(put_text(out, "chunks/"), handle & 0xff, 2);
+    *put_hex(put_text(at, "/"), handle, 16) = '\0';
 }
 
 static void close_file(struct local_replica *r)
