@@ -27,7 +27,7 @@ uint32_t zeros_sum(const struct table *t, uint32_t bytes)
     return bytes == t->block_bytes ? t->zero_sum : block_sum(t->zeros, bytes);
 }
 
-void replica_set_length(struct local_replica *r, uint32_t length)
+void replica_take_length(struct local_replica *r, uint32_t length)
 {
     struct table *t = r->table;
     uint32_t before = replica_blocks(r);
@@ -37,15 +37,22 @@ void replica_set_length(struct local_replica *r, uint32_t length)
         r->sums = mem_resize(r->sums, cap * sizeof(*r->sums));
         r->sums_cap = cap;
     }
-    for (uint32_t b = before; b < after; b++) {
-        r->sums[b] = zeros_sum(t, block_extent(t, length, b));
-    }
     for (uint32_t b = after; b < before; b++) {
         replica_clear_bad(r, b);
     }
     t->sums_count += after;
     t->sums_count -= before;
     r->length = length;
+}
+
+void replica_set_length(struct local_replica *r, uint32_t length)
+{
+    const struct table *t = r->table;
+    uint32_t before = replica_blocks(r);
+    replica_take_length(r, length);
+    for (uint32_t b = before; b < replica_blocks(r); b++) {
+        r->sums[b] = zeros_sum(t, block_extent(t, length, b));
+    }
 }
 
 bool replica_block_is_bad(const struct local_replica *r, uint32_t b)

@@ -185,6 +185,8 @@ uint32_t zeros_sum(const struct table *t, uint32_t bytes);
 /* Changes the length; sums of new blocks are those of zeros, except that of a block that was
  * partial before. */
 void replica_set_length(struct local_replica *r, uint32_t length);
+/* Leaves the sums of new blocks to the caller. */
+void replica_take_length(struct local_replica *r, uint32_t length);
 bool replica_block_is_bad(const struct local_replica *r, uint32_t b);
 void replica_clear_bad(struct local_replica *r, uint32_t b);
 /* Its bytes were replaced by good ones. */

@@ -373,7 +373,7 @@ static void apply_sums(struct write_op *w)
 {
     struct local_replica *r = w->op.replica;
     w->applied = true;
-    replica_set_length(r, w->new_length);
+    replica_take_length(r, w->new_length);
     for (uint32_t i = 0; i < w->count; i++) {
         r->sums[w->first + i] = w->new_sums[i];
         replica_block_repaired(r, w->first + i);
