@@ -80,9 +80,10 @@ void master_fence_server(struct master *m, struct chunkserver *s, const char *re
     service_close_soon(p);
 }
 
-int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max)
+/* Servers for a new chunk, the primary first; of a row of new files, if one is given. */
+static int choose_members(struct master *m, struct placement_row *row, uint32_t wanted,
+                          uint32_t *out_ids, uint32_t max)
 {
-    struct master *m = owner;
     const struct geometry *geo = &m->cfg.geometry;
     uint64_t now = env_mono_ns(m->env);
     wanted = MIN(servers_wanted(&m->servers, geo, wanted), MIN(max, (uint32_t)REPLICAS_MAX));
@@ -97,7 +98,11 @@ int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint3
     if (count < needed) {
         return -ENOSPC;
     }
-    uint32_t n = placement_choose(m->env, all, count, NULL, 0, wanted, out_ids);
+    uint32_t n = row == NULL ? 0 : placement_row_next(row, all, count, wanted, now, out_ids);
+    if (n > 0) {
+        return (int)n;
+    }
+    n = placement_choose(m->env, all, count, NULL, 0, wanted, out_ids);
     for (uint32_t i = 1; i < n && servers_get(&m->servers, out_ids[0])->slow; i++) {
         if (!servers_get(&m->servers, out_ids[i])->slow) { /* the first becomes primary */
             uint32_t slow = out_ids[0];
@@ -105,7 +110,21 @@ int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint3
             out_ids[i] = slow;
         }
     }
+    if (row != NULL) {
+        placement_row_begin(row, out_ids, n, wanted, now);
+    }
     return (int)n;
+}
+
+int master_choose_members(struct master *m, uint32_t wanted, uint32_t *out_ids, uint32_t max)
+{
+    return choose_members(m, NULL, wanted, out_ids, max);
+}
+
+static int choose_for_file(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max)
+{
+    struct master *m = owner;
+    return choose_members(m, &m->files_row, wanted, out_ids, max);
 }
 
 uint64_t master_new_version(struct master *m, uint64_t old)
@@ -368,7 +387,7 @@ static int recover(struct master *m, struct why *why)
         checkpoint_set_rate(m->commit.checkpoint, m->cfg.checkpoint_rate);
     }
     medium_start(&m->medium, m->env, m->store, m->commit.checkpoint);
-    struct ns_decider decider = {master_choose_members, decide_holders, decide_version, m,
+    struct ns_decider decider = {choose_for_file, decide_holders, decide_version, m,
                                  m->cfg.trash_seconds};
     m->ns = ns_create(m->env, m->store, &m->cfg.geometry, &decider);
     struct store_position at = store_committed(m->store);

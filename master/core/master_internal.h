@@ -86,6 +86,7 @@ struct master {
     struct sessions sessions;
     struct name_leases name_leases;
     struct servers servers;
+    struct placement_row files_row; /* files created one after the other */
     struct notes notes;
     struct setbacks setbacks;
     struct grants grants;
@@ -148,8 +149,8 @@ void server_call(struct master *m, uint32_t server, struct rpc_call *call, enum 
 /* A version above `old` and above every version prepared in this epoch. */
 uint64_t master_new_version(struct master *m, uint64_t old);
 
-/* Servers for a new chunk, the primary first; as ns_decider.choose_members. */
-int master_choose_members(void *owner, uint32_t wanted, uint32_t *out_ids, uint32_t max);
+/* Servers for a new chunk of a file that has some; otherwise as ns_decider.choose_members. */
+int master_choose_members(struct master *m, uint32_t wanted, uint32_t *out_ids, uint32_t max);
 
 /* A chunk as clients see it. `reading`: replicas known to be unusable are left out while another is
  * there, live ones first. members is written to `w`, which must live as long as *out. */

@@ -1,6 +1,5 @@
 /* placement.c - which servers get the replicas of a chunk. */
 #include "master/core/placement.h"
-#include "shared/base/limits.h"
 
 #include <stdio.h>
 
@@ -97,6 +96,45 @@ uint32_t placement_choose(struct env *env, const struct placement_server *server
         out_ids[picked++] = s->id;
     }
     return picked;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+static bool is_among(const struct placement_server *servers, uint32_t count, uint32_t id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (servers[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t placement_row_next(struct placement_row *r, const struct placement_server *servers,
+                            uint32_t count, uint32_t wanted, uint64_t now_ns, uint32_t *out_ids)
+{
+    if (r->left == 0 || r->wanted != wanted || now_ns - r->last_ns > ROW_GAP_US * 1000ull) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (!is_among(servers, count, r->ids[i])) {
+            return 0;
+        }
+        out_ids[i] = r->ids[i];
+    }
+    r->left--;
+    r->last_ns = now_ns;
+    return r->count;
+}
+
+void placement_row_begin(struct placement_row *r, const uint32_t *ids, uint32_t count,
+                         uint32_t wanted, uint64_t now_ns)
+{
+    *r = (struct placement_row){
+        .count = count, .wanted = wanted, .left = ROW_MAX - 1, .last_ns = now_ns};
+    for (uint32_t i = 0; i < count; i++) {
+        r->ids[i] = ids[i];
+    }
 }
 
 /* ---------------------------------------------------------------- moves */

@@ -9,6 +9,7 @@
 #define MASTER_CORE_PLACEMENT_H
 
 #include "shared/base/bytes.h"
+#include "shared/base/limits.h"
 #include "shared/env/env.h"
 
 struct placement_server {
@@ -27,6 +28,27 @@ struct placement_server {
 uint32_t placement_choose(struct env *env, const struct placement_server *servers, uint32_t count,
                           const struct placement_server *have, uint32_t have_count, uint32_t wanted,
                           uint32_t *out_ids);
+
+/* Files made in a row go to the same servers, the same one first: then a message between mounts and
+ * chunkservers carries several of them, which costs much less than one for each. A row ends with a
+ * pause of more than ROW_GAP_US, or after ROW_MAX files. */
+enum { ROW_GAP_US = 1000, ROW_MAX = 32 };
+
+struct placement_row {
+    uint32_t ids[REPLICAS_MAX];
+    uint32_t count;   /* 0 = no row */
+    uint32_t wanted;  /* what it was chosen for */
+    uint32_t left;    /* files that may still join it */
+    uint64_t last_ns; /* when one did last */
+};
+
+/* How many ids of the row stand in out_ids; 0: it has ended, or not all its servers are among
+ * `servers` any more. */
+uint32_t placement_row_next(struct placement_row *r, const struct placement_server *servers,
+                            uint32_t count, uint32_t wanted, uint64_t now_ns, uint32_t *out_ids);
+/* `ids` were chosen now, and begin a row. */
+void placement_row_begin(struct placement_row *r, const uint32_t *ids, uint32_t count,
+                         uint32_t wanted, uint64_t now_ns);
 
 /* How much the servers of a set share: 0 = every one has a rack and a host of its own. */
 uint32_t placement_crowding(const struct placement_server *set, uint32_t count);

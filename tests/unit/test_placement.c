@@ -122,6 +122,31 @@ START_TEST(load_and_slowness_are_avoided)
 }
 END_TEST
 
+/* Files made in a row share servers until they pause, are many, or a server may not be taken. */
+START_TEST(rows_of_files_stay_together)
+{
+    struct placement_server all[] = {server(1, "a", "r1", 1), server(2, "b", "r1", 1),
+                                     server(3, "c", "r1", 1), server(4, "d", "r1", 1)};
+    const uint32_t chosen[] = {3, 1};
+    struct placement_row row = {0};
+    uint32_t ids[REPLICAS_MAX];
+    uint64_t now = NS_PER_S, gap = ROW_GAP_US * 1000ull;
+    ck_assert_uint_eq(placement_row_next(&row, all, 4, 2, now, ids), 0);
+    placement_row_begin(&row, chosen, 2, 2, now);
+    for (int file = 1; file < ROW_MAX; file++) {
+        now += gap;
+        ck_assert_uint_eq(placement_row_next(&row, all, 4, 2, now, ids), 2);
+        ck_assert(ids[0] == 3 && ids[1] == 1);
+    }
+    ck_assert_uint_eq(placement_row_next(&row, all, 4, 2, now, ids), 0);
+
+    placement_row_begin(&row, chosen, 2, 2, now);
+    ck_assert_uint_eq(placement_row_next(&row, all, 4, 3, now, ids), 0);
+    ck_assert_uint_eq(placement_row_next(&row, all, 2, 2, now, ids), 0);
+    ck_assert_uint_eq(placement_row_next(&row, all, 4, 2, now + gap + 1, ids), 0);
+}
+END_TEST
+
 START_TEST(moves_that_share_less)
 {
     struct placement_server all[] = {
@@ -210,6 +235,7 @@ Suite *suite_placement(void)
     tcase_add_test(t, free_space_is_the_weight);
     tcase_add_test(t, too_few_gives_what_there_is);
     tcase_add_test(t, load_and_slowness_are_avoided);
+    tcase_add_test(t, rows_of_files_stay_together);
     tcase_add_test(t, moves_that_share_less);
     tcase_add_test(t, moves_for_even_disks);
     tcase_add_test(t, what_is_missing_is_named);
