@@ -383,7 +383,7 @@ static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chu
             *out = chunk0_of(&in);
             return 0;
         }
-        if (looked == INODES_LOOKED_AT - 1) {
+        if (looked == INODES_LOOKED_AT - 1 && found < last) {
             *out = (struct ns_chunk){.ino = found + 1};
             return -EAGAIN;
         }

@@ -2,6 +2,8 @@
 #include "master/core/ns_internal.h"
 #include "tests/unit/ns_fixture.h"
 
+#include <stdio.h>
+
 Suite *suite_ns_file(void);
 
 START_TEST(mknod_makes_each_type)
@@ -251,6 +253,33 @@ START_TEST(open_files_stay)
 }
 END_TEST
 
+/* Chunks of a file that has no first one, however many inodes without chunks are before it. */
+START_TEST(every_chunk_is_walked)
+{
+    struct fixture *f = fixture_open();
+    for (int dirs = 0; dirs < 40; dirs++) {
+        char name[16];
+        snprintf(name, sizeof(name), "d%d", dirs);
+        make_dir(f, ROOT_INO, name);
+    }
+    ck_assert_int_eq(DO(f, mknod, .parent = ROOT_INO, .name = N("f"), .mode = S_IFREG | 0644), 0);
+    uint64_t file = f->rep.mknod_rep.attr.ino;
+    uint64_t handle = grow_chunk(f, file, 1);
+    for (uint64_t from = 0; from <= file; from++) {
+        struct ns_chunk row;
+        uint64_t ino = from;
+        int err;
+        while ((err = ns_chunk_next(f->ns, ino, 0, &row)) == -EAGAIN) {
+            ck_assert_uint_gt(row.ino, ino);
+            ino = row.ino;
+        }
+        ck_assert_int_eq(err, 0);
+        ck_assert_uint_eq(row.handle, handle);
+    }
+    fixture_close(f);
+}
+END_TEST
+
 /* A full disk: what grows is refused, what frees is not. */
 START_TEST(growth_ends_below_the_reserve)
 {
@@ -315,6 +344,7 @@ Suite *suite_ns_file(void)
     tcase_add_test(t, unlink_frees);
     tcase_add_test(t, open_files_stay);
     tcase_add_test(t, growth_ends_below_the_reserve);
+    tcase_add_test(t, every_chunk_is_walked);
     tcase_add_test(t, counters_survive);
     suite_add_tcase(s, t);
     return s;
