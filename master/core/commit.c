@@ -294,8 +294,8 @@ static void quiet(struct master *m)
     }
     if (!m->commit.stopped) {
         checkpoint_begin(m);
+        garbage_scan(m); /* only what is committed: before anything is logged here */
         opens_flush(m);
-        garbage_scan(m);
     }
     run_queue(m);
 }
