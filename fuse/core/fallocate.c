@@ -186,7 +186,7 @@ static void find_next(struct fallocate_op *a)
         return;
     }
     struct next_chunk_req req = {.ino = a->inode->ino, .number = a->at / c->master.chunk_bytes};
-    a->ask = (struct master_call){.done = next_known, .owner = a};
+    a->ask = (struct master_call){.done = next_known, .owner = a, .primary_only = true};
     master_call(&c->master, &a->ask, OP_next_chunk, RPC_BODY(next_chunk_req, &req));
 }
 
@@ -243,7 +243,7 @@ static void chunks_behind_known(struct master_call *m)
         finish(a, err);
     } else {
         struct statfs_req req;
-        a->ask = (struct master_call){.done = room_known, .owner = a};
+        a->ask = (struct master_call){.done = room_known, .owner = a, .primary_only = true};
         master_call(&c->master, &a->ask, OP_statfs, RPC_BODY(statfs_req, &req));
     }
 }
@@ -259,7 +259,7 @@ static void begin_reserve(struct fallocate_op *a)
         return;
     }
     struct next_chunk_req req = {.ino = a->inode->ino, .number = a->new_from / chunk};
-    a->ask = (struct master_call){.done = chunks_behind_known, .owner = a};
+    a->ask = (struct master_call){.done = chunks_behind_known, .owner = a, .primary_only = true};
     master_call(&c->master, &a->ask, OP_next_chunk, RPC_BODY(next_chunk_req, &req));
 }
 

@@ -211,6 +211,27 @@ START_TEST(questions_go_to_a_shadow)
 END_TEST
 
 /* What was seen once is in every later answer. */
+/* What fallocate asks first belongs to a change: a shadow knows nothing of room. */
+START_TEST(fallocate_waits_for_a_primary)
+{
+    struct script_cluster *f = start_with_primary(0, NULL);
+    struct client_file *file = script_create(f, "x");
+    script_kill(f, 0);
+    struct script_call c;
+    script_call_init(&c);
+    client_fallocate(f->client, &c.k, file, 0, 0, 100000);
+    ck_assert_int_eq(look_up(f, "x"), 0); /* of a shadow */
+    script_run(f, 1000);
+    ck_assert(!c.over);
+    ck_assert_uint_eq(script_count(f, OP_statfs), 0);
+    script_promote(f, 1);
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    client_release(f->client, file);
+    script_run(f, 200);
+    script_end(f);
+}
+END_TEST
+
 START_TEST(a_shadow_that_is_behind_is_not_believed)
 {
     struct script_cluster *f = start_with_primary(0, NULL);
@@ -406,6 +427,7 @@ Suite *suite_client_masters(void)
     t = tcase_create("shadows");
     suite_add_tcase(s, t);
     tcase_add_test(t, questions_go_to_a_shadow);
+    tcase_add_test(t, fallocate_waits_for_a_primary);
     tcase_add_test(t, a_shadow_that_is_behind_is_not_believed);
     tcase_add_loop_test(t, stale_reads_are_chosen, 0, 4);
     tcase_add_test(t, files_are_read_without_leases);
