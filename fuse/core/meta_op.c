@@ -291,12 +291,13 @@ static int take_open(struct meta_op *m, struct client_call *k, struct master_cal
 }
 
 /* The inode is there, but the master may not know that this session has it open. */
-static int then_open(struct meta_op *m, uint64_t ino)
+static int then_open(struct meta_op *m, uint64_t ino, bool made)
 {
     meta_set_inode(m, inode_get(m->op.client, ino));
     m->opening = true;
     m->inode->opening++;
-    struct open_req req = {.ino = ino, .flags = (uint32_t)m->flags & O_ACCMODE};
+    struct open_req req = {.ino = ino,
+                           .flags = ((uint32_t)m->flags & O_ACCMODE) | (made ? OPEN_MADE : 0)};
     go_on_as(m, OP_open, RPC_BODY(open_req, &req));
     return GOES_ON;
 }
@@ -312,7 +313,8 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
     struct inode *i = inode_get(c, rep.attr.ino);
     meta_set_inode(m, i);
     if (call->sends > 1) {
-        return then_open(m, rep.attr.ino); /* a new master made the file from the log: not opened */
+        return then_open(m, rep.attr.ino,
+                         true); /* a new master made the file from the log: not opened */
     }
     struct client_file *f = file_new(i, &rep.attr, m->flags, i->changes);
     bool recent = m->recalls == c->recalls;
@@ -339,7 +341,7 @@ static int take_existing(struct meta_op *m, struct client_call *k, struct master
     if (err != 0 || k == NULL) {
         return err;
     }
-    return then_open(m, rep.attr.ino);
+    return then_open(m, rep.attr.ino, false);
 }
 
 static void hold_bytes(struct client_call *k, struct slice *body, struct bytes view)

@@ -16,13 +16,15 @@ static void log_adds(struct master *m, const struct session *s, struct writer *w
     }
 }
 
-int opens_open(struct master *m, struct session *s, uint64_t ino, bool writing)
+static bool is_new_writer(struct master *m, const struct session *s, uint64_t ino)
 {
-    bool adds = writing && !ns_writer_exists(m->ns, s->id, ino);
-    int err = adds ? ns_room(m->ns) : 0;
-    if (err == 0) {
-        err = session_open(&m->sessions, s, ino, writing);
-    }
+    return !ns_writer_exists(m->ns, s->id, ino);
+}
+
+static int open_file(struct master *m, struct session *s, uint64_t ino, bool writing)
+{
+    bool adds = writing && is_new_writer(m, s, ino);
+    int err = session_open(&m->sessions, s, ino, writing);
     if (err == 0 && adds) {
         struct writer w;
         writer_init(&w);
@@ -31,6 +33,17 @@ int opens_open(struct master *m, struct session *s, uint64_t ino, bool writing)
         writer_free(&w);
     }
     return err;
+}
+
+int opens_open(struct master *m, struct session *s, uint64_t ino, bool writing)
+{
+    int err = writing && is_new_writer(m, s, ino) ? ns_room(m->ns) : 0;
+    return err == 0 ? open_file(m, s, ino, writing) : err;
+}
+
+int opens_made(struct master *m, struct session *s, uint64_t ino)
+{
+    return open_file(m, s, ino, true);
 }
 
 /* ---------------------------------------------------------------- closes */

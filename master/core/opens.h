@@ -17,6 +17,8 @@ struct session;
 /* The session opens a regular file. 0; -ENFILE, -ENOSPC. The answer must wait for the newest change
  * of the inode (ns_changed_at). Not while a quiet point is being reached, if it writes. */
 MUST_CHECK int opens_open(struct master *m, struct session *s, uint64_t ino, bool writing);
+/* It writes to a file that it has just made: there was room for that. 0 or -ENFILE. */
+MUST_CHECK int opens_made(struct master *m, struct session *s, uint64_t ino);
 /* It holds these inodes (u64) open no longer. */
 void opens_close(struct master *m, struct session *s, struct bytes inodes);
 /* It tells what it held open before this connection: a part of it. 0, -ENFILE, ERR_PROTOCOL. */

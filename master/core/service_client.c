@@ -126,7 +126,7 @@ static void after_mutation(struct peer *p, const struct frame_header *head, cons
     } else if (head->op == OP_create && rep->create_rep.attr.ino != 0 && p->session != NULL) {
         /* Its row came with its record; not so if it was made, and its session attached without it,
          * before this repetition. */
-        int err = opens_open(m, p->session, rep->create_rep.attr.ino, true);
+        int err = opens_made(m, p->session, rep->create_rep.attr.ino);
         if (err != 0) {
             env_log(m->env, LOG_WARN, "session %llu: a new file does not count as open: %s",
                     (unsigned long long)p->session->id, err_text(err));
@@ -253,6 +253,13 @@ static bool open_writes(const struct open_req *req)
     return (req->flags & 3u) != 0;
 }
 
+static int open_as_asked(struct master *m, struct session *s, const struct open_req *req)
+{
+    return open_writes(req) && (req->flags & OPEN_MADE) != 0
+               ? opens_made(m, s, req->ino)
+               : opens_open(m, s, req->ino, open_writes(req));
+}
+
 static int query_open(struct peer *p, const struct open_req *req, struct open_rep *rep)
 {
     struct master *m = p->m;
@@ -268,7 +275,7 @@ static int query_open(struct peer *p, const struct open_req *req, struct open_re
     if (rep->attr.nlink == 0 && (!m->primary || !session_has_open(p->session, req->ino))) {
         return -ENOENT;
     }
-    err = m->primary ? opens_open(m, p->session, req->ino, open_writes(req)) : 0;
+    err = m->primary ? open_as_asked(m, p->session, req) : 0;
     struct ns_chunk row;
     if (err == 0 && rep->attr.size > 0 && ns_file_chunk_next(m->ns, req->ino, 0, &row) == 0 &&
         row.number == 0) {

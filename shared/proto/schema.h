@@ -131,6 +131,8 @@ enum {
     SETATTR_EXTEND = 512,            /* before all else what `extend` does, with `end` = size */
     SETATTR_EXTEND_UNTOUCHED = 1024, /* that extend leaves the times */
 };
+/* Beside open(2)'s: the session has just made the file, and may not count as having it open. */
+enum { OPEN_MADE = 0x10000 };
 enum { TRASH_BATCH_MAX = 128 };
 #define ROOT_INO 1ull
 #define NO_TRIM  UINT32_MAX

@@ -240,6 +240,25 @@ START_TEST(repeated_create_is_open_again)
 }
 END_TEST
 
+/* The same without room for anything new: the file is there, and what made it may write it. */
+START_TEST(what_was_made_may_be_opened_without_room)
+{
+    uint64_t ino = create("f").attr.ino, other = create("g").attr.ino;
+    restart(false);
+    ck_assert_int_eq(attach(f->session, 0, 0, false), 0);
+    sim_disk_set_capacity(f->mp->disk, 0);
+    fixture_run_ms(f, 1000);
+    struct mkdir_req req = {.parent = ROOT_INO, .name = bytes_str("d"), .mode = 0755};
+    struct mkdir_rep rep;
+    sequence++;
+    ck_assert_int_eq(FIXTURE_CALL(f, mkdir, &req, &rep, sequence), -ENOSPC);
+    ck_assert_int_eq(open_file(ino, O_RDWR), -ENOSPC);
+    ck_assert_int_eq(open_file(ino, O_RDWR | OPEN_MADE), 0);
+    ck_assert(writes(f->session, ino) && !writes(f->session, other));
+    audit();
+}
+END_TEST
+
 static uint64_t truncate_ns(uint64_t ino)
 {
     struct setattr_req req = {.ino = ino, .mask = SETATTR_SIZE};
@@ -337,6 +356,7 @@ Suite *suite_opens(void)
     tcase_add_test(t, attach_forgets_what_is_closed);
     tcase_add_test(t, attach_registers_what_is_missing);
     tcase_add_test(t, repeated_create_is_open_again);
+    tcase_add_test(t, what_was_made_may_be_opened_without_room);
     tcase_add_test(t, truncate_waits_for_other_writers);
     tcase_add_test(t, opens_are_bounded);
     tcase_add_test(t, closes_wait_for_quiet_points);
