@@ -43,6 +43,10 @@ static const char *need(const struct master *m, uint32_t giver)
     if (m->stateless && !oplog_damaged(m->log)) {
         return "there is no state, and nothing here to build it from";
     }
+    /* No other log has what cannot be read here and comes next. */
+    if (oplog_rot_at(m->log, m->commit.applied + 1) && p->said.first > m->commit.applied + 1) {
+        return "the records that come next cannot be read here, and are in its checkpoints only";
+    }
     if (p->said.first > oplog_last(m->log) + 1) {
         return "the records that come next are in its checkpoints only";
     }
