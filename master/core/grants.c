@@ -369,6 +369,12 @@ static int refusal(struct master *m, const struct grant_req *req)
     return m->grants.waiters >= GRANT_WAITERS_MAX ? ERR_BUSY : 0;
 }
 
+/* It fills a replica that is no member, or will when the row is committed. */
+static bool fills(const struct grant *g)
+{
+    return g->phase == GRANT_FILL || (g->phase == GRANT_ROW && g->fill_from != 0);
+}
+
 void grants_ask(struct master *m, struct peer *p, const struct frame_header *head,
                 const struct grant_req *req)
 {
@@ -383,7 +389,7 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
         return;
     }
     struct grant *g = find(m, row.handle);
-    bool filling = g != NULL && g->phase == GRANT_FILL;
+    bool filling = g != NULL && fills(g);
     const struct chunkserver *primary = servers_get(&m->servers, row.members[0]);
     bool live = primary != NULL && server_alive(primary, env_mono_ns(m->env));
     bool unheard = req->failed_version >= row.version || complains(m, req, &row);
