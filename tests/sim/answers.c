@@ -107,7 +107,11 @@ bool answers_lacks_primary(const struct answers *a, const struct sim_process *p)
 {
     const struct mount *m = mount_of(a->world, p);
     const struct seen *s = m != NULL ? &a->mounts[m->number] : NULL;
-    return s != NULL && s->life == m->life && MAX(s->shadow_ns, s->look_ns) > s->attach_ns;
+    /* What it asked a chunkserver before it had one may have waited for a connection. */
+    uint64_t patience = a->world->geo.request_timeout_ms * NS_PER_MS * 11 / 10;
+    bool just = s != NULL && a->world->sim->now_ns - s->attach_ns < patience;
+    return s != NULL && s->life == m->life &&
+           (just || MAX(s->shadow_ns, s->look_ns) > s->attach_ns);
 }
 
 /* ---------------------------------------------------------------- what is committed */
@@ -271,7 +275,6 @@ void answers_master_started(struct answers *a, const struct sim_server *s)
 {
     const struct oplog *log = s->master->log;
     judge_promise(a, s);
-    a->world->began_anew |= oplog_last(log) > 0 && oplog_first(log) > oplog_last(log);
     if (!oplog_damaged(log)) {
         log_tap_opened(a->world->tap, s->rank, oplog_epoch(log), oplog_last(log),
                        oplog_last_chain(log));

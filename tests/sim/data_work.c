@@ -502,6 +502,9 @@ static int visit_open(struct job *j)
         cut = world_is_cut(j->a->world, attr.ino);
         j->o_sync = sync != 0;
         status = do_open(j->a, attr.ino, O_RDWR | sync, &attr);
+        if (status == -ENOENT && answers_shadow_ns(j->a->world->answers, j->a->mount) >= begin_ns) {
+            return LATER; /* a shadow found it that did not know yet that it was removed */
+        }
     } else if (status == -ENOENT) {
         status = do_create(j->a, j->all->dir, j->slot->name, 0644, &attr);
     }
