@@ -256,7 +256,8 @@ void commit_store(struct master *m)
     store_commit(m->store, (struct store_position){.index = c->applied,
                                                    .epoch = m->epoch,
                                                    .chain = c->chain,
-                                                   .hash = store_hash(m->store)});
+                                                   .hash = store_hash(m->store),
+                                                   .time_ns = c->time_ns});
     c->uncommitted = 0;
 }
 

@@ -244,26 +244,6 @@ void follow_tick(struct master *m)
     }
 }
 
-/* Records made from now on are later than the last one, which this process may not have applied. */
-static int take_time(struct master *m, struct why *why)
-{
-    struct oplog_cursor *c;
-    struct oplog_piece piece;
-    struct record r = {.time_ns = m->commit.time_ns};
-    bool header_good;
-    int rc = oplog_cursor_open(m->log, oplog_last(m->log), &c, why);
-    if (rc < 0) { /* the log begins anew behind a checkpoint */
-        return rc == -ENOENT ? 0 : rc;
-    }
-    rc = oplog_cursor_next(c, &piece, why);
-    if (rc == 1) {
-        rc = record_decode(piece.records, &r, &header_good, why);
-    }
-    oplog_cursor_close(c);
-    m->commit.time_ns = MAX(m->commit.time_ns, r.time_ns);
-    return MIN(rc, 0);
-}
-
 int follow_finish(struct master *m, struct why *why)
 {
     uint64_t last = oplog_last(m->log);
@@ -278,7 +258,7 @@ int follow_finish(struct master *m, struct why *why)
     }
     forget(&m->follow);
     return m->commit.applied == last
-               ? take_time(m, why)
+               ? 0
                : why_set(why, ERR_CORRUPT, "record %llu is missing in the operation log",
                          (unsigned long long)m->commit.applied + 1);
 }

@@ -319,19 +319,6 @@ static int replay_one(void *owner, const struct record *r)
     return err;
 }
 
-static int newest_time(void *owner, const struct record *r)
-{
-    struct master *m = owner;
-    m->commit.time_ns = r->time_ns;
-    return 0;
-}
-
-int master_take_time(struct master *m, struct why *why)
-{
-    bool any = oplog_last(m->log) >= oplog_first(m->log);
-    return any ? oplog_replay(m->log, oplog_last(m->log), newest_time, m, why) : 0;
-}
-
 static void add_session(void *owner, uint64_t session, struct bytes host)
 {
     struct master *m = owner;
@@ -393,6 +380,7 @@ static int recover(struct master *m, struct why *why)
     struct store_position at = store_committed(m->store);
     m->commit.applied = at.index;
     m->commit.chain = at.chain;
+    m->commit.time_ns = at.time_ns;
     m->epoch = at.epoch;
     m->cluster = oplog_cluster(m->log);
     m->stateless = found.stateless;
@@ -400,11 +388,9 @@ static int recover(struct master *m, struct why *why)
     if (master_in_set(m) || m->warming) {
         return 0; /* the log is followed */
     }
-    err = master_take_time(m, why);
-    if (err == 0 && found.replay_from <= oplog_last(m->log)) {
-        err = oplog_replay(m->log, found.replay_from, replay_one, &(struct replay){m, why}, why);
-    }
-    return err;
+    return found.replay_from <= oplog_last(m->log)
+               ? oplog_replay(m->log, found.replay_from, replay_one, &(struct replay){m, why}, why)
+               : 0;
 }
 
 void master_take_office(struct master *m, uint32_t epoch)

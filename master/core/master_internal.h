@@ -128,8 +128,6 @@ static inline bool master_in_set(const struct master *m)
 
 /* Listens to others from now on. */
 MUST_CHECK int master_listen(struct master *m, struct why *why);
-/* The time of the last record of a log that is no other's: later ones are not before it. */
-MUST_CHECK int master_take_time(struct master *m, struct why *why);
 /* Its own log is the only one: the next epoch begins. */
 MUST_CHECK int master_start_alone(struct master *m, struct why *why);
 /* The state has the whole log, under which nobody else appends: this is the primary of `epoch`, and

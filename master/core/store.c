@@ -1,7 +1,7 @@
 /* store.c - rows in LMDB.
  *
- * TABLE_META key "store.position" holds what the last commit contains, 32 bytes little endian:
- *   format u32 (1), epoch u32, index u64, chain u64, hash u64.
+ * TABLE_META key "store.position" holds what the last commit contains, 40 bytes little endian:
+ *   format u32 (2), epoch u32, index u64, chain u64, hash u64, time i64. Format 1 ends before the time.
  */
 #include "master/core/store_internal.h"
 #include "shared/base/hash.h"
@@ -10,8 +10,9 @@
 #include <stdio.h>
 
 enum {
-    POSITION_BYTES = 32,
-    POSITION_FORMAT = 1,
+    POSITION_BYTES = 40,
+    POSITION_FORMAT = 2,
+    POSITION_BYTES_1 = 32,
     KEY_LEN_BYTES = 2,
 };
 
@@ -91,6 +92,7 @@ static void position_encode(const struct store_position *at, uint8_t out[POSITIO
     put_le(out + 8, at->index, 8);
     put_le(out + 16, at->chain, 8);
     put_le(out + 24, at->hash, 8);
+    put_le(out + 32, (uint64_t)at->time_ns, 8);
 }
 
 int store_position_read(MDB_txn *txn, MDB_dbi meta, struct store_position *out)
@@ -106,13 +108,15 @@ int store_position_read(MDB_txn *txn, MDB_dbi meta, struct store_position *out)
         return rc;
     }
     const uint8_t *p = value.mv_data;
-    if (value.mv_size != POSITION_BYTES || get_le(p, 4) != POSITION_FORMAT) {
+    bool known = value.mv_size == POSITION_BYTES && get_le(p, 4) == POSITION_FORMAT;
+    if (!known && (value.mv_size != POSITION_BYTES_1 || get_le(p, 4) != 1)) {
         return MDB_CORRUPTED;
     }
     *out = (struct store_position){.index = get_le(p + 8, 8),
                                    .epoch = (uint32_t)get_le(p + 4, 4),
                                    .chain = get_le(p + 16, 8),
-                                   .hash = get_le(p + 24, 8)};
+                                   .hash = get_le(p + 24, 8),
+                                   .time_ns = known ? (int64_t)get_le(p + 32, 8) : 0};
     return 0;
 }
 

@@ -47,6 +47,9 @@ struct store_position {
     uint32_t epoch;
     uint64_t chain; /* H(index) */
     uint64_t hash;  /* state hash */
+    /* Time of that record: later ones are not before it, also when the log begins behind it. 0 = not
+     * known. A checkpoint's side file does not name it. */
+    int64_t time_ns;
 };
 
 /* Opens (or makes) the environment in the file `name` of the process's directory.

@@ -45,7 +45,7 @@ void warming_tick(struct master *m)
     follow_close(m);
     shadow_close(m); /* who waits for more asks again */
     m->warming = false;
-    if (master_take_time(m, &why) != 0 || master_start_alone(m, &why) != 0) {
+    if (master_start_alone(m, &why) != 0) {
         env_die(m->env, why.text);
     }
 }

@@ -843,8 +843,7 @@ void history_judge(struct history *h)
         const struct op_info *info = op_info_of(r->type);
         union op_any rec;
         memset(&rec, 0, sizeof(rec));
-        bool unknown = w->began_anew && r->type == OP_epoch_start;
-        if (r->time_ns <= time && !unknown) {
+        if (r->time_ns <= time) {
             world_fail(w, "the time of record %llu does not rise", (unsigned long long)i);
         }
         time = r->time_ns;

@@ -93,7 +93,6 @@ struct world {
     uint32_t log_acks;     /* so many logs must have a record */
     uint32_t loggers_only; /* so many masters, the last ones, are never the primary */
     uint32_t bad_log; /* rank of the one whose log goes bad, so that the other copies are good */
-    bool began_anew;  /* some log did, behind a checkpoint: it does not know the time of that */
     char master_list[128];     /* as in configurations */
     uint32_t stale_ms;         /* of mounts */
     struct monitors *monitors; /* NULL if there is one master */

@@ -758,6 +758,7 @@ START_TEST(a_log_that_cannot_be_continued_begins_anew)
 {
     fixture_open_session(f);
     f->m->cfg.geometry.checkpoint_records = 300;
+    int64_t early_ns = f->m->commit.time_ns;
     for (int i = 0; i < 6; i++) {
         make_dirs(1000 * i, 1000 * i + 1000);
         fixture_run_ms(f, 3000);
@@ -775,6 +776,8 @@ START_TEST(a_log_that_cannot_be_continued_begins_anew)
     start_shadow();
     ck_assert_uint_ge(s->commit.applied + 1, first);
     ck_assert_uint_eq(s->commit.applied, oplog_last(s->log));
+    ck_assert_int_gt(s->commit.time_ns, early_ns); /* no record is here that says it */
+    ck_assert_int_le(s->commit.time_ns, f->m->commit.time_ns);
     ck_assert(oplog_joining(s->log));
     fed = s->commit.applied;
     take_office();

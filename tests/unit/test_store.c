@@ -144,7 +144,7 @@ START_TEST(only_commits_survive)
     ck_assert_uint_eq(store_committed(s).index, 0);
     put("a", "1");
     uint64_t hash = store_hash(s);
-    store_commit(s, (struct store_position){.index = 12, .epoch = 3, .chain = 99});
+    store_commit(s, (struct store_position){.index = 12, .epoch = 3, .chain = 99, .time_ns = -7});
     put("b", "2");
     store_close(s);
     reopen();
@@ -154,6 +154,7 @@ START_TEST(only_commits_survive)
     ck_assert_uint_eq(store_committed(s).index, 12);
     ck_assert_uint_eq(store_committed(s).epoch, 3);
     ck_assert_uint_eq(store_committed(s).chain, 99);
+    ck_assert_int_eq(store_committed(s).time_ns, -7);
     ck_assert_uint_eq(store_committed(s).hash, hash);
     ck_assert_uint_eq(store_hash(s), hash);
 }
