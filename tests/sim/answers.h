@@ -13,7 +13,8 @@
  *       the age that an answer of a shadow names is not less than it is: here
  *   10  each session and sequence is in the log once: history.c
  *       a chunkserver obeys no lower epoch than before: here
- *   11  states are equal at one index, audited, and come from checkpoints and logs: verify_set.c
+ *   11  checkpoints of one index are the same bytes, and every log goes on from one: checkpoints.h;
+ *       in the end states are equal and audited: verify_set.c
  */
 #ifndef TESTS_SIM_ANSWERS_H
 #define TESTS_SIM_ANSWERS_H

@@ -1,6 +1,7 @@
 /* verify_set.c - several masters are one. */
 #include "tests/sim/verify_set.h"
 #include "master/core/master_internal.h"
+#include "tests/sim/checkpoints.h"
 #include "tests/sim/monitors.h"
 
 static bool has_state(const struct master *m)
@@ -42,6 +43,7 @@ void verify_set(struct world *w)
         if (master_state_hash(s->master) != master_state_hash(world_primary(w)->master)) {
             world_fail(w, "the state of %s is another", s->process->name);
         }
+        checkpoint_book_look(w->checkpoints, s);
         if (ns_audit(s->master->ns, &why) != 0) {
             world_fail(w, "audit of %s: %s", s->process->name, why.text);
         }

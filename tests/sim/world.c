@@ -5,6 +5,7 @@
 #include "tests/sim/acks.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/answers.h"
+#include "tests/sim/checkpoints.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/drops.h"
 #include "tests/sim/history.h"
@@ -139,6 +140,7 @@ static int master_up(struct sim_server *s, struct why *why)
     int err = master_start(s->master, why);
     if (err == 0 && w->master_count > 1) {
         answers_master_started(w->answers, s);
+        checkpoint_book_look(w->checkpoints, s);
     }
     return err;
 }
@@ -574,6 +576,7 @@ struct world *world_new(const struct plan *plan, bool trace)
     w->reads = reads_new(w);
     w->drops = drops_new(w);
     w->answers = answers_new(w);
+    w->checkpoints = checkpoint_book_new(w);
     w->sim->on_frame = on_frame;
     w->sim->on_send = on_send;
     w->sim->on_error = on_error;
@@ -647,6 +650,7 @@ void world_free(struct world *w)
     promises_free(w->promises);
     drops_free(w->drops);
     answers_free(w->answers);
+    checkpoint_book_free(w->checkpoints);
     data_files_free(w->data);
     shared_file_free(w->shared);
     writer_model_free(w->writers);

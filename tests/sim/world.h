@@ -37,6 +37,7 @@ struct shared_file;
 struct writer_model;
 struct monitors;
 struct answers;
+struct checkpoint_book;
 
 struct sim_server {
     struct world *world;
@@ -97,6 +98,7 @@ struct world {
     uint32_t stale_ms;         /* of mounts */
     struct monitors *monitors; /* NULL if there is one master */
     struct answers *answers;
+    struct checkpoint_book *checkpoints;
     uint32_t rotten; /* the chunkserver whose disk goes bad, so that the other copies are good */
     bool rots;       /* it has begun to */
     struct mount mounts[WORLD_MOUNTS_MAX + 1];
