@@ -237,6 +237,23 @@ static void order_done(struct answers *a, uint32_t chunkd, const struct sim_serv
     a->obeyed[chunkd] = MAX(a->obeyed[chunkd], o->epoch);
 }
 
+/* A monitor says that a primary has ended only if it has: its lease is not waited for then. */
+static void judge_ended(struct answers *a, const struct message *m)
+{
+    struct promote_req req;
+    if (m->head.op != OP_promote || (m->head.flags & FRAME_REPLY) ||
+        promote_req_decode(slice_bytes(&m->body), &req) != 0 || req.ended == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < a->world->master_count; i++) {
+        const struct sim_server *s = a->world->masters[i];
+        if (s->master != NULL && s->master->primary && s->master->epoch == req.ended) {
+            world_fail(a->world, "it is said that the primary of epoch %u has ended, and %s is it",
+                       req.ended, s->process->name);
+        }
+    }
+}
+
 void answers_sent(struct answers *a, const struct sim_process *from, const struct sim_process *to,
                   const struct message *m)
 {
@@ -244,6 +261,7 @@ void answers_sent(struct answers *a, const struct sim_process *from, const struc
     const struct sim_server *asker = to != NULL ? master_of(a->world, to) : NULL;
     bool reply = m->head.flags & FRAME_REPLY;
     struct log_append_req append;
+    judge_ended(a, m);
     if (s == NULL && asker != NULL && reply && is_order(m->head.op) && from != NULL) {
         order_done(a, chunkd_of(a->world, from), asker, m);
     }

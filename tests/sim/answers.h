@@ -8,6 +8,7 @@
  *    5  a log obeys no lower epoch than it said it would: here, whenever it is opened and written
  *    6  no answer depends on more than is committed: as 3
  *    7  an answer of a primary has all that was committed before it was asked for: history.c
+ *       a monitor says that a primary has ended only when it has: here
  *    8  a shadow has applied nothing that is not committed: here; equal states: verify_set.c
  *    9  one mount never sees an earlier state than before, and has all its own changes: history.c;
  *       the age that an answer of a shadow names is not less than it is: here
