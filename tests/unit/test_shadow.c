@@ -630,6 +630,15 @@ START_TEST(age_is_proven)
     fixture_run_ms(f, 1000);
     ck_assert_int_eq(look("d1", 0, 0), 0);
     ck_assert_uint_lt(a.head.age_ms, 700);
+    uint64_t near_ns = f->sim->knobs.net_min_ns;
+    f->sim->knobs.net_min_ns = 100 * NS_PER_MS; /* what the others say is so old at least */
+    for (int i = 0; i < 10; i++) {
+        fixture_run_ms(f, 250);
+        ck_assert_int_eq(look("d1", 0, 0), 0);
+        ck_assert_uint_ge(a.head.age_ms, 190);
+    }
+    f->sim->knobs.net_min_ns = near_ns;
+    fixture_run_ms(f, 1000);
     others_have(fed + 1); /* something may be committed that is not here */
     others[0].said.durable = others[1].said.durable = fed; /* and is not to be had yet */
     fixture_run_ms(f, 3000);
