@@ -138,7 +138,7 @@ static enum last_end how_it_ended(struct chunkd *c)
 {
     uint8_t now[16];
     env_incarnation(c->env, now);
-    if (c->label.clean) {
+    if (c->label.clean != 0) {
         return ENDED_CLEAN;
     }
     if (c->label.failing != DISK_WELL) {
@@ -163,7 +163,7 @@ static int check_cluster(const struct chunkd *c, struct why *why)
 static int take_over(struct chunkd *c, struct why *why)
 {
     intent_ring_clear(&c->ring);
-    c->label.clean = false;
+    c->label.clean = 0;
     env_incarnation(c->env, c->label.incarnation);
     int err = label_store(c->env, c->label_file, &c->label);
     err = err == 0 ? label_store(c->env, c->label_file, &c->label) : err;
@@ -192,7 +192,7 @@ static int open_disk(struct chunkd *c, struct why *why)
         table_set_geometry(&c->table, c->label.chunk_bytes, c->label.block_bytes);
     }
     enum last_end end = how_it_ended(c);
-    err = meta_log_open(&c->meta, end == ENDED_CLEAN, recover_record, why);
+    err = meta_log_open(&c->meta, c->label.clean, recover_record, why);
     if (err == 0 && end == ENDED_CLEAN) {
         err = take_over(c, why); /* nothing to settle; what is logged from here on may be torn */
     }
@@ -220,7 +220,7 @@ static void recovered_durable(struct meta_wait *w)
     struct chunkd *c = container_of(w, struct chunkd, room_wait);
     struct label *label = chunkd_next_label(c);
     intent_ring_clear(&c->ring);
-    label->clean = false;
+    label->clean = 0;
     env_incarnation(c->env, label->incarnation);
     c->own_wait.done = own_stored;
     chunkd_store_label(c, &c->own_wait);
@@ -284,7 +284,7 @@ int chunkd_stop(struct chunkd *c, struct why *why)
     c->meta.serving = false;
     int err = sync_all_now(c);
     if (err == 0) {
-        c->label.clean = true;
+        c->label.clean = (uint32_t)MIN(c->meta.now.sequence, UINT32_MAX - 1) + 1;
         err = label_store(c->env, c->label_file, &c->label);
     }
     return err == 0 ? 0 : why_set(why, err, "cannot sync: %s", err_text(err));

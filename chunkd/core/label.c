@@ -64,7 +64,7 @@ int label_decode(struct label *l, const uint8_t in[LABEL_SLOT_BYTES])
     memcpy(l->incarnation, in + 40, sizeof(l->incarnation));
     l->chunk_bytes = (uint32_t)get_le(in + 56, 4);
     l->block_bytes = (uint32_t)get_le(in + 60, 4);
-    l->clean = get_le(in + 64, 4) == 1;
+    l->clean = (uint32_t)get_le(in + 64, 4);
     memcpy(l->name, in + 68, sizeof(l->name));
     l->name[sizeof(l->name) - 1] = '\0';
     l->failing = (uint32_t)get_le(in + 132, 4);

@@ -15,7 +15,8 @@
  *    40  16  incarnation  of the last process that opened it (env.h)
  *    56   4  chunk_bytes  geometry, 0 = none yet
  *    60   4  block_bytes
- *    64   4  clean        1 = that process stopped with everything durable
+ *    64   4  clean        0, or that process stopped with everything durable: 1 + the sequence
+ *                         of the meta log's newest record; 1 also if that is not known
  *    68  64  name         cluster name, NUL-padded
  *   132   4  failing      why the disk is not to be trusted with more data (DISK_*), 0 = it is
  *   136   8  sum          XXH3-64 of the 136 bytes before
@@ -36,7 +37,7 @@ struct label {
     uint8_t incarnation[16];
     uint32_t chunk_bytes;
     uint32_t block_bytes;
-    bool clean;
+    uint32_t clean;
     char name[64];
     uint32_t failing;
 };

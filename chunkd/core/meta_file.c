@@ -155,7 +155,7 @@ static int load_records(struct meta_log *log, struct window *w, bool clean,
     return 0;
 }
 
-static int load(struct meta_log *log, bool clean,
+static int load(struct meta_log *log, uint32_t clean,
                 int (*apply)(void *owner, const struct meta_record *r), struct why *why)
 {
     int64_t size = env_file_size(log->env, log->now.file);
@@ -176,7 +176,13 @@ static int load(struct meta_log *log, bool clean,
                        .file = log->now.file,
                        .size = (uint64_t)size,
                        .data = mem_alloc(WINDOW_BYTES)};
-    err = load_records(log, &w, clean, apply, why);
+    err = load_records(log, &w, clean != 0, apply, why);
+    if (err == 0 && log->now.sequence + 1 < clean) {
+        err = why_set(why, ERR_CORRUPT,
+                      "%s: damaged at offset %llu: it ends there, %llu records are missing",
+                      log->path, (unsigned long long)log->now.size,
+                      (unsigned long long)(clean - 1 - log->now.sequence));
+    }
     mem_free(w.data);
     return err;
 }
@@ -217,7 +223,7 @@ static void each_name(void *owner, const char *name)
     }
 }
 
-int meta_log_open(struct meta_log *log, bool clean,
+int meta_log_open(struct meta_log *log, uint32_t clean,
                   int (*apply)(void *owner, const struct meta_record *r), struct why *why)
 {
     struct meta_names names = {.log = log};

@@ -6,7 +6,8 @@
  *
  * Torn tail: after an unclean end, a record that does not check out ends the log if no valid record
  * after it was made when the bad one was already synced (their `durable` fields tell). Anything
- * else, and anything at all after a clean stop, is damage: ERR_CORRUPT naming file and offset.
+ * else, and anything at all after a clean stop, is damage: ERR_CORRUPT naming file and offset. A
+ * clean stop says how far the log went: one that ends before is damaged, too.
  *
  * Records are appended in memory and leave in batches, one write at a time; waits say whether they
  * need the batch in the file or synced, so one fdatasync serves all who wait. A log that cannot be
@@ -99,8 +100,9 @@ void meta_log_init(struct meta_log *log, struct env *env, const struct meta_log_
                    void *owner);
 /* Makes the first log file, durably. */
 MUST_CHECK int meta_log_create(struct meta_log *log, struct why *why);
-/* Loads the newest file, calling apply for each record; its ERR_CORRUPT ends the load. */
-MUST_CHECK int meta_log_open(struct meta_log *log, bool clean,
+/* Loads the newest file, calling apply for each record; its ERR_CORRUPT ends the load. `clean`: 0
+ * after an unclean end, else what the label said (label.h). */
+MUST_CHECK int meta_log_open(struct meta_log *log, uint32_t clean,
                              int (*apply)(void *owner, const struct meta_record *r),
                              struct why *why);
 void meta_log_close(struct meta_log *log); /* frees; no I/O */
