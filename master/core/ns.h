@@ -115,6 +115,8 @@ bool ns_cut_first(struct ns *ns, uint64_t ino, uint64_t size, uint64_t *out_size
 /* First garbage replica at or after (handle, server): 0 or -ENOENT. */
 MUST_CHECK int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server,
                                uint64_t *out_handle, uint32_t *out_server);
+/* A record named the replica, and its server has not confirmed yet that it is gone. */
+bool ns_garbage_has(struct ns *ns, uint64_t handle, uint32_t server);
 /* The replica is to be kept aside for a while by its server. */
 bool ns_garbage_aside(struct ns *ns, uint64_t handle, uint32_t server);
 

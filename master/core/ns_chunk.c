@@ -470,6 +470,13 @@ int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *o
     return 0;
 }
 
+bool ns_garbage_has(struct ns *ns, uint64_t handle, uint32_t server)
+{
+    struct row_key key = row_key_pair(handle, server);
+    struct bytes value;
+    return store_get(ns->store, TABLE_GARBAGE, row_key_bytes(&key), &value) == 0;
+}
+
 bool ns_garbage_aside(struct ns *ns, uint64_t handle, uint32_t server)
 {
     struct row_key key = row_key_pair(handle, server);

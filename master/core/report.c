@@ -186,18 +186,28 @@ static bool machine_knows_better(struct master *m, const struct chunkserver *s,
     return grants_running(m, row->handle) || row->version > s->report->version_limit;
 }
 
-static void set_extra(struct master *m, const struct ns_chunk *row, uint32_t server,
+/* Nobody needs the replica. Of one that a committed record named nothing is noted: it goes with
+ * that record (garbage.h), and is none of the removals that reports ask for. False then. */
+static bool set_extra(struct master *m, const struct ns_chunk *row, uint32_t server,
                       const struct replica *r)
 {
+    if (ns_garbage_has(m->ns, r->handle, server)) {
+        return false;
+    }
     struct note n = note_of(row, server, NOTE_EXTRA);
     n.reported = true;
     n.current = r->version >= row->version;
     n.damaged = r->state == REPLICA_BAD || r->state == REPLICA_SUSPECT;
     notes_set(&m->notes, &n);
+    return true;
 }
 
-static void set_orphan(struct master *m, uint32_t server, const struct replica *r)
+/* The same for one whose chunk no row names. */
+static bool set_orphan(struct master *m, uint32_t server, const struct replica *r)
 {
+    if (ns_garbage_has(m->ns, r->handle, server)) {
+        return false;
+    }
     struct note n = {.handle = r->handle,
                      .ino = r->ino,
                      .number = r->number,
@@ -205,6 +215,7 @@ static void set_orphan(struct master *m, uint32_t server, const struct replica *
                      .kind = NOTE_EXTRA,
                      .reported = true};
     notes_set(&m->notes, &n);
+    return true;
 }
 
 static void found(struct master *m, struct chunkserver *s, const struct ns_chunk *row,
@@ -216,7 +227,7 @@ static void found(struct master *m, struct chunkserver *s, const struct ns_chunk
         return;
     }
     if (kind == NOTE_EXTRA) {
-        set_extra(m, row, s->id, r);
+        (void)set_extra(m, row, s->id, r);
     } else if (kind != NOTE_NONE ||
                notes_get(&m->notes, row->handle, s->id, row->version) != NOTE_SUSPECT) {
         set_note(m, row, s->id, kind);
@@ -274,14 +285,10 @@ void report_replica(struct master *m, uint32_t server, const struct replica *r)
         }
     }
     bool known = ns_chunk_get(m->ns, r->ino, r->number, &row) == 0 && row.handle == r->handle;
-    if (!known) {
-        set_orphan(m, server, r);
-    } else if (!ns_is_member(&row, server)) {
-        set_extra(m, &row, server, r);
-    } else {
-        return;
+    if (!known ? set_orphan(m, server, r)
+               : !ns_is_member(&row, server) && set_extra(m, &row, server, r)) {
+        repair_touch(m);
     }
-    repair_touch(m);
 }
 
 /* ---------------------------------------------------------------- merging */
@@ -313,8 +320,7 @@ static void unknown(struct master *m, struct chunkserver *s)
 {
     const struct replica *r = &s->report->replica;
     is_stale(s->report);
-    set_orphan(m, s->id, r);
-    s->orphans++;
+    s->orphans += set_orphan(m, s->id, r);
     s->report->have_replica = false;
 }
 

@@ -207,6 +207,30 @@ START_TEST(very_many_are_held_back)
 }
 END_TEST
 
+/* A server was away when a file went for good: what it reports is named by a record already. */
+START_TEST(garbage_is_no_orphan)
+{
+    struct fake *k = fake_of(row().members[2]);
+    const struct chunkserver *s = servers_get(&f->m->servers, row().members[2]);
+    ck_assert_int_eq(unlink_file("f"), 0);
+    fixture_run_ms(f, 8500);
+    ck_assert_uint_eq(ns_counts(f->m->ns).trash, 1);
+    fake_stop(k);
+    fixture_run_ms(f, 4000);
+    ck_assert_uint_eq(ns_counts(f->m->ns).garbage, 1);
+    fake_start(k);
+    while (!s->reported) {
+        fixture_run_ms(f, 1);
+    }
+    ck_assert_ptr_nonnull(fake_find(k, c.handle));
+    ck_assert_uint_eq(s->orphans, 0);
+    ck_assert_int_eq(notes_get(&f->m->notes, c.handle, s->id, c.version), NOTE_NONE);
+    fixture_run_ms(f, 5000);
+    ck_assert_ptr_null(fake_find(k, c.handle));
+    ck_assert_uint_eq(ns_counts(f->m->ns).garbage, 0);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- the trash */
 
 static uint32_t drops(void)
@@ -297,6 +321,7 @@ Suite *suite_deletion(void)
     tcase_add_test(t, orphan_goes_if_its_handle_was_given);
     tcase_add_test(t, nothing_in_safe_mode);
     tcase_add_test(t, very_many_are_held_back);
+    tcase_add_test(t, garbage_is_no_orphan);
     tcase_add_test(t, trash_expires);
     tcase_add_loop_test(t, trash_gives_way, 0, 2);
     tcase_add_test(t, trash_counts_as_available);
