@@ -389,14 +389,16 @@ static void try_otherwise(struct grant *g)
     }
 }
 
-/* A member that was away when the parts were chosen is here again. It was not prepared, and with its
- * next lease it would serve the old version: it must take part, or be told. */
+/* A member that was away when the parts were chosen is here again, or was and has got a lease. It was
+ * not prepared, and would serve the old version: it must take part, or be told, or waited for. */
 static bool somebody_returned(struct grant *g)
 {
+    uint64_t now = env_mono_ns(g->m->env);
     for (uint32_t i = 0; i < g->part_count; i++) {
         const struct part *p = &g->parts[i];
         const struct chunkserver *s = server_of(p);
-        if (p->state == PART_OUT && p->unasked && !p->added && s != NULL && s->peer != NULL) {
+        bool may_serve = s != NULL && (s->peer != NULL || s->lease_until_ns > now);
+        if (p->state == PART_OUT && p->unasked && !p->added && may_serve) {
             return true;
         }
     }
