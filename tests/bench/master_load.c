@@ -33,8 +33,8 @@ static struct uv_env *uv;
 static struct env *env;
 static const char *master;
 static struct caller callers[CALLERS_MAX];
-static unsigned ready; /* callers with a session */
-static unsigned wanted;
+static unsigned dialled, ready; /* callers; those with a session */
+static unsigned wanted;         /* for what comes next */
 
 /* The measurement that runs. */
 static unsigned phases[PHASES_MAX]; /* connections of each */
@@ -50,7 +50,7 @@ static void fail(const char *what, int status)
     exit(1);
 }
 
-static void begin(void);
+static void begin_phase(void);
 
 static void end_of_phase(void)
 {
@@ -66,7 +66,7 @@ static void end_of_phase(void)
     if (phase == phase_count) {
         uv_env_stop(uv);
     } else {
-        begin();
+        begin_phase();
     }
 }
 
@@ -175,13 +175,18 @@ static void begin(void)
 
 /* ---------------------------------------------------------------- introductions */
 
+static void go_on(void)
+{
+    (files > 0 ? begin_to_fill : begin)();
+}
+
 static void attached(struct rpc_call *k)
 {
     if (k->status != 0) {
         fail("session_attach", k->status);
     }
     if (++ready == wanted) {
-        (files > 0 ? begin_to_fill : begin)();
+        go_on();
     }
 }
 
@@ -235,19 +240,39 @@ static void on_close(void *owner, struct rpc *r, int err)
 
 static const struct rpc_events events = {on_open, on_request, on_close};
 
+/* Mounts are made when they are needed: those that are silent for long lose their sessions. */
+static void introduce(unsigned count)
+{
+    wanted = MAX(ready, count);
+    if (ready == wanted) {
+        go_on();
+    }
+    for (; dialled < wanted; dialled++) {
+        struct caller *c = &callers[dialled];
+        c->call.owner = c;
+        rpc_init(&c->rpc, env, &events, c);
+        rpc_dial(&c->rpc, master);
+    }
+}
+
+static void begin_phase(void)
+{
+    introduce(phases[phase]);
+}
+
 int main(int argc, char **argv)
 {
     struct why why;
     bool fill = argc == 4 && strcmp(argv[2], "fill") == 0;
     seconds = argc > 3 && !fill ? strtoull(argv[2], NULL, 10) : 0;
     files = fill ? strtoull(argv[3], NULL, 10) : 0;
-    wanted = files > 0 ? CALLERS_MAX : 0;
+    bool good = fill ? files > 0 : seconds > 0;
     for (int i = 3; !fill && i < argc && phase_count < PHASES_MAX; i++) {
         phases[phase_count] = (unsigned)atoi(argv[i]);
-        wanted = MAX(wanted, phases[phase_count]);
+        good = good && phases[phase_count] > 0 && phases[phase_count] <= CALLERS_MAX;
         phase_count++;
     }
-    if ((seconds == 0 && files == 0) || wanted == 0 || wanted > CALLERS_MAX) {
+    if (!good) {
         fprintf(stderr,
                 "usage: master_load HOST:PORT SECONDS CONNECTIONS... | fill FILES   (1 to %d of "
                 "them)\n",
@@ -262,11 +287,7 @@ int main(int argc, char **argv)
     }
     env = uv_env_base(uv);
     names = env_rand64(env) >> 8; /* new ones also when it runs again */
-    for (unsigned i = 0; i < wanted; i++) {
-        callers[i].call.owner = &callers[i];
-        rpc_init(&callers[i].rpc, env, &events, &callers[i]);
-        rpc_dial(&callers[i].rpc, master);
-    }
+    introduce(fill ? CALLERS_MAX : phases[0]);
     uv_env_run(uv);
     return 0;
 }
