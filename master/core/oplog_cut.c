@@ -72,7 +72,8 @@ int segment_copy_put(struct segment_copy *c, const struct batch_view *b, uint64_
         slot.chain_low = (uint32_t)r.chain;
     }
     slot.units = units_of(len);
-    return slot.records > 0 ? put_batch(c, bytes_of(b->records.data, len), slot) : 0;
+    int rc = slot.records > 0 ? put_batch(c, bytes_of(b->records.data, len), slot) : 0;
+    return rc < 0 ? why_set(why, rc, "cannot write %s: %s", CUT_SEGMENT, err_text(rc)) : 0;
 }
 
 static int put_batches(struct segment_copy *c, uint64_t index, struct why *why)
@@ -218,7 +219,9 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
     if (rc == 0 && !whole) {
         rc = copy_segment(l, seg, index, why);
     }
-    return rc == 0 ? oplog_look_again(l, why) : rc;
+    struct why looked;
+    int found = oplog_look_again(l, rc == 0 ? why : &looked); /* also what a cut that failed left */
+    return rc < 0 ? rc : found;
 }
 
 /* From here on the log vouches for nothing: whoever asks it must not think that it never had what is

@@ -764,7 +764,15 @@ static void dies(struct sim_process *p, struct oplog *log, bool power)
     oplog_close(log);
 }
 
-/* True if the cut ended before the crash. */
+static void records_fit(struct oplog *log, const uint64_t *chains)
+{
+    for (uint64_t i = 1; i <= oplog_last(log); i++) {
+        uint64_t chain;
+        MUST(oplog_chain(log, i, &chain, &why) == 0 && chain == chains[i]);
+    }
+}
+
+/* True if the cut ended before the crash. One that fails leaves a log that knows what it has. */
 static bool crash_in_cut(uint64_t seed, uint32_t after)
 {
     uint64_t chains[CUT_RECORDS + 1] = {0};
@@ -773,16 +781,16 @@ static bool crash_in_cut(uint64_t seed, uint32_t after)
     s->log_level = LOG_ERROR + 1;
     struct oplog *log = long_log(s, p, chains);
     die_after(p, after);
+    why.text[0] = '\0';
     bool ended = oplog_cut(log, CUT_KEEP, &why) == 0;
+    MUST(ended || why.text[0] != '\0');
+    records_fit(log, chains);
     dies(p, log, seed % 2 == 0);
 
     log = sim_log(s, p);
     MUST(!oplog_damaged(log));
     MUST(oplog_last(log) >= CUT_KEEP && oplog_last(log) <= (ended ? CUT_KEEP : CUT_RECORDS));
-    for (uint64_t i = 1; i <= oplog_last(log); i++) {
-        uint64_t chain;
-        MUST(oplog_chain(log, i, &chain, &why) == 0 && chain == chains[i]);
-    }
+    records_fit(log, chains);
     MUST(oplog_cut(log, CUT_KEEP, &why) == 0 && oplog_last(log) == CUT_KEEP);
     sim_process_kill(p);
     oplog_close(log);
