@@ -11,11 +11,11 @@ enum {
     HANDSHAKE_MS = 5000, /* patience with one connection until it serves */
     TICK_MS = 1000, /* keep-alive looks at the clock this often, or more often for short sessions */
     ATTACH_OPENS = 16384, /* inodes in one session_attach */
+    NEXT_MS = 10,         /* between dials, until all were tried */
+    ROUND_MAX_MS = 500,   /* then */
     /* Where there are several masters another one may have taken over: */
-    DIAL_MS = 1500,     /* patience with one until it says who it is */
-    SILENCE_MS = 2000,  /* and for the answer to a sign of life */
-    NEXT_MS = 10,       /* between dials, until all were tried */
-    ROUND_MAX_MS = 500, /* then */
+    DIAL_MS = 1500,    /* patience with one until it says who it is */
+    SILENCE_MS = 2000, /* and for the answer to a sign of life */
 };
 
 static void dial_next(struct master_link *l);
@@ -37,10 +37,7 @@ static uint32_t pause_ms(struct master_link *l)
     }
     masters_round_begins(&l->masters);
     l->foreign = 0;
-    l->backoff_ms = backoff_next(l->backoff_ms);
-    if (master_link_several(l)) {
-        l->backoff_ms = MIN(l->backoff_ms, (uint32_t)ROUND_MAX_MS);
-    }
+    l->backoff_ms = MIN(backoff_next(l->backoff_ms), (uint32_t)ROUND_MAX_MS);
     return l->backoff_ms;
 }
 

@@ -229,8 +229,7 @@ void shadow_link_init(struct shadow_link *s, struct client *c)
 void shadow_link_begin(struct shadow_link *s)
 {
     struct client *c = s->client;
-    if (s->state != SHADOW_OFF || c->cfg.stale_ms == STALE_OFF ||
-        !master_link_several(master_of(s))) {
+    if (s->state != SHADOW_OFF || c->cfg.stale_ms == STALE_OFF) {
         return;
     }
     s->state = SHADOW_WAITING;

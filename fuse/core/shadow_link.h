@@ -1,5 +1,6 @@
 /* shadow_link.h - the mount's connection to a shadow master, while there is no primary.
  *
+ * Also a lone master is a shadow for a while: when it has a lot to read before it may change anything.
  * It begins a moment after the primary was lost, if the mount may read what is not certain to be the
  * newest (client_config.stale_ms), and ends when there is one again. The masters are dialled in turn
  * until one says that it is a shadow; the questions of the calls that wait (master_link.h) are sent to

@@ -156,8 +156,11 @@ static void link_changed(struct log_watch *w, uint32_t number, bool up)
 
 uint64_t assure_age_ms(const struct master *m)
 {
-    if (m->primary || (m->warming && m->commit.applied == oplog_last(m->log))) {
+    if (m->primary) {
         return 0;
+    }
+    if (m->warming && m->commit.applied == oplog_last(m->log)) {
+        return 1; /* a primary's alone is 0 */
     }
     uint64_t proven = m->assure.proven_ns;
     return proven == 0 ? UINT64_MAX : (env_mono_ns(m->env) - proven) / NS_PER_MS + 1;

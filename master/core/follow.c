@@ -158,8 +158,7 @@ static void give_up(struct master *m, const struct why *why)
     struct why ignored;
     uint64_t right = m->commit.applied - MIN(m->commit.applied, STATE_HASH_EVERY + 1ull);
     char reason[sizeof(why->text) + 64];
-    /* A state that was not read through yet may just be damaged, and is built from what is left. */
-    int count = m->vouched && master_in_set(m) ? checkpoint_list(m->env, refs, &ignored) : 0;
+    int count = master_in_set(m) ? checkpoint_list(m->env, refs, &ignored) : 0;
     for (int i = 0; i < count; i++) {
         if (refs[i].at.index > right) {
             env_log(m->env, LOG_WARN, "checkpoint %llu may have the same fault and is removed",

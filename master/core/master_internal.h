@@ -101,7 +101,6 @@ struct master {
     struct log_scrub log_scrub;
     struct vouch vouch;
     bool warming; /* alone: it reads what it has, and serves reads, before it takes office */
-    bool vouched; /* nothing is built on a state before */
     struct deletion deletion;
     struct vigil vigil;
     struct list peers;

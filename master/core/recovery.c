@@ -91,10 +91,10 @@ static bool on_log(struct recovery *r, const struct store_position *at)
            oplog_chain(r->log, at->index, &chain, &ignored) == 0 && chain == at->chain;
 }
 
-static bool large(const struct recovery *r, const char *path)
+static bool large(const struct recovery *r)
 {
     struct env_file *f;
-    if (r->cfg->large_bytes == 0 || env_file_open(r->env, path, ENV_OPEN_READ_ONLY, &f) < 0) {
+    if (r->cfg->large_bytes == 0 || env_file_open(r->env, LIVE_FILE, ENV_OPEN_READ_ONLY, &f) < 0) {
         return false;
     }
     int64_t size = env_file_size(r->env, f);
@@ -137,7 +137,7 @@ static const char *try_live(struct recovery *r, struct why *why)
     if (!on_log(r, &at)) {
         return "its position is not on the log";
     }
-    r->result->unproven = same && large(r, LIVE_FILE);
+    r->result->unproven = same && large(r);
     if (!r->result->unproven && store_verify(r->store, why) < 0) {
         return why->text;
     }
@@ -147,32 +147,12 @@ static const char *try_live(struct recovery *r, struct why *why)
 
 /* ---------------------------------------------------------------- building */
 
-/* The checkpoint's file becomes the environment. */
-static int take_file(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
+/* From one that was verified; it stays as it is. */
+static int build_from(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
 {
     char path[64];
-    /* It is no checkpoint any more, durably, before LMDB writes to it. */
-    int rc = env_unlink(r->env, checkpoint_sum_path(ref->at.index, path, sizeof(path)));
-    if (rc == 0) {
-        rc = env_sync_dir(r->env, CHECKPOINT_DIR);
-    }
-    if (rc == 0) {
-        rc = env_rename(r->env, checkpoint_path(ref->at.index, path, sizeof(path)), LIVE_FILE);
-    }
-    if (rc == 0) {
-        rc = env_sync_dir(r->env, CHECKPOINT_DIR);
-    }
-    r->result->unproven = true;
-    return rc < 0 ? why_set(why, rc, "cannot rename %s: %s", path, err_text(rc)) : 0;
-}
-
-/* `spare`: there is another one. */
-static int build_from(struct recovery *r, const struct checkpoint_ref *ref, bool spare,
-                      struct why *why)
-{
-    char path[64];
-    checkpoint_path(ref->at.index, path, sizeof(path));
-    int rc = spare ? take_file(r, ref, why) : store_restore(r->env, path, LIVE_FILE, why);
+    int rc =
+        store_restore(r->env, checkpoint_path(ref->at.index, path, sizeof(path)), LIVE_FILE, why);
     if (rc == 0) {
         rc = store_open(r->env, LIVE_FILE, &r->store, why);
     }
@@ -223,16 +203,6 @@ static int check_place(struct recovery *r, const struct checkpoint_ref *ref, str
     return 0;
 }
 
-/* Number i is large, and the next older one would do in its place. */
-static bool has_spare(struct recovery *r, const struct checkpoint_ref *refs, int count, int i)
-{
-    char path[64];
-    struct why ignored;
-    checkpoint_path(refs[i].at.index, path, sizeof(path));
-    return i + 1 < count && large(r, path) && check_place(r, &refs[i + 1], &ignored) == 0 &&
-           checkpoint_verify(r->env, &refs[i + 1], &ignored) == 0;
-}
-
 /* From the newest checkpoint that is good. -ENOENT: none is. */
 static int build_from_checkpoints(struct recovery *r, struct why *why)
 {
@@ -247,10 +217,9 @@ static int build_from_checkpoints(struct recovery *r, struct why *why)
             return rc;
         }
         if (rc == 0) {
-            bool spare = has_spare(r, refs, count, i);
-            rc = spare ? 0 : checkpoint_verify(r->env, &refs[i], why);
+            rc = checkpoint_verify(r->env, &refs[i], why);
             if (rc == 0) {
-                return build_from(r, &refs[i], spare, why);
+                return build_from(r, &refs[i], why);
             }
             if (rc == ERR_CORRUPT) {
                 checkpoint_remove(r->env, &refs[i]);

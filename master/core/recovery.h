@@ -8,9 +8,7 @@
  * getting as far as one commit.
  *
  * Reading a large state through takes seconds. After a kill that is left to the caller, who goes on
- * meanwhile: the pages are those that the predecessor used. Neither is a large checkpoint copied: the
- * newest one becomes the live environment, if there is another one, verified, to fall back to. Nothing
- * is built on that before it was read through.
+ * meanwhile: the pages are those that the predecessor used.
  *
  * Pure but for LMDB behind store.h; blocks; before serving.
  */
@@ -24,8 +22,7 @@ struct recovery_config {
     struct oplog_config log;
     const char *cluster_name;
     uint64_t ahead_bytes; /* for store_preallocate; 0 = not called */
-    uint64_t
-        large_bytes; /* states of so many bytes are not read through, nor copied, before they are
+    uint64_t large_bytes; /* live environments of so many bytes are not read through before they are
                            * used; 0 = all are */
 };
 
@@ -34,7 +31,7 @@ struct recovery_result {
     uint64_t replay_from; /* first record the store does not contain */
     bool live_kept;       /* else it was built anew */
     uint64_t checkpoint;  /* index of the checkpoint it was built from, 0 = from nothing */
-    bool unproven;  /* it is large: whether it holds what was committed is still to be found out */
+    bool unproven;  /* kept, and large: whether it holds what was committed is to be found out */
     bool stateless; /* one log of several, and nothing here that a state could be built from: the
                      * store is empty and of no use, the next start tries again */
 };

@@ -140,7 +140,7 @@ static void health(struct peer *p, const struct frame_header *head)
     const struct master *m = p->m;
     const struct vigil *v = &m->vigil;
     /* Nobody shall promote it yet. */
-    struct health_rep rep = {.role = m->warming || !m->vouched ? MASTER_STARTING : master_role(m),
+    struct health_rep rep = {.role = m->warming ? MASTER_STARTING : master_role(m),
                              .epoch = m->epoch,
                              .promised = oplog_epoch(m->log),
                              .durable = oplog_durable(m->log),

@@ -143,7 +143,7 @@ void term_promote(struct peer *p, const struct frame_header *head, const struct 
         answer(p, head, -EOPNOTSUPP, m->epoch);
     } else if (req->nonce == 0) {
         answer(p, head, ERR_PROTOCOL, m->epoch);
-    } else if (m->stateless || !m->vouched || m->cluster == 0 || m->vigil.ending) {
+    } else if (m->stateless || m->cluster == 0 || m->vigil.ending) {
         answer(p, head, ERR_NOT_READY, m->epoch);
     } else if (m->serving && req->epoch == m->epoch) { /* perhaps another monitor's life */
         answer(p, head, 0, m->epoch);

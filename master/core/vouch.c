@@ -22,19 +22,15 @@ static void step_done(struct env_work *w)
     }
     env_log(v->env, LOG_INFO, "the state was read through in %llu ms: it is what was committed",
             (unsigned long long)((env_mono_ns(v->env) - v->began_ns) / NS_PER_MS));
-    v->done(v->owner);
 }
 
-void vouch_start(struct vouch *v, struct env *env, struct store *store, void (*done)(void *owner),
-                 void *owner)
+void vouch_start(struct vouch *v, struct env *env, struct store *store)
 {
     *v = (struct vouch){.env = env,
                         .store = store,
                         .proof = store_proof_begin(store),
                         .work = {.run = run, .done = step_done},
-                        .began_ns = env_mono_ns(env),
-                        .done = done,
-                        .owner = owner};
+                        .began_ns = env_mono_ns(env)};
     env_work_submit(env, &v->work);
 }
 

@@ -17,16 +17,9 @@ struct vouch {
     struct store_proof *proof; /* NULL = nothing is read */
     struct env_work work;
     uint64_t began_ns;
-    void (*done)(void *owner); /* the state is good */
-    void *owner;
 };
 
-void vouch_start(struct vouch *v, struct env *env, struct store *store, void (*done)(void *owner),
-                 void *owner);
-static inline bool vouch_running(const struct vouch *v)
-{
-    return v->proof != NULL;
-}
+void vouch_start(struct vouch *v, struct env *env, struct store *store);
 /* The env is halted, or nothing runs. */
 void vouch_close(struct vouch *v);
 

@@ -2,21 +2,12 @@
 #include "master/core/warming.h"
 #include "master/core/master_internal.h"
 
-static void vouched(void *owner)
-{
-    struct master *m = owner;
-    m->commit.wanted |= !m->vouched; /* a checkpoint in the place of that which became the state */
-    m->vouched = true;
-}
-
 void warming_found(struct master *m, const struct recovery_result *found)
 {
-    m->vouched = !found->unproven || found->live_kept;
     if (found->unproven) {
-        vouch_start(&m->vouch, m->env, m->store, vouched, m);
+        vouch_start(&m->vouch, m->env, m->store);
     }
-    m->warming = !master_in_set(m) &&
-                 (!m->vouched || oplog_last(m->log) + 1 - found->replay_from > REPLAY_AT_ONCE);
+    m->warming = !master_in_set(m) && oplog_last(m->log) + 1 - found->replay_from > REPLAY_AT_ONCE;
 }
 
 int warming_start(struct master *m, struct why *why)
@@ -39,7 +30,7 @@ void warming_tick(struct master *m)
 {
     struct why why;
     follow_tick(m);
-    if (!m->vouched || m->commit.applied != oplog_last(m->log)) {
+    if (m->commit.applied != oplog_last(m->log)) {
         return;
     }
     follow_close(m);

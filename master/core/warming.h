@@ -1,9 +1,8 @@
 /* warming.h - what a master does while there is still a lot to read after its start.
  *
- * A large state is read through on a worker thread (vouch.h). After a kill that is all: the master goes
- * on at once. A checkpoint that became the state after a power cut is not built on before: no epoch
- * begins. A master without others answers reads meanwhile, as a shadow does, and applies what the log
- * has; then it begins its epoch. Loop thread only.
+ * A large state that was kept is read through on a worker thread (vouch.h), while the master goes on.
+ * A master without others that has many records to apply answers reads meanwhile, as a shadow does;
+ * then it begins its epoch. Loop thread only.
  */
 #ifndef MASTER_CORE_WARMING_H
 #define MASTER_CORE_WARMING_H

@@ -584,9 +584,7 @@ static int run_restart(const char *dir, const char *boot, const char *what)
     uint64_t began = now_ns();
     uint64_t replayed = start(dir, boot);
     printf("%-34s %10.2f s    (%s, %llu records replayed)\n", what, seconds(now_ns() - began),
-           found.live_kept  ? "environment kept"
-           : found.unproven ? "a checkpoint became it"
-                            : "built from a checkpoint",
+           found.live_kept ? "environment kept" : "built from a checkpoint",
            (unsigned long long)replayed);
     fflush(stdout);
     uint64_t hash = store_hash(store);

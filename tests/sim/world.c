@@ -120,6 +120,7 @@ static int master_up(struct sim_server *s, struct why *why)
     struct master_config cfg = {.cluster = "sim",
                                 .geometry = s->world->geo,
                                 .preallocate_bytes = s->world->preallocate_bytes,
+                                .large_state_bytes = s->world->large_state_bytes,
                                 .checkpoint_rate = 512 << 10,
                                 .away_grace_ms = 6000,
                                 .pair_pause_ms = 1000,

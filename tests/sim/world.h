@@ -86,6 +86,7 @@ struct world {
     struct geometry geo;
     uint32_t trash_seconds, aside_ms;
     uint64_t preallocate_bytes; /* the master's */
+    uint64_t large_state_bytes;
     struct sim_server servers[WORLD_SERVERS_MAX];
     uint32_t server_count; /* with the first master; of this seed */
     struct sim_server more_masters[WORLD_MASTERS_MAX - 1];
