@@ -31,6 +31,18 @@ static void forget(struct follow *f)
     }
 }
 
+static struct kept *kept_new(struct follow *f, uint64_t first, uint64_t last, struct bytes records)
+{
+    struct kept *k = mem_alloc(sizeof(*k) + records.len);
+    list_init(&k->link);
+    k->first = first;
+    k->last = last;
+    k->len = records.len;
+    memcpy(k->data, records.data, records.len);
+    f->kept_bytes += k->len;
+    return k;
+}
+
 /* Records of others are in the log now. */
 static void on_records(void *owner, struct bytes records)
 {
@@ -44,14 +56,7 @@ static void on_records(void *owner, struct bytes records)
     }
     int rc = record_decode(records, &first, &header_good, &ignored);
     ASSERT(rc == 0);
-    struct kept *k = mem_alloc(sizeof(*k) + records.len);
-    list_init(&k->link);
-    k->first = first.index;
-    k->last = oplog_last(m->log);
-    k->len = records.len;
-    memcpy(k->data, records.data, records.len);
-    list_push_back(&f->kept, &k->link);
-    f->kept_bytes += k->len;
+    list_push_back(&f->kept, &kept_new(f, first.index, oplog_last(m->log), records)->link);
 }
 
 /* ---------------------------------------------------------------- applying */
@@ -126,8 +131,10 @@ static int next_records(struct master *m, struct bytes *out, struct kept **out_k
             continue;
         }
         if (k->first <= next) {
-            oplog_cursor_close(f->cursor);
-            f->cursor = NULL;
+            if (f->cursor_next != k->last + 1) { /* it is not of use after k */
+                oplog_cursor_close(f->cursor);
+                f->cursor = NULL;
+            }
             *out_kept = k;
             *out = bytes_of(k->data, k->len);
             return 1;
@@ -194,9 +201,9 @@ static bool turn(struct master *m, uint64_t limit, uint64_t until_ns)
         }
         if (all && k != NULL) {
             kept_free(&m->follow, k);
-        } else if (!all && k == NULL) { /* the rest of the piece is read again */
-            oplog_cursor_close(m->follow.cursor);
-            m->follow.cursor = NULL;
+        } else if (!all && k == NULL) { /* the rest of the piece has its turn later */
+            k = kept_new(&m->follow, m->commit.applied + 1, m->follow.cursor_next - 1, in);
+            list_push_front(&m->follow.kept, &k->link);
         }
         if (env_mono_ns(m->env) >= until_ns) {
             return m->commit.applied < limit;
