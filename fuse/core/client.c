@@ -432,7 +432,7 @@ size_t client_state(const struct client *c, char *out, size_t size)
     if (l->lost_ns == 0) {
         n = snprintf(out, size, "primary %s, epoch %u; %u requests are with it", l->masters.current,
                      l->epoch, waiting);
-    } else if (shadow_link_ready(s) && s->heard_ns != 0) {
+    } else if (shadow_link_ready(s) && s->heard_ns != 0 && s->age_ms < UINT32_MAX) {
         n = snprintf(out, size,
                      "no primary for %.1f s; reading from shadow %s, as of %.1f s ago; %u requests "
                      "wait for a primary",
