@@ -273,6 +273,9 @@ int oplog_start(struct oplog *l, struct why *why)
     l->now.committed = l->committed;
     env_incarnation(l->env, l->now.incarnation);
     int rc = superblock_write(l, why);
+    if (rc == 0 && !superblock_has_epoch(l)) {
+        rc = superblock_write(l, why);
+    }
     if (rc == 0) {
         oplog_prepare_next(l, l->cfg.segment_bytes);
     }

@@ -114,7 +114,7 @@ struct oplog {
     struct disk_op super_op;
     bool super_busy;
     uint8_t super_bytes[SUPER_BYTES];
-    uint32_t super_epoch;          /* what the slot being written promises */
+    uint32_t super_epoch[2];       /* what each slot promises, or will when it is written */
     void (*promised)(void *owner); /* waits for now.epoch to be durable; NULL = nobody */
     void *promised_owner;
 
@@ -180,6 +180,8 @@ MUST_CHECK int superblock_format(struct oplog *l, const char *cluster_name, stru
 MUST_CHECK int superblock_write(struct oplog *l, struct why *why);
 /* The same while serving, and none is under way; failure ends the process. */
 void superblock_submit(struct oplog *l);
+/* Both slots have the epoch of now, or are being written. */
+bool superblock_has_epoch(const struct oplog *l);
 
 /* ---- oplog_reader.c: batches of one segment in order */
 

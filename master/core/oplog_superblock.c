@@ -1,5 +1,6 @@
 /* oplog_superblock.c - the two slots meta.0 and meta.1 (format: oplog.c), written in turn so that a
- * torn write leaves the other one. */
+ * torn write leaves the other one. An epoch counts as promised when both have it: one that is
+ * damaged later takes no promise back. */
 #include "master/core/oplog_internal.h"
 #include "shared/base/hash.h"
 
@@ -99,8 +100,11 @@ int superblock_load(struct oplog *l, struct why *why)
             return why_set(why, ERR_FORMAT, "%s: this program knows format %d, found %u",
                            super_path[i], SUPER_FORMAT, format);
         }
-        if (n == SUPER_BYTES && superblock_decode(bytes, &id, &counter) &&
-            (!found || counter > l->super_counter)) {
+        if (n != SUPER_BYTES || !superblock_decode(bytes, &id, &counter)) {
+            continue;
+        }
+        l->super_epoch[i] = id.epoch;
+        if (!found || counter > l->super_counter) {
             found = true;
             l->super_counter = counter;
             l->now = id;
@@ -143,7 +147,13 @@ int superblock_write(struct oplog *l, struct why *why)
     int i = (int)(l->super_counter & 1);
     int64_t n = env_file_write(l->env, l->super_file[i], 0, bytes, sizeof(bytes));
     int rc = n < 0 ? (int)n : n < SUPER_BYTES ? -EIO : env_file_sync(l->env, l->super_file[i]);
+    l->super_epoch[i] = l->now.epoch;
     return rc < 0 ? why_set(why, rc, "cannot write %s: %s", super_path[i], err_text(rc)) : 0;
+}
+
+bool superblock_has_epoch(const struct oplog *l)
+{
+    return MIN(l->super_epoch[0], l->super_epoch[1]) >= l->now.epoch;
 }
 
 static void super_done(struct disk_op *op)
@@ -156,7 +166,7 @@ static void super_done(struct disk_op *op)
     if (l->promised == NULL || l->stopped) {
         return;
     }
-    if (l->super_epoch < l->now.epoch) {
+    if (!superblock_has_epoch(l)) {
         superblock_submit(l);
         return;
     }
@@ -170,7 +180,7 @@ void superblock_submit(struct oplog *l)
     ASSERT(!l->super_busy);
     l->super_busy = true;
     l->super_counter++;
-    l->super_epoch = l->now.epoch;
+    l->super_epoch[l->super_counter & 1] = l->now.epoch; /* nobody is told before it is there */
     superblock_encode(&l->now, l->super_counter, l->super_bytes);
     l->super_op = (struct disk_op){.kind = DISK_WRITE,
                                    .file = l->super_file[l->super_counter & 1],

@@ -773,12 +773,14 @@ END_TEST
 START_TEST(one_superblock_slot_is_enough)
 {
     append_each(3, 10);
+    uint32_t epoch = oplog_epoch(l);
     kill_log();
     keep_image();
     for (int i = 0; i < 2; i++) {
         back_to_image();
         garble(i ? "log/meta.1" : "log/meta.0", 0, SECTOR);
         open_log();
+        ck_assert_uint_eq(oplog_epoch(l), epoch);
         expect_records(1, 3);
         start();
         kill_log();
