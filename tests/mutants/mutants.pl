@@ -147,7 +147,10 @@ sub hunt {
     my $before = '';
     for my $line (split /\n/, slurp($log)) {
         if ($line =~ /^seed (\d+) failed.*?: (.*)/)           { $why{$1} = $2 }
-        elsif ($line =~ /^seed (\d+) ended by signal (.*)/)   { $why{$1} = $2 =~ /^27/ ? "it hangs" : "signal $2: $before" }
+        elsif ($line =~ /^seed (\d+) ended by signal (.*)/) {
+            my ($seed, $signal) = ($1, $2);
+            $why{$seed} = $signal =~ /^27/ ? 'it hangs' : "signal $signal: $before";
+        }
         elsif ($line =~ /^FAILED: \S+ --seed (\d+)/) { $first = $1 if !defined $first || $1 < $first }
         $before = $line;
     }
