@@ -16,14 +16,9 @@ static void log_adds(struct master *m, const struct session *s, struct writer *w
     }
 }
 
-static bool is_new_writer(struct master *m, const struct session *s, uint64_t ino)
+/* `adds`: it is logged that the session may write the inode from now on. */
+static int open_file(struct master *m, struct session *s, uint64_t ino, bool writing, bool adds)
 {
-    return !ns_writer_exists(m->ns, s->id, ino);
-}
-
-static int open_file(struct master *m, struct session *s, uint64_t ino, bool writing)
-{
-    bool adds = writing && is_new_writer(m, s, ino);
     int err = session_open(&m->sessions, s, ino, writing);
     if (err == 0 && adds) {
         struct writer w;
@@ -37,13 +32,14 @@ static int open_file(struct master *m, struct session *s, uint64_t ino, bool wri
 
 int opens_open(struct master *m, struct session *s, uint64_t ino, bool writing)
 {
-    int err = writing && is_new_writer(m, s, ino) ? ns_room(m->ns) : 0;
-    return err == 0 ? open_file(m, s, ino, writing) : err;
+    bool adds = writing && !ns_writer_exists(m->ns, s->id, ino);
+    int err = adds ? ns_room(m->ns) : 0;
+    return err == 0 ? open_file(m, s, ino, writing, adds) : err;
 }
 
 int opens_made(struct master *m, struct session *s, uint64_t ino)
 {
-    return open_file(m, s, ino, true);
+    return open_file(m, s, ino, true, !ns_writer_exists(m->ns, s->id, ino));
 }
 
 /* ---------------------------------------------------------------- closes */
