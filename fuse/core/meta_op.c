@@ -312,9 +312,8 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
     struct client *c = m->op.client;
     struct inode *i = inode_get(c, rep.attr.ino);
     meta_set_inode(m, i);
-    if (call->sends > 1) {
-        return then_open(m, rep.attr.ino,
-                         true); /* a new master made the file from the log: not opened */
+    if (call->sends > 1) { /* a new master made the file from the log: not opened */
+        return then_open(m, rep.attr.ino, true);
     }
     struct client_file *f = file_new(i, &rep.attr, m->flags, i->changes);
     bool recent = m->recalls == c->recalls;

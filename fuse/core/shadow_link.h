@@ -1,12 +1,13 @@
 /* shadow_link.h - the mount's connection to a shadow master, while there is no primary.
  *
- * Also a lone master is a shadow for a while: when it has a lot to read before it may change anything.
  * It begins a moment after the primary was lost, if the mount may read what is not certain to be the
  * newest (client_config.stale_ms), and ends when there is one again. The masters are dialled in turn
  * until one says that it is a shadow; the questions of the calls that wait (master_link.h) are sent to
  * it. Requests name the highest index this mount has seen and a shadow that is not as far refuses, so
  * what programs see never goes back and has all they changed. Refusals (behind, too old, no shadow any
  * more) count as no answer: the call waits, and after some of them another master is asked.
+ *
+ * A lone master is a shadow, too, while it has records to apply before it may change anything.
  *
  * A mount that never had a session learns the geometry from the shadow: it can be used for reading.
  */

@@ -322,6 +322,14 @@ START_TEST(a_commit_fits_when_it_is_made_in_time)
 }
 END_TEST
 
+static void others_make_room(void)
+{
+    d->allocate_end = 0;
+    store_refresh_room(s);
+    dir_env_pump(d);
+    store_refresh_room(s);
+}
+
 /* No space to be had, although the disk claims some: growth is refused, what was taken stays for
  * deletes, and when there is space again all is as before. */
 START_TEST(without_space_there_is_no_room)
@@ -338,10 +346,7 @@ START_TEST(without_space_there_is_no_room)
     ck_assert_uint_lt(store_room(s), 16 << 20);
     ck_assert_uint_lt(store_space_ahead(s), AHEAD);
     ck_assert_uint_gt(store_space_ahead(s), AHEAD / 4);
-    d->allocate_end = 0;
-    store_refresh_room(s);
-    dir_env_pump(d);
-    store_refresh_room(s);
+    others_make_room();
     ck_assert_uint_ge(store_space_ahead(s), AHEAD);
     ck_assert_uint_gt(store_room(s), before / 2);
 }
@@ -364,10 +369,7 @@ START_TEST(room_comes_back_although_enough_is_ahead)
     dir_env_pump(d);
     ck_assert_uint_ge(store_space_ahead(s), AHEAD);
     ck_assert_uint_lt(store_room(s), before / 2);
-    d->allocate_end = 0;
-    store_refresh_room(s);
-    dir_env_pump(d);
-    store_refresh_room(s);
+    others_make_room();
     ck_assert_uint_gt(store_room(s), before / 2);
 }
 END_TEST
