@@ -263,11 +263,27 @@ static struct sim_server *bad_master(struct world *w)
     return w->master_count > 1 ? s : NULL;
 }
 
+/* A byte of the log that holds something, if one is soon found. */
+static bool choose_log_byte(struct world *w, struct sim_disk *d, struct sim_place *out)
+{
+    enum { TRIES = 8 };
+    uint8_t byte = 0;
+    for (int i = 0; i < TRIES && byte == 0; i++) {
+        if (!sim_disk_choose(d, "log/log-", &w->rand, out)) {
+            return false;
+        }
+        sim_disk_durable(d, out->path, out->at, &byte, 1);
+    }
+    return true;
+}
+
+/* It is met when the log is read: by the next start, by another master that needs the records, or because
+ * all of it is read again now and then. */
 bool fault_flip_log(struct world *w)
 {
     struct sim_server *s = bad_master(w);
     struct sim_place p;
-    if (s == NULL || !sim_disk_choose(s->process->disk, "log/log-", &w->rand, &p)) {
+    if (s == NULL || !choose_log_byte(w, s->process->disk, &p)) {
         return false;
     }
     s->damaged = true;

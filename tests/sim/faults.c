@@ -478,8 +478,8 @@ static const struct fault_row {
     [FAULT_HAND_OVER] = {"hand-overs", 3, hand_over},
     [FAULT_ENGINE] = {"engine failures", 5, disturb_engine},
     [FAULT_STRAND] = {"primaries stranded", 4, strand_primary},
-    [FAULT_FLIP_LOG] = {"bits of a log flipped", 3, fault_flip_log},
-    [FAULT_WIPE_MASTER] = {"masters' disks lost", 2, fault_wipe_master},
+    [FAULT_FLIP_LOG] = {"bits of a log flipped", 8, fault_flip_log},
+    [FAULT_WIPE_MASTER] = {"masters' disks lost", 4, fault_wipe_master},
 };
 
 const char *fault_name(enum fault_kind kind)

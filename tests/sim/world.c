@@ -127,6 +127,7 @@ static int master_up(struct sim_server *s, struct why *why)
                                 .rereplication_share = 40,
                                 .trash_seconds = s->world->trash_seconds,
                                 .deletion_hold_s = 60,
+                                .log_scrub_s = s->world->log_scrub_s,
                                 .balance_percent = 5,
                                 .balance_kib_s = 16 << 20,
                                 .slow_floor_ms = 20,

@@ -84,7 +84,7 @@ struct world {
     struct sim *sim;
     struct sim_rand rand; /* of the fault that strikes */
     struct geometry geo;
-    uint32_t trash_seconds, aside_ms;
+    uint32_t trash_seconds, aside_ms, log_scrub_s;
     uint64_t preallocate_bytes; /* the master's */
     uint64_t large_state_bytes;
     struct sim_server servers[WORLD_SERVERS_MAX];

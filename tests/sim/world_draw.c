@@ -53,6 +53,10 @@ static void draw_masters(struct world *w)
     w->stale_ms = sim_chance(&r, 1, 2)   ? 0
                   : sim_chance(&r, 1, 2) ? STALE_OFF
                                          : (uint32_t)sim_between(&r, 1000, 10000);
+    w->log_scrub_s = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 10) : 0;
+    if (w->master_count > 1 && sim_chance(&r, 2, 3)) { /* who was away needs a checkpoint */
+        w->geo.checkpoint_records = (uint32_t)sim_between(&r, 10, 60);
+    }
     if (w->plan.masters != 0 && w->plan.masters < w->master_count) {
         w->master_count = w->log_acks = 1;
         w->loggers_only = 0;
