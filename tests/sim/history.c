@@ -15,6 +15,8 @@ struct session_of {
     uint32_t mount, life;
 };
 
+enum { STRANGER = 7 }; /* no mount */
+
 struct history {
     struct world *world;
     struct op_entry **ops;
@@ -133,7 +135,9 @@ static void session_opened(struct history *h, const struct session_open_rec *rec
     struct session_of s = {.session = rec->session};
     char host[ADDR_LEN_MAX + 1] = {0};
     memcpy(host, rec->host.data, rec->host.len);
-    if (sscanf(host, "mount-%u-%u", &s.mount, &s.life) != 2) {
+    if (strcmp(host, "stranger") == 0) {
+        s.mount = STRANGER;
+    } else if (sscanf(host, "mount-%u-%u", &s.mount, &s.life) != 2) {
         world_fail(h->world, "a session of host '%s' is in the log", host);
     }
     struct session_of *old = session_find(h, rec->session);
@@ -247,6 +251,9 @@ static struct op_entry *match(struct history *h, const struct record *r, const u
     if (s == NULL) {
         world_fail(h->world, "record %llu belongs to session %llu, which was never opened",
                    (unsigned long long)r->index, (unsigned long long)r->session);
+    }
+    if (s->mount == STRANGER) {
+        return NULL;
     }
     /* Those that were interrupted come after those that must have one. */
     for (uint32_t i = 0; i < 2 * h->count; i++) {
@@ -366,6 +373,11 @@ static int make_inode(struct history *h, uint64_t parent, struct bytes name, uin
     }
     struct model_make a = {parent, text, mode, uid, gid, rdev, target.len ? to : NULL, ino};
     return model_make(h->model, true, &a);
+}
+
+static bool is_device(uint32_t mode)
+{
+    return S_ISCHR(mode) || S_ISBLK(mode);
 }
 
 static int replay_create(struct history *h, const struct create_rec *c)
@@ -499,7 +511,8 @@ static int replay(struct history *h, const struct record *r, const union op_any 
                           rec->mkdir_rec.gid, 0, (struct bytes){0}, rec->mkdir_rec.ino);
     case OP_mknod:
         return make_inode(h, rec->mknod_rec.parent, rec->mknod_rec.name, rec->mknod_rec.mode,
-                          rec->mknod_rec.uid, rec->mknod_rec.gid, rec->mknod_rec.rdev,
+                          rec->mknod_rec.uid, rec->mknod_rec.gid,
+                          is_device(rec->mknod_rec.mode) ? rec->mknod_rec.rdev : 0,
                           (struct bytes){0}, rec->mknod_rec.ino);
     case OP_create:
         return replay_create(h, &rec->create_rec);

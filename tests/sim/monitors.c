@@ -168,7 +168,8 @@ void monitors_sent(struct monitors *s, const struct sim_process *to, const struc
 {
     struct promote_req req;
     if (m->head.op != OP_promote || (m->head.flags & FRAME_REPLY) || s == NULL || s->restored ||
-        promote_req_decode(slice_bytes(&m->body), &req) != 0 || req.epoch >= EPOCHS_MAX) {
+        promote_req_decode(slice_bytes(&m->body), &req) != 0 || req.epoch == 0 ||
+        req.epoch >= EPOCHS_MAX) { /* epoch 0 is the stranger's */
         return;
     }
     if (s->given[req.epoch] != NULL && s->given[req.epoch] != to) {

@@ -2,10 +2,12 @@
 #include "tests/sim/stranger.h"
 #include "shared/base/mem.h"
 #include "shared/env/rpc.h"
+#include "tests/sim/harmless.h"
 
 #include <stdio.h>
+#include <string.h>
 
-enum { PAUSE_MAX_MS = 400, ANSWER_MS = 300, FIELDS_MAX = 20, TEXT_MAX = 40, REQUESTS_MAX = 12 };
+enum { PAUSE_MAX_MS = 300, ANSWER_MS = 300, FIELDS_MAX = 20, TEXT_MAX = 40, REQUESTS_MAX = 40 };
 
 struct stranger {
     struct world *world;
@@ -18,6 +20,14 @@ struct stranger {
     bool introduced;          /* as one of this cluster */
     const struct op_info *op; /* asked; NULL = none there is */
     bool readable;            /* its body was */
+    struct typed *typed;
+    uint32_t role;    /* on this connection */
+    uint32_t rank;    /* of the master it is with; UINT32_MAX = a chunkserver */
+    uint64_t session; /* its own, 0 = none */
+    uint64_t nonce;
+    uint64_t sequence;
+    bool attached; /* the session, to this connection */
+    bool own;      /* it is asked in that */
 };
 
 /* ---------------------------------------------------------------- bodies */
@@ -142,13 +152,19 @@ static void hang_up(struct stranger *s)
 static void answered(struct rpc_call *c)
 {
     struct stranger *s = c->owner;
-    bool change = s->op != NULL && s->op->class == OP_MUTATION;
+    bool change = s->op != NULL && s->op->class == OP_MUTATION && !s->own;
     if (c->status == 0 && (s->op == NULL || change || !s->introduced)) {
         world_fail(s->world, "a stranger's %s is answered%s",
                    s->op != NULL ? s->op->name : "nonsense",
                    s->introduced ? "" : " although it did not introduce itself");
     }
-    if (c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT || s->left-- == 0) {
+    if (c->status == 0 && s->own && s->op->code == OP_session_end) {
+        s->session = 0;
+    }
+    bool over = c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT ||
+                (s->rank != UINT32_MAX &&
+                 (c->status == ERR_PROTOCOL || c->status == ERR_UNKNOWN_OP)); /* it hangs up */
+    if (over || s->left-- == 0) {
         hang_up(s);
     } else {
         next(s);
@@ -194,10 +210,85 @@ static bool has_body(const struct op_info *op)
     }
 }
 
+/* Such a peer, introduced like that, is asked for it. */
+static bool suits(const struct stranger *s, const struct op_info *op)
+{
+    static const struct {
+        uint32_t role;
+        uint16_t from, to;
+    } rows[] = {{ROLE_CLIENT, OP_session_attach, OP_close_files},
+                {ROLE_CLIENT, OP_lookup, OP_grant},
+                {ROLE_CLIENT, OP_report_bad, OP_report_bad},
+                {ROLE_CHUNKD, OP_register, OP_report_bad},
+                {ROLE_CHUNKD, OP_scanned, OP_scanned},
+                {ROLE_MASTER, OP_log_promise, OP_log_compare},
+                {ROLE_ADMIN, OP_status, OP_masters}};
+    bool found = false;
+    if (s->rank == UINT32_MAX) {
+        return (op->code >= OP_read && op->code <= OP_read_raw) || op->code == OP_verify_replica;
+    }
+    for (size_t i = 0; i < COUNT_OF(rows) && !found; i++) {
+        found = rows[i].role == s->role && op->code >= rows[i].from && op->code <= rows[i].to;
+    }
+    return found;
+}
+
+static const struct op_info *some_op(struct stranger *s)
+{
+    const struct op_info *op;
+    bool any = !s->introduced || sim_chance(&s->rand, 1, 30);
+    do {
+        op = &op_table[sim_below(&s->rand, op_table_count)];
+    } while (!any && !suits(s, op));
+    return op;
+}
+
+/* Every field by the table; false: not of this operation. */
+static bool ask_typed(struct stranger *s)
+{
+    struct sim_rand *r = &s->rand;
+    union op_any req;
+    if (s->op == NULL || !harmless_draw(s->typed, s->world, s->op, s->session, &req)) {
+        return false;
+    }
+    struct frame_header head = {.op = s->op->code};
+    struct slice payload = {0};
+    s->own = s->attached && s->session != 0;
+    if (s->own) {
+        head.session = s->session;
+        head.sequence =
+            s->op->class != OP_MUTATION || sim_chance(r, 1, 16) ? s->sequence : ++s->sequence;
+        head.acked = s->sequence - (sim_chance(r, 1, 2) && s->sequence > 0);
+    }
+    if (s->op->code == OP_log_append || s->op->code == OP_log_cut) {
+        head.epoch = sim_chance(r, 1, 2) ? UINT32_MAX : 0;
+    }
+    if ((s->op->code == OP_log_append || s->op->code == OP_write || s->op->code == OP_forward) &&
+        sim_chance(r, 1, 2)) {
+        struct writer w;
+        writer_init(&w);
+        put_noise(&w, r, 1 + (uint32_t)sim_below(r, 200));
+        payload = writer_take(&w);
+    }
+    head.index = sim_chance(r, 1, 8) ? sim_below(r, 1000) : 0;
+    head.flags = sim_chance(r, 1, 4) ? FRAME_ANY_AGE : 0;
+    s->call.done = answered;
+    s->call.owner = s;
+    rpc_call(&s->rpc, &s->call, &head, typed_body(s->typed, s->op, &req),
+             payload.len > 0 ? &payload : NULL, ANSWER_MS);
+    return true;
+}
+
 static void next(struct stranger *s)
 {
     struct sim_rand *r = &s->rand;
     struct frame_header head = {.op = (uint16_t)sim_rand64(r)};
+    s->own = false;
+    s->op = some_op(s);
+    if (s->introduced && sim_chance(r, 19, 20) && ask_typed(s)) {
+        return;
+    }
+    s->own = false;
     s->op = sim_chance(r, 1, 10) ? op_info_of(head.op) : &op_table[sim_below(r, op_table_count)];
     if (s->op != NULL && (s->op->code == OP_hello || !has_body(s->op))) {
         s->op = NULL;
@@ -218,6 +309,82 @@ static void next(struct stranger *s)
     rpc_call(&s->rpc, &s->call, &head, body_of(s), NULL, ANSWER_MS);
 }
 
+/* ---------------------------------------------------------------- a session of its own */
+
+static void attached(struct rpc_call *c)
+{
+    struct stranger *s = c->owner;
+    if (c->status == ERR_NO_SESSION) {
+        s->session = 0;
+    }
+    s->attached = c->status == 0;
+    if (c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT) {
+        hang_up(s);
+    } else {
+        next(s);
+    }
+}
+
+static void attach(struct stranger *s);
+
+static void session_opened(struct rpc_call *c)
+{
+    struct stranger *s = c->owner;
+    struct session_open_rep rep;
+    if (RPC_REPLY(session_open, c, &rep) != 0) {
+        hang_up(s);
+        return;
+    }
+    s->session = rep.session;
+    attach(s);
+}
+
+static void compared(struct rpc_call *c)
+{
+    struct stranger *s = c->owner;
+    if (c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT) {
+        hang_up(s);
+    } else {
+        next(s);
+    }
+}
+
+/* Says that it is another one of the masters. */
+static void compare(struct stranger *s)
+{
+    const struct world *w = s->world;
+    struct writer list;
+    struct frame_header head = {.op = OP_log_compare};
+    writer_init(&list);
+    typed_put_masters(&list, w->master_list);
+    struct log_compare_req req = {.masters = writer_bytes(&list),
+                                  .number = (s->rank + 1) % w->master_count,
+                                  .acks = w->log_acks,
+                                  .disk = sim_rand64(&s->rand)};
+    s->call.done = compared;
+    s->call.owner = s;
+    rpc_call(&s->rpc, &s->call, &head, RPC_BODY(log_compare_req, &req), NULL, ANSWER_MS);
+    writer_free(&list);
+}
+
+/* Opens a session, or says that this connection is its session's. */
+static void attach(struct stranger *s)
+{
+    struct session_open_req open = {.host = bytes_str("stranger"), .nonce = s->nonce};
+    struct session_attach_req req = {.session = s->session};
+    struct frame_header head = {.op = s->session != 0 ? OP_session_attach : OP_session_open};
+    s->call.done = s->session != 0 ? attached : session_opened;
+    s->call.owner = s;
+    if (s->session == 0 && sim_chance(&s->rand, 1, 2)) {
+        open.nonce = s->nonce = sim_rand64(&s->rand);
+        open.trash = sim_chance(&s->rand, 1, 2) ? 1 : 0;
+    }
+    rpc_call(&s->rpc, &s->call, &head,
+             s->session != 0 ? RPC_BODY(session_attach_req, &req)
+                             : RPC_BODY(session_open_req, &open),
+             NULL, ANSWER_MS);
+}
+
 static void greeted(struct rpc_call *c)
 {
     struct stranger *s = c->owner;
@@ -227,6 +394,12 @@ static void greeted(struct rpc_call *c)
     }
     if (c->status != 0) {
         hang_up(s);
+    } else if (s->role == ROLE_CLIENT && s->introduced && s->rank != UINT32_MAX &&
+               sim_chance(&s->rand, 3, 4)) {
+        attach(s);
+    } else if (s->role == ROLE_MASTER && s->rank != UINT32_MAX && s->world->master_count > 1 &&
+               sim_chance(&s->rand, 3, 4)) {
+        compare(s);
     } else {
         next(s);
     }
@@ -237,7 +410,11 @@ static void opened(void *owner, struct rpc *rpc)
     struct stranger *s = owner;
     struct sim_rand *r = &s->rand;
     struct frame_header head = {.op = OP_hello};
-    struct hello_req req = {.role = (uint32_t)sim_between(r, ROLE_CLIENT, ROLE_ADMIN)};
+    static const uint8_t roles[] = {ROLE_CLIENT, ROLE_CLIENT, ROLE_CLIENT, ROLE_CHUNKD,
+                                    ROLE_MASTER, ROLE_ADMIN,  ROLE_ADMIN};
+    struct hello_req req = {.role = roles[sim_below(r, COUNT_OF(roles))]};
+    s->role = req.role;
+    s->attached = false;
     s->left = (uint32_t)sim_below(r, REQUESTS_MAX);
     s->introduced = sim_chance(r, 3, 4);
     if (!s->introduced && sim_chance(r, 1, 2)) {
@@ -276,9 +453,13 @@ static void fired(struct env_timer *t)
     rpc_cancel(&s->call);
     rpc_close(&s->rpc);
     rpc_init(&s->rpc, &s->process->env, &events, s);
-    if (sim_chance(&s->rand, 1, 2)) {
-        world_master_addr((uint32_t)sim_below(&s->rand, w->master_count), addr);
+    if (sim_chance(&s->rand, 2, 3)) {
+        const struct sim_server *primary = world_primary(w);
+        bool that = primary != NULL && sim_chance(&s->rand, 1, 2);
+        s->rank = that ? primary->rank : (uint32_t)sim_below(&s->rand, w->master_count);
+        world_master_addr(s->rank, addr);
     } else {
+        s->rank = UINT32_MAX;
         snprintf(addr, sizeof(addr), "10.0.1.%u:9500",
                  1 + (unsigned)sim_below(&s->rand, w->server_count - 1));
     }
@@ -290,6 +471,7 @@ struct stranger *stranger_start(struct world *w)
     struct stranger *s = mem_new(struct stranger);
     s->world = w;
     s->rand = sim_rand_of(w->seed, 27);
+    s->typed = typed_new(&s->rand);
     s->process = sim_process_create(w->sim, "stranger");
     sim_process_start(s->process);
     rpc_init(&s->rpc, &s->process->env, &events, s);
@@ -303,5 +485,6 @@ void stranger_stop(struct stranger *s)
     sim_process_kill(s->process);
     rpc_cancel(&s->call);
     rpc_close(&s->rpc);
+    typed_free(s->typed);
     mem_free(s);
 }
