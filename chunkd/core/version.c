@@ -166,6 +166,8 @@ struct activate_request {
     struct replica_scan scan;
     struct meta_wait wait;
     uint32_t accepted; /* torn blocks */
+    uint32_t hole;     /* block looked at, or being written, by fill_holes */
+    struct disk_op disk;
 };
 
 static void activate_release(struct request *q)
@@ -204,6 +206,13 @@ static void activate_now(struct activate_request *a)
     meta_log_wait(r->table->meta, &a->wait, true);
 }
 
+/* Its sum is that of zeros: it was never written, or no write of it was ever durable, since the sum
+ * becomes so with the bytes. Whatever a disk left there is not its content. */
+static bool is_hole(const struct local_replica *r, uint32_t b)
+{
+    return r->sums[b] == zeros_sum(r->table, block_extent(r->table, r->length, b));
+}
+
 /* No copy has better bytes than the ones the power cut left: they are the block's content from now
  * on. A block that was good when the others were asked has been damaged since, and they have it. */
 static void accept_block(struct replica_scan *s, uint32_t block, uint32_t sum, bool readable)
@@ -211,6 +220,10 @@ static void accept_block(struct replica_scan *s, uint32_t block, uint32_t sum, b
     struct activate_request *a = container_of(s, struct activate_request, scan);
     struct local_replica *r = a->replica;
     bool damaged = r->mended_version == r->version && !replica_block_is_bad(r, block);
+    if (is_hole(r, block)) {
+        replica_set_bad(r, block); /* until fill_holes */
+        return;
+    }
     if (!readable || damaged) {
         replica_mark_bad(r, block);
         return;
@@ -222,16 +235,9 @@ static void accept_block(struct replica_scan *s, uint32_t block, uint32_t sum, b
     a->accepted++;
 }
 
-static void accepted_all(struct replica_scan *s, int status)
+static void accepted_all(struct activate_request *a)
 {
-    struct activate_request *a = container_of(s, struct activate_request, scan);
     struct local_replica *r = a->replica;
-    if (status != 0) {
-        replica_mark_failed(r, status);
-        replica_op_end(&a->op);
-        activate_finish(a, -EIO);
-        return;
-    }
     if (a->accepted > 0) {
         env_log(a->q.c->env, LOG_WARN,
                 "chunk %016llx: %u blocks torn by a power cut accepted as they are",
@@ -243,6 +249,60 @@ static void accepted_all(struct replica_scan *s, int status)
     replica_op_end(&a->op);
     a->wait.done = activation_durable;
     meta_log_wait(r->table->meta, &a->wait, true);
+}
+
+static void fill_holes(struct activate_request *a);
+
+static void hole_filled(struct disk_op *op)
+{
+    struct activate_request *a = container_of(op, struct activate_request, disk);
+    struct local_replica *r = a->replica;
+    if (op->result < 0) {
+        if (op->result != -ENOSPC) {
+            replica_mark_failed(r, (int)op->result);
+        }
+        replica_op_end(&a->op);
+        activate_finish(a, op->result == -ENOSPC ? -ENOSPC : -EIO);
+        return;
+    }
+    replica_block_repaired(r, a->hole);
+    replica_note_unlogged(r, a->hole, a->hole + 1);
+    replica_note_write(r);
+    fill_holes(a);
+}
+
+/* Bad blocks that are known to hold zeros get them. */
+static void fill_holes(struct activate_request *a)
+{
+    struct local_replica *r = a->replica;
+    const struct table *t = r->table;
+    while (a->hole < replica_blocks(r) &&
+           (!replica_block_is_bad(r, a->hole) || !is_hole(r, a->hole))) {
+        a->hole++;
+    }
+    if (a->hole == replica_blocks(r)) {
+        accepted_all(a);
+        return;
+    }
+    a->disk = (struct disk_op){.kind = DISK_WRITE,
+                               .file = r->file,
+                               .off = (uint64_t)a->hole * t->block_bytes,
+                               .data = t->zeros,
+                               .len = block_extent(t, r->length, a->hole),
+                               .done = hole_filled};
+    env_disk_submit(t->env, &a->disk);
+}
+
+static void accept_scanned(struct replica_scan *s, int status)
+{
+    struct activate_request *a = container_of(s, struct activate_request, scan);
+    if (status != 0) {
+        replica_mark_failed(a->replica, status);
+        replica_op_end(&a->op);
+        activate_finish(a, -EIO);
+        return;
+    }
+    fill_holes(a);
 }
 
 static void activate_start(struct replica_op *op)
@@ -271,7 +331,7 @@ static void activate_start(struct replica_op *op)
     }
     if (r->state == REPLICA_SUSPECT && a->req.accept_torn) {
         a->scan.mismatch = accept_block;
-        a->scan.done = accepted_all;
+        a->scan.done = accept_scanned;
         replica_scan_start(&a->scan, r);
         return;
     }

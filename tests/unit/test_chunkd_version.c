@@ -304,6 +304,30 @@ START_TEST(torn_blocks_are_accepted_only_when_told)
 }
 END_TEST
 
+/* The disk put bytes of something else where nothing was ever written. */
+START_TEST(foreign_bytes_in_a_hole_are_not_accepted)
+{
+    struct fx *f = three(9);
+    static const uint8_t zeros[BS];
+    ck_assert_int_eq(fx_write(f, 123, H, V1, 0, data, BS), 0);
+    ck_assert_int_eq(fx_write(f, 123, H, V1, 9 * BS, data + 9 * BS, BS + 7), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, V1), 0);
+    fx_power_cut(f, 1);
+    ck_assert_int_eq(fx_start(f, 1), 0);
+    fx_flip(f, 1, H, 4 * BS + 1);
+    fx_flip(f, 1, H, 9 * BS + 1); /* a torn write, for all that is known */
+    ck_assert_int_eq(fx_prepare(f, 1, H, V1, V2, 0, NULL), 0);
+    ck_assert_int_eq(fx_activate(f, 1, H, V2, 1, true), 0);
+    ck_assert_int_eq(fx_activate(f, 1, H, V2, 1, false), 0);
+    ck_assert_int_eq(fx_read(f, 1, H, V2, 4 * BS, BS, got), BS);
+    ck_assert_mem_eq(got, zeros, BS);
+    ck_assert_int_eq(fx_read(f, 1, H, V2, 9 * BS, BS + 7, got), BS + 7);
+    ck_assert_uint_eq(fx_info(f, 1, H).state, REPLICA_OK);
+    ck_assert_int_eq(chunkd_verify(f->servers[1].chunkd, H), 0);
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(dropped_replica_is_gone_for_good)
 {
     struct fx *f = three(10);
@@ -373,6 +397,7 @@ Suite *suite_chunkd_version(void)
     tcase_add_test(t, bad_block_is_repaired_by_pull);
     tcase_add_test(t, good_member_is_not_overwritten_by_pull);
     tcase_add_test(t, torn_blocks_are_accepted_only_when_told);
+    tcase_add_test(t, foreign_bytes_in_a_hole_are_not_accepted);
     tcase_add_test(t, dropped_replica_is_gone_for_good);
     tcase_add_test(t, lower_epochs_are_refused_also_after_a_restart);
     tcase_add_test(t, master_only_requests_are_refused_from_others);
