@@ -234,10 +234,23 @@ void master_arm_slice(struct master *m)
     }
 }
 
+uint64_t master_awake_ns(const struct master *m)
+{
+    uint64_t passed = env_mono_ns(m->env) - m->awake_counted_ns;
+    return m->awake_ns + MIN(passed, AWAKE_STEP_MS * NS_PER_MS);
+}
+
+static void count_awake(struct master *m)
+{
+    m->awake_ns = master_awake_ns(m);
+    m->awake_counted_ns = env_mono_ns(m->env);
+}
+
 static void tick_fired(struct env_timer *t)
 {
     struct master *m = container_of(t, struct master, tick);
     env_timer_set(m->env, &m->tick, TICK_MS * NS_PER_MS);
+    count_awake(m);
     service_tick(m);
     vigil_tick(m);
     term_tick(m);
@@ -323,7 +336,7 @@ static void add_session(void *owner, uint64_t session, struct bytes host)
 {
     struct master *m = owner;
     (void)host;
-    sessions_add(&m->sessions, session, false, m->start_ns)->is_older = true;
+    sessions_add(&m->sessions, session, false, m->start_awake_ns)->is_older = true;
 }
 
 /* The volatile side of what the rows hold. */
@@ -399,6 +412,7 @@ void master_take_office(struct master *m, uint32_t epoch)
     m->epoch = epoch;
     m->version_counter = 1;
     m->start_ns = env_mono_ns(m->env);
+    m->start_awake_ns = master_awake_ns(m);
     m->commit.settled_ns = m->start_ns;
     load_volatile(m);
     oplog_on_commit(m->log, commit_advanced, m);

@@ -39,6 +39,7 @@ enum {
     HELLO_WAIT_MS = 10000, /* a connection that does not introduce itself is closed */
     CLOSE_WAIT_MS = 500,   /* a refused one gets its answer first */
     TICK_MS = 50,          /* periodic work */
+    AWAKE_STEP_MS = 500,   /* most that one tick adds to master_awake_ns */
     SLICE_MS = 10,         /* scans go on in slices this far apart */
     SLICE_ROWS = 256,
 };
@@ -74,7 +75,10 @@ struct master {
     uint32_t epoch;           /* of the primary; a shadow's: of the newest record it has applied */
     uint32_t version_counter; /* versions given to existing chunks in this epoch */
     uint64_t start_ns;
-    uint64_t changed_ns; /* when a client's change was logged last */
+    uint64_t start_awake_ns;   /* the same by master_awake_ns */
+    uint64_t awake_ns;         /* master_awake_ns when it was counted last ... */
+    uint64_t awake_counted_ns; /* ... which was then */
+    uint64_t changed_ns;       /* when a client's change was logged last */
     bool started;
     bool primary;   /* it is the primary, or becoming it */
     bool serving;   /* the record that opens the epoch is committed */
@@ -119,6 +123,11 @@ struct master {
     struct shadow shadow;
     struct transfer transfer;
 };
+
+/* The clock by which others are found absent: it goes on only while this master runs. One that was
+ * stopped, or got no processor, for minutes has not listened: that it heard nothing meanwhile says
+ * nothing of the others. Leases are counted by the real clock. */
+uint64_t master_awake_ns(const struct master *m);
 
 static inline bool master_in_set(const struct master *m)
 {

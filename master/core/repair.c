@@ -27,16 +27,14 @@ void repair_poke(struct master *m)
 bool repair_away_long(const struct master *m, uint32_t server)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
-    uint64_t now = env_mono_ns(m->env);
-    uint64_t since = s != NULL ? MAX(s->heartbeat_ns, m->start_ns) : m->start_ns;
-    return now - since > m->cfg.away_grace_ms * NS_PER_MS &&
-           (s == NULL || !server_in_maintenance(s, now));
+    return server_awaited_ns(m, s) > m->cfg.away_grace_ms * NS_PER_MS &&
+           (s == NULL || !server_in_maintenance(s, env_mono_ns(m->env)));
 }
 
 bool repair_picture_complete(const struct master *m)
 {
     uint64_t grace = m->cfg.geometry.lease_ms * NS_PER_MS * PICTURE_LEASES;
-    return env_mono_ns(m->env) - m->start_ns > grace || servers_all_reported(&m->servers);
+    return master_awake_ns(m) - m->start_awake_ns > grace || servers_all_reported(&m->servers);
 }
 
 static uint32_t crowding(const struct master *m, const struct ns_chunk *row,

@@ -45,16 +45,22 @@ void server_state_failing(struct master *m, struct chunkserver *s, uint32_t reas
     (void)log_state(m, s);
 }
 
+uint64_t server_awaited_ns(const struct master *m, const struct chunkserver *s)
+{
+    uint64_t heard = s != NULL ? s->heartbeat_awake_ns : 0;
+    return master_awake_ns(m) - MAX(heard, m->start_awake_ns);
+}
+
 static void look_at_absence(struct master *m, struct chunkserver *s, uint64_t now)
 {
-    uint64_t since = MAX(s->heartbeat_ns, m->start_ns);
     bool away = !server_alive(s, now);
     bool known = s->away_since != 0;
-    if (away == known ||
-        (away && now - since < m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_LOGGED_LEASES)) {
+    if (away == known || (away && server_awaited_ns(m, s) <
+                                      m->cfg.geometry.lease_ms * NS_PER_MS * AWAY_LOGGED_LEASES)) {
         return;
     }
     uint64_t wall = (uint64_t)MAX(env_wall_ns(m->env), 1);
+    uint64_t since = MAX(s->heartbeat_ns, m->start_ns);
     s->away_since = away ? wall - MIN(now - since, wall - 1) : 0;
     (void)log_state(m, s);
 }

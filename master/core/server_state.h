@@ -25,9 +25,12 @@ void server_state_tick(struct master *m);
 
 /* `server_set` of an operator. */
 void server_state_request(struct peer *p, struct message *msg);
-/* The answer's picture of one server. Views into s. */
 /* Since the server was last heard of, also by masters before this one, ms; UINT64_MAX = not known. */
 uint64_t server_silent_ms(const struct master *m, const struct chunkserver *s);
+/* How long this master, while it ran, has waited for a heartbeat of it (master_awake_ns); s NULL: of
+ * one it does not know. */
+uint64_t server_awaited_ns(const struct master *m, const struct chunkserver *s);
+/* The answer's picture of one server. Views into s. */
 struct server_status server_status_of(const struct master *m, const struct chunkserver *s);
 
 #endif

@@ -34,15 +34,16 @@ struct chunkserver {
     uint64_t total;    /* as of the last heartbeat, bytes */
     uint64_t avail;
     uint64_t chunks;
-    uint64_t heartbeat_ns;   /* last one answered; 0 = none since this master started */
-    uint64_t lease_until_ns; /* 0 = certainly none */
-    bool beating;            /* a heartbeat came since it registered */
-    bool reported;           /* its report since it registered is merged */
-    bool fenced;             /* cut off: may register again once its lease ended */
-    bool full;               /* a write failed for space since its last heartbeat */
-    bool draining;           /* logged: no new replicas, and the ones it has move away */
-    bool failing;            /* its disk says so: treated as draining */
-    bool slow;               /* measured against its peers: avoided, never below safety */
+    uint64_t heartbeat_ns;       /* last one answered; 0 = none since this master started */
+    uint64_t heartbeat_awake_ns; /* the same by master_awake_ns */
+    uint64_t lease_until_ns;     /* 0 = certainly none */
+    bool beating;                /* a heartbeat came since it registered */
+    bool reported;               /* its report since it registered is merged */
+    bool fenced;                 /* cut off: may register again once its lease ended */
+    bool full;                   /* a write failed for space since its last heartbeat */
+    bool draining;               /* logged: no new replicas, and the ones it has move away */
+    bool failing;                /* its disk says so: treated as draining */
+    bool slow;                   /* measured against its peers: avoided, never below safety */
     /* Until then its absence is not repaired, but for chunks with one copy left; 0 = none. */
     uint64_t maintenance_until_ns;
     struct bandwidth bandwidth;

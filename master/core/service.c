@@ -105,7 +105,7 @@ static void on_request(void *owner, struct rpc *r, struct message *msg)
         return;
     }
     if (p->session != NULL) {
-        p->session->contact_ns = env_mono_ns(m->env);
+        p->session->contact_ns = master_awake_ns(m);
     }
     bool known = (p->role == ROLE_CLIENT && service_client(p, msg)) ||
                  (p->role == ROLE_CHUNKD && service_cluster(p, msg)) || service_admin(p, msg);

@@ -58,7 +58,7 @@ static void session_attach(struct peer *p, struct message *msg)
         s->peer = p;
         p->session = s;
     }
-    s->contact_ns = env_mono_ns(m->env);
+    s->contact_ns = master_awake_ns(m);
     int err = opens_told(m, s, req.opens, req.writing);
     if (err != 0) {
         answer_status(p, &msg->head, err);
@@ -97,7 +97,7 @@ static void session_gone(struct master *m, struct session *s)
 
 void service_expire(struct master *m)
 {
-    uint64_t now = env_mono_ns(m->env);
+    uint64_t now = master_awake_ns(m);
     uint64_t span = m->cfg.geometry.session_ms * NS_PER_MS;
     uint64_t dead = now > span ? now - span : 0;
     for (struct session *s; (s = sessions_silent(&m->sessions, dead)) != NULL;) {
@@ -119,7 +119,7 @@ static void after_mutation(struct peer *p, const struct frame_header *head, cons
     if (head->op == OP_session_open) {
         if (sessions_get(&m->sessions, rep->session_open_rep.session) == NULL) {
             (void)sessions_add(&m->sessions, rep->session_open_rep.session, true,
-                               env_mono_ns(m->env));
+                               master_awake_ns(m));
         }
     } else if (head->op == OP_session_end && p->session != NULL) {
         session_gone(m, p->session);

@@ -125,6 +125,7 @@ static void heartbeat(struct peer *p, struct message *msg)
     s->avail = MIN(req.avail, req.total);
     s->chunks = req.chunks;
     s->heartbeat_ns = now;
+    s->heartbeat_awake_ns = master_awake_ns(m);
     bandwidth_heard(&s->bandwidth, now, req.client_bytes, req.copied_in + req.copied_out);
     repair_heard(m, req.copied_in);
     scrubs_heartbeat(m, s, &req);

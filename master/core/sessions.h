@@ -22,7 +22,7 @@ struct session {
     bool attached;       /* it told what it holds open since this master started */
     uint32_t attaches;   /* how often it did, here */
     struct peer *peer;   /* the connection it is bound to, or NULL */
-    uint64_t contact_ns; /* last request, monotonic */
+    uint64_t contact_ns; /* last request, by the clock its master finds absence by */
     struct hmap opens;   /* struct session_open by inode */
     struct hmap_node node;
     struct list link;

@@ -37,6 +37,7 @@ void set_init(struct master *m)
 int set_start(struct master *m, struct why *why)
 {
     m->start_ns = env_mono_ns(m->env);
+    m->start_awake_ns = master_awake_ns(m);
     m->commit.settled_ns = m->start_ns;
     oplog_commit_to(m->log, m->commit.applied); /* the state has nothing that is not committed */
     int err = oplog_start(m->log, why);

@@ -115,6 +115,24 @@ START_TEST(lost_while_all_are_away_for_long)
 }
 END_TEST
 
+/* A master that got no processor heard nobody: that says nothing of servers and mounts. */
+START_TEST(own_standstill_is_nobodys_absence)
+{
+    uint64_t long_ms = 10ull * MAX(f->cfg.away_grace_ms, f->cfg.geometry.session_ms);
+    sim_process_pause(f->mp, long_ms * NS_PER_MS);
+    fixture_run_ms(f, long_ms - 1);
+    for (int i = 0; i < 3; i++) {
+        const struct chunkserver *s = servers_get(&f->m->servers, f->fakes[i].id);
+        ck_assert(!server_alive(s, env_mono_ns(f->m->env))); /* its lease counts all the same */
+        ck_assert(!repair_away_long(f->m, s->id));
+    }
+    ck_assert(!located().gone);
+    ck_assert_ptr_nonnull(sessions_get(&f->m->sessions, f->session));
+    fixture_run_ms(f, f->cfg.geometry.session_ms + 1000);
+    ck_assert_ptr_null(sessions_get(&f->m->sessions, f->session));
+}
+END_TEST
+
 START_TEST(lists_written_chunks_in_pages)
 {
     struct create_req req = {.parent = ROOT_INO, .name = bytes_str("empty"), .mode = 0644};
@@ -149,6 +167,7 @@ Suite *suite_inspect(void)
     tcase_add_test(t, no_such_file);
     tcase_add_test(t, names_who_is_away_and_since_when);
     tcase_add_test(t, lost_while_all_are_away_for_long);
+    tcase_add_test(t, own_standstill_is_nobodys_absence);
     tcase_add_test(t, lists_written_chunks_in_pages);
     suite_add_tcase(s, t);
     return s;
