@@ -311,8 +311,8 @@ bool fault_wipe_master(struct world *w)
 bool fault_try_disk(struct world *w)
 {
     enum { TRIALS_MAX = 2 };
-    bool master = sim_chance(&w->rand, 1, 2) && w->master_count == 1;
-    struct sim_server *s = master ? &w->servers[0] : fault_some_chunkd(w);
+    bool master = sim_chance(&w->rand, 1, 2);
+    struct sim_server *s = master ? fault_some_master(w) : fault_some_chunkd(w);
     if (w->faults[FAULT_TRIAL] >= TRIALS_MAX) {
         return false;
     }

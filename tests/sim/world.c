@@ -140,7 +140,7 @@ static int master_up(struct sim_server *s, struct why *why)
     }
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, why);
-    if (err == 0 && w->master_count > 1) {
+    if (err == 0 && w->master_count > 1 && !w->trying) {
         answers_master_started(w->answers, s);
         checkpoint_book_look(w->checkpoints, s);
     }

@@ -125,6 +125,7 @@ struct world {
     uint32_t unreadable_count;
     char bad_checkpoint[64]; /* of the master: damaged, if it is still there */
     bool force;              /* it starts although its log is damaged */
+    bool trying;             /* a server starts on a disk that is given back */
     uint64_t full_ns;        /* until then calls may fail for want of space */
     bool healing;            /* no more faults, no more new work */
     uint64_t faults[FAULT_KINDS];
