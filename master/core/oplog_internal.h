@@ -217,7 +217,8 @@ MUST_CHECK int segment_reader_next(struct segment_reader *r, struct batch_view *
                                    struct why *why);
 /* The header of the record at r->unit, if it is whole and of this cluster. */
 bool segment_reader_peek(struct segment_reader *r, struct record *out);
-/* Whole read or an error with the file's name. */
+/* Whole read or an error with the file's name. What the disk cannot read (EIO) of one log of several
+ * comes as bytes that are good for nothing: it goes the way of what is damaged. */
 MUST_CHECK int read_exactly(struct oplog *l, struct env_file *f, const char *path, uint64_t off,
                             void *data, uint32_t len, struct why *why);
 

@@ -6,12 +6,41 @@
 
 enum {
     WINDOW_BYTES = 4 << 20,
+    UNREADABLE = 0xff, /* no record, slot or header, and not zero either: something was there */
 };
+
+/* Unit by unit, with UNREADABLE for those that the disk does not give. */
+static int64_t read_around(struct oplog *l, struct env_file *f, const char *path, uint64_t off,
+                           uint8_t *data, uint32_t len)
+{
+    uint32_t at = 0, lost = 0;
+    while (at < len) {
+        uint32_t n = (uint32_t)MIN(UNIT_BYTES - (off + at) % UNIT_BYTES, (uint64_t)len - at);
+        int64_t got = env_file_read(l->env, f, off + at, data + at, n);
+        if (got == -EIO) {
+            memset(data + at, UNREADABLE, n);
+            got = n;
+            lost++;
+        }
+        if (got <= 0) {
+            return got < 0 ? got : at;
+        }
+        at += (uint32_t)got;
+    }
+    if (lost > 0) { /* else it went well the second time */
+        env_log(l->env, LOG_ERROR, "%s: %u units from %llu on cannot be read: taken for damaged",
+                path, lost, (unsigned long long)off);
+    }
+    return at;
+}
 
 int read_exactly(struct oplog *l, struct env_file *f, const char *path, uint64_t off, void *data,
                  uint32_t len, struct why *why)
 {
     int64_t n = env_file_read(l->env, f, off, data, len);
+    if (n == -EIO && l->cfg.replicated) {
+        n = read_around(l, f, path, off, data, len);
+    }
     if (n < 0) {
         return why_set(why, (int)n, "cannot read %s at %llu: %s", path, (unsigned long long)off,
                        err_text((int)n));

@@ -226,17 +226,16 @@ static int rewrite_last_batch(struct scan *s, struct why *why)
         uint64_t off = segment_unit_offset(seg->bytes, s->last_batch.unit);
         uint8_t header[UNIT_BYTES];
         uint8_t *data = mem_alloc(len);
-        rc = read_exactly(s->log, s->reader.file, s->reader.path, off, data, len, why);
-        if (rc == 0) {
+        int64_t n = env_file_read(env, s->reader.file, off, data, len);
+        n = n >= 0 && n < len ? -EIO : n;
+        if (n >= 0) {
             segment_header_encode(seg, s->log->now.cluster, header);
-            int64_t n = env_file_write(env, s->reader.file, off, data, len);
-            if (n >= 0) {
-                n = env_file_write(env, s->reader.file, 0, header, sizeof(header));
-            }
-            rc = n < 0
-                     ? why_set(why, (int)n, "cannot write %s: %s", s->reader.path, err_text((int)n))
-                     : 0;
+            n = env_file_write(env, s->reader.file, off, data, len);
+            n = n < 0 ? n : env_file_write(env, s->reader.file, 0, header, sizeof(header));
         }
+        rc = n < 0 ? why_set(why, (int)n, "cannot write the end of %s once more: %s",
+                             s->reader.path, err_text((int)n))
+                   : 0;
         s->table_dirty = true;
         mem_free(data);
     }

@@ -95,9 +95,24 @@ static int64_t file_size(struct env *e, struct env_file *f)
     return fstat(f->fd, &st) < 0 ? -errno : st.st_size;
 }
 
+static bool readable(const struct env_file *f, uint64_t off, uint32_t len)
+{
+    char begin[sizeof(DIR_ENV_UNREADABLE)];
+    for (uint64_t at = off - off % DIR_ENV_PAGE; at < off + len; at += DIR_ENV_PAGE) {
+        if (pread(f->fd, begin, sizeof(begin), (off_t)at) == (ssize_t)sizeof(begin) &&
+            memcmp(begin, DIR_ENV_UNREADABLE, sizeof(begin)) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int64_t file_read(struct env *e, struct env_file *f, uint64_t off, void *data, uint32_t len)
 {
     (void)e;
+    if (!readable(f, off, len)) {
+        return -EIO;
+    }
     return or_errno(pread(f->fd, data, len, (off_t)off));
 }
 

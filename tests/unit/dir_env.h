@@ -9,6 +9,10 @@
 
 #include "shared/env/env.h"
 
+/* A page of a file that begins so cannot be read (-EIO), until it is written. */
+#define DIR_ENV_UNREADABLE "a page that cannot be read"
+enum { DIR_ENV_PAGE = 4096 };
+
 struct dir_env {
     struct env env;
     char root[256];

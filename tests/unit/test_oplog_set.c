@@ -501,9 +501,48 @@ static void spoil_header_and_first(const char *path)
     spoil_first(path);
 }
 
+static void make_unreadable(const char *path, uint64_t off)
+{
+    struct env_file *f;
+    MUST(env_file_open(&d[1]->env, path, 0, &f) == 0);
+    MUST(env_file_write(&d[1]->env, f, off, DIR_ENV_UNREADABLE, sizeof(DIR_ENV_UNREADABLE)) > 0);
+    env_file_close(&d[1]->env, f);
+}
+
+static void hide_first(const char *path)
+{
+    make_unreadable(path, unit_at(0));
+}
+
+static void hide_some(const char *path)
+{
+    for (uint32_t unit = 1; unit < 9; unit += 3) {
+        make_unreadable(path, unit_at(unit));
+    }
+}
+
+static void hide_header(const char *path)
+{
+    make_unreadable(path, 0);
+}
+
+static void hide_file(const char *path)
+{
+    for (uint32_t at = 0; at < SEGMENT; at += DIR_ENV_PAGE) {
+        make_unreadable(path, at);
+    }
+}
+
 static void (*const damages[])(const char *path) = {
     spoil_first,  spoil_last,  spoil_some, spoil_header, spoil_header_and_first,
-    shorten_file, remove_file, zero_file};
+    shorten_file, remove_file, zero_file,  hide_first,   hide_some,
+    hide_header,  hide_file};
+
+/* Nothing but a header, which is made anew. */
+static bool only_header(int damage)
+{
+    return damages[damage] == spoil_header || damages[damage] == hide_header;
+}
 
 /* What a disk lost of a full segment is found by reading it again, and comes back, while the log goes
  * on. */
@@ -518,7 +557,7 @@ START_TEST(full_segments_are_read_again)
     append(1, 10);
     follow();
     read_again();
-    ck_assert(oplog_missing(l[1]) > 0 || damages[_i] == spoil_header);
+    ck_assert(oplog_missing(l[1]) > 0 || only_header(_i));
     append(1, 10);
     follow();
     mend();
@@ -542,7 +581,7 @@ START_TEST(a_cursor_finds_what_is_missing)
     append(60, 700);
     follow();
     damages[_i](segment_of(1, l[1]->segments[1].first));
-    if (damages[_i] != spoil_header) {
+    if (!only_header(_i)) {
         ck_assert_int_eq(oplog_cursor_open(l[1], 1, &c, &why), 0);
         while ((rc = oplog_cursor_next(c, &p, &why)) == 1) {
         }
@@ -565,7 +604,7 @@ START_TEST(a_damaged_log_is_mended_everywhere)
     uint32_t end = (uint32_t)(third - second);
     damages[_i](segment_of(1, second));
     spoil(1, segment_of(1, second - 1), unit_at((uint32_t)second - 2) + 90, 1, false);
-    if (damages[_i] != shorten_file && damages[_i] != remove_file) {
+    if (damages[_i] != shorten_file && damages[_i] != remove_file && damages[_i] != hide_file) {
         spoil(1, segment_of(1, second), unit_at(end - 1) + 90, 1, false);
     }
     spoil(1, segment_of(1, third), 0, 100, false);
@@ -580,6 +619,46 @@ START_TEST(a_damaged_log_is_mended_everywhere)
     append(20, 700);
     follow();
     expect_equal();
+}
+END_TEST
+
+/* The last segment: what cannot be read there is the end, or beyond it. */
+START_TEST(an_end_that_cannot_be_read_is_unsure)
+{
+    append(5, 100); /* a batch a unit */
+    follow();
+    const char *path = segment_of(1, 1);
+    make_unreadable(path, UNIT_BYTES); /* the id table: made anew, but who knows what it said */
+    reopen(1);
+    ck_assert(oplog_damaged(l[1]));
+    expect_end(1, LOG_END_UNKNOWN, 5, 0);
+    ck_assert_msg(oplog_cut(l[1], 5, &why) == 0, "%s", why.text);
+    ck_assert(!oplog_damaged(l[1]));
+    make_unreadable(segment_of(1, 1), unit_at(4));
+    reopen(1);
+    expect_end(1, LOG_END_NAMED, 4, 0);
+    ck_assert_msg(oplog_cut(l[1], 4, &why) == 0, "%s", why.text);
+    make_unreadable(segment_of(1, 1), unit_at(7)); /* in no batch that its slot proves */
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+    expect_end(1, LOG_END_SURE, 4, 0);
+    follow();
+    expect_equal();
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+}
+END_TEST
+
+/* A log alone has nobody to get it from: it is refused, and says what and where. */
+START_TEST(a_lone_log_that_cannot_be_read_is_refused)
+{
+    struct oplog_config cfg = {.segment_bytes = SEGMENT};
+    struct oplog *other;
+    append(5, 100);
+    follow();
+    make_unreadable(segment_of(1, 1), unit_at(2));
+    ck_assert_int_eq(oplog_open(&d[1]->env, &cfg, "test", &other, &why), -EIO);
+    ck_assert_msg(strstr(why.text, segment_of(1, 1)) != NULL, "%s", why.text);
 }
 END_TEST
 
@@ -880,6 +959,8 @@ Suite *suite_oplog_set(void)
     tcase_add_loop_test(damage, full_segments_are_read_again, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_cursor_finds_what_is_missing, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_damaged_log_is_mended_everywhere, 0, COUNT_OF(damages));
+    tcase_add_test(damage, an_end_that_cannot_be_read_is_unsure);
+    tcase_add_test(damage, a_lone_log_that_cannot_be_read_is_refused);
     tcase_add_test(damage, a_header_is_made_anew);
     tcase_add_loop_test(damage, a_newer_format_is_refused, 0, 3);
     tcase_add_test(damage, a_log_is_cut_anywhere);
