@@ -249,7 +249,9 @@ static void lease(struct peer *p, const struct frame_header *head,
 {
     struct vigil *v = &p->m->vigil;
     uint64_t now = env_mono_ns(p->m->env);
-    if (req->epoch != p->m->epoch) {
+    /* Also of a shadow that has records of that epoch: its process was the primary's, and began anew
+     * before the monitor looked. */
+    if (!p->m->primary || req->epoch != p->m->epoch) {
         refuse(p, head, ERR_STALE_EPOCH);
         return;
     }

@@ -196,6 +196,8 @@ void service_shadow(struct peer *p, struct message *msg)
     }
     if (!reads || (p->role != ROLE_CLIENT && p->role != ROLE_ADMIN)) {
         refuse(p, &msg->head, ERR_NOT_MASTER);
+    } else if (m->commit.applied == 0) { /* what is not there yet is not a tree that is empty */
+        refuse(p, &msg->head, ERR_BEHIND);
     } else if (msg->head.index > m->commit.applied) {
         put_off(p, msg);
     } else {

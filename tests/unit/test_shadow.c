@@ -581,6 +581,26 @@ START_TEST(reads_are_answered)
     ck_assert_int_eq(status_rep_decode(slice_bytes(&a.body), &state), 0);
     ck_assert(bytes_equal(state.role, bytes_str("shadow")));
     ck_assert_uint_eq(state.files, 6);
+    struct master_lease_req lease = {.epoch = s->epoch, .ms = 2000, .monitor = bytes_str("h:1")};
+    ck_assert_int_eq(ASK(&reader_, master_lease, &lease, 0),
+                     ERR_STALE_EPOCH); /* of a primary only */
+}
+END_TEST
+
+/* One that does not know yet what is committed of its log has nothing to tell a new mount. */
+START_TEST(without_a_state_there_are_no_answers)
+{
+    struct session_attach_req attach = {};
+    connect_as(&reader_, ROLE_CLIENT);
+    ck_assert_int_eq(ASK(&reader_, session_attach, &attach, .flags = FRAME_ANY_AGE), ERR_BEHIND);
+    fixture_open_session(f);
+    make_dirs(0, 5);
+    take_office();
+    feed_to(oplog_committed(f->m->log), 0);
+    ck_assert_int_eq(look("d3", 0, FRAME_ANY_AGE), ERR_BEHIND);
+    feed();
+    ck_assert_int_eq(look("d3", 0, FRAME_ANY_AGE), 0);
+    ck_assert_int_eq(ASK(&reader_, session_attach, &attach, .flags = FRAME_ANY_AGE), 0);
 }
 END_TEST
 
@@ -812,6 +832,7 @@ Suite *suite_shadow(void)
     tcase_add_test(c, the_log_is_read_back);
     tcase_add_test(c, another_history_is_forgotten);
     tcase_add_test(c, a_state_that_differs_is_built_anew);
+    tcase_add_test(c, without_a_state_there_are_no_answers);
     tcase_add_test(c, reads_are_answered);
     tcase_add_test(c, a_later_index_is_waited_for);
     tcase_add_test(c, age_is_proven);
