@@ -151,7 +151,9 @@ static void match(struct follower *f, const struct log_promise_rep *rep)
     }
     const struct log_answer *a = &told.answer;
     uint64_t limit = MIN(a->tail.index, oplog_last(r->cfg.log));
-    if (a->hole_count > 0) { /* it mends that itself */
+    /* It mends that itself, once it is known what was behind its last record: in a segment written anew
+     * nobody could see that something was there. */
+    if (a->hole_count > 0 && a->end == LOG_END_SURE) {
         (void)failed(f, ERR_CORRUPT);
         return;
     }

@@ -224,6 +224,28 @@ START_TEST(a_log_damaged_in_the_middle_is_mended)
 }
 END_TEST
 
+/* What was behind its last record is decided first: that one is cut off there, and mended then. */
+START_TEST(a_log_damaged_in_the_middle_and_at_its_end_is_mended)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    struct log_master *o = &c->masters[1];
+    log_master_append(m, 30, 500);
+    log_cluster_run(c, 500);
+    log_master_append(m, 3, 500);
+    ck_assert(log_cluster_equal(c, 3000));
+    uint64_t last = oplog_last(m->log);
+    log_master_end(o, true);
+    log_master_rot(o, last);
+    log_master_rot(o, last - 12);
+    log_master_append(m, 1, 100);
+    log_master_start(o);
+    ck_assert(oplog_damaged(o->log));
+    ck_assert_uint_lt(oplog_last(o->log), last);
+    ck_assert(log_cluster_equal(c, 5000));
+    log_cluster_check(c);
+}
+END_TEST
+
 START_TEST(a_damaged_log_is_mended_before_its_master_takes_over)
 {
     struct log_master *m = begin_with_primary(3, 2);
@@ -415,6 +437,7 @@ Suite *suite_log_set(void)
     tcase_add_test(t, a_master_alone_is_not_promoted);
     tcase_add_test(t, an_epoch_that_was_promised_is_stale);
     tcase_add_test(t, a_log_damaged_in_the_middle_is_mended);
+    tcase_add_test(t, a_log_damaged_in_the_middle_and_at_its_end_is_mended);
     tcase_add_test(t, a_damaged_log_is_mended_before_its_master_takes_over);
     tcase_add_test(t, full_segments_are_mended);
     suite_add_tcase(suite, t);
