@@ -77,6 +77,9 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     list_init(&c->label_active);
     list_init(&c->sync_runs);
     meta_log_init(&c->meta, env, &meta_events, c);
+    if (cfg->compact_bytes != 0) {
+        c->meta.compact_min_bytes = cfg->compact_bytes;
+    }
     aside_init(&c->aside, env, &c->meta);
     c->aside.keep_ms = c->cfg.aside_ms;
     table_init(&c->table, env, &c->meta, &c->ring, &c->aside);

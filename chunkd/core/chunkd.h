@@ -26,6 +26,7 @@ struct chunkd_config {
     uint64_t reserve_bytes;  /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
     uint32_t scrub_period_s; /* every replica is verified once in it; 0 = 14 days */
     uint32_t scrub_share;    /* of the time, in percent, a scan asked for may read; 0 = 100 */
+    uint64_t compact_bytes;  /* the meta log is written anew when it is larger; 0 = 16 MiB */
 };
 
 struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg);

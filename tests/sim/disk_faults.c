@@ -277,8 +277,24 @@ static bool choose_log_byte(struct world *w, struct sim_disk *d, struct sim_plac
     return true;
 }
 
-/* It is met when the log is read: by the next start, by another master that needs the records, or because
- * all of it is read again now and then. */
+/* While it is down, more than a bit, in one place or two. */
+static void spoil_log(struct world *w, struct sim_server *s)
+{
+    static const enum sim_damage kinds[] = {DAMAGE_BIT, DAMAGE_ZEROS, DAMAGE_OTHER_PAGE};
+    struct sim_disk *d = s->process->disk;
+    server_kill(s, sim_chance(&w->rand, 1, 2), fault_down_time(w));
+    for (uint64_t n = sim_between(&w->rand, 1, 3); n > 0; n--) {
+        struct sim_damage_text text;
+        struct sim_place p;
+        enum sim_damage kind = kinds[sim_below(&w->rand, COUNT_OF(kinds))];
+        if (choose_log_byte(w, d, &p) && sim_image_damage(d, p.path, kind, &w->rand, &text)) {
+            world_say(w, "in %s of %s %s", p.path, s->process->name, text.text);
+        }
+    }
+}
+
+/* It is met when the log is read: by the next start, by a promotion, by another master that needs the
+ * records, or because all of it is read again now and then. */
 bool fault_flip_log(struct world *w)
 {
     struct sim_server *s = bad_master(w);
@@ -290,7 +306,12 @@ bool fault_flip_log(struct world *w)
     sim_disk_flip(s->process->disk, &p, (unsigned)sim_below(&w->rand, 8));
     world_say(w, "a bit of %s flips on %s", p.path, s->process->name);
     if (sim_chance(&w->rand, 1, 2)) {
-        server_kill(s, sim_chance(&w->rand, 1, 2), fault_down_time(w));
+        spoil_log(w, s);
+    }
+    for (uint32_t i = 0; i < w->master_count && sim_chance(&w->rand, 1, 2); i++) {
+        if (w->masters[i] != s) {
+            server_kill(w->masters[i], false, fault_down_time(w));
+        }
     }
     return true;
 }

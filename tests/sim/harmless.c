@@ -234,10 +234,6 @@ bool harmless_draw(struct typed *t, struct world *w, const struct op_info *op, u
         out->session_attach_req.session = session;
     } else if (code == OP_open) {
         out->open_req.flags &= ~3u; /* what it leaves would be cut when its session ends */
-    } else if (code == OP_read) {   /* there may be a primary */
-        out->read_req.unfenced_ok = false;
-    } else if (code == OP_seek) {
-        out->seek_req.unfenced_ok = false;
     }
     return of_chunk(w, t->rand, code, out);
 }

@@ -160,8 +160,11 @@ uint32_t world_rack(uint32_t chunkd)
 
 static int chunkd_up(struct sim_server *s, struct why *why)
 {
-    struct chunkd_config cfg = {
-        .cluster = "sim", .flush_ms = 1000, .aside_ms = s->world->aside_ms, .scrub_period_s = 5};
+    struct chunkd_config cfg = {.cluster = "sim",
+                                .flush_ms = 1000,
+                                .aside_ms = s->world->aside_ms,
+                                .scrub_period_s = 5,
+                                .compact_bytes = s->world->compact_bytes};
     snprintf(cfg.masters, sizeof(cfg.masters), "%s", s->world->master_list);
     snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
     snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);

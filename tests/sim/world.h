@@ -87,6 +87,7 @@ struct world {
     uint32_t trash_seconds, aside_ms, log_scrub_s;
     uint64_t preallocate_bytes; /* the master's */
     uint64_t large_state_bytes;
+    uint64_t compact_bytes; /* of chunkservers' meta logs */
     struct sim_server servers[WORLD_SERVERS_MAX];
     uint32_t server_count; /* with the first master; of this seed */
     struct sim_server more_masters[WORLD_MASTERS_MAX - 1];

@@ -40,6 +40,7 @@ static void draw_world(struct world *w)
     w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
     w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
     w->large_state_bytes = sim_chance(&r, 1, 3) ? 1 : 0;              /* any state is large */
+    w->compact_bytes = sim_chance(&r, 1, 2) ? sim_between(&r, 2, 24) << 10 : 0;
 }
 
 /* How many masters there are, and how many of them must have a record. */
