@@ -1,6 +1,7 @@
 /* main.c - chunkd: reads its configuration, runs the chunkserver's core on one disk's directory. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "chunkd/core/chunkd.h"
@@ -37,6 +38,8 @@ struct settings {
     struct chunkd_config core;
 };
 
+enum { OPEN_FILES_MAX = 16384 };
+
 #define S(key, member, kind, must) CONFIG_STR(key, struct settings, member, kind, must)
 
 static const struct config_key keys[] = {
@@ -56,6 +59,13 @@ static const struct config_key keys[] = {
     S("boot_id", boot, CONFIG_TEXT, false),
 };
 
+/* Half of the descriptors there may be: the rest is for connections. */
+static uint32_t open_files(void)
+{
+    struct rlimit r;
+    return getrlimit(RLIMIT_NOFILE, &r) == 0 ? (uint32_t)MIN(r.rlim_cur / 2, OPEN_FILES_MAX) : 0;
+}
+
 static void *create(struct env *env, void *settings, bool force)
 {
     struct settings *s = settings;
@@ -63,6 +73,7 @@ static void *create(struct env *env, void *settings, bool force)
     if (s->core.scrub_period_s == 0) {
         s->core.scrub_period_s = s->scrub_days * 24 * 3600;
     }
+    s->core.open_files = open_files();
     return chunkd_create(env, &s->core);
 }
 

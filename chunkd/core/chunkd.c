@@ -69,6 +69,7 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     c->env = env;
     c->cfg = *cfg;
     c->cfg.flush_ms = cfg->flush_ms != 0 ? cfg->flush_ms : FLUSH_MS;
+    c->cfg.open_files = cfg->open_files != 0 ? cfg->open_files : OPEN_FILES;
     c->request_timeout_ms = REQUEST_TIMEOUT_MS;
     c->boot = env_rand64(env);
     list_init(&c->links);
@@ -82,7 +83,7 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     }
     aside_init(&c->aside, env, &c->meta);
     c->aside.keep_ms = c->cfg.aside_ms;
-    table_init(&c->table, env, &c->meta, &c->ring, &c->aside);
+    table_init(&c->table, env, &c->meta, &c->ring, &c->aside, c->cfg.open_files);
     disk_health_init(&c->health, env, disk_turned, c);
     c->table.health = &c->health;
     scrub_init(&c->scrub, c);

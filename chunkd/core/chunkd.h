@@ -22,6 +22,7 @@ struct chunkd_config {
     char host[64];       /* host label */
     char rack[64];       /* rack label */
     uint32_t flush_ms;   /* dirty chunks are synced this often; 5000 */
+    uint32_t open_files; /* of chunks kept open beside those in use; 0 = 512 */
     uint32_t aside_ms;   /* files of replicas the master let go are kept so long; 0 = not at all */
     uint64_t reserve_bytes;  /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
     uint32_t scrub_period_s; /* every replica is verified once in it; 0 = 14 days */

@@ -380,7 +380,7 @@ static void recover_each(struct chunkd *c, enum last_end end)
             recover_dirty(r, end == ENDED_POWER_CUT);
         } else {
             /* One without bytes may have no file yet: its name is still to be made durable. */
-            r->file_made = r->entry_durable = r->length > 0;
+            r->file_made = r->length > 0;
             if (c->meta.torn && !r->failed) {
                 doubt_clean(r);
             }

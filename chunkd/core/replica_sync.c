@@ -15,6 +15,7 @@ struct sync_run {
     uint64_t begin_ns; /* of it */
     struct meta_wait wait;
     char dir[REPLICA_PATH_BYTES];
+    uint64_t names; /* covered by the sync of dir */
 };
 
 static void run(struct chunkd *c, struct local_replica *r);
@@ -86,11 +87,12 @@ static void file_synced(struct disk_op *op)
         end_run(s, -EIO);
         return;
     }
+    struct replica_names *names = replica_names(r);
     if (op->kind == DISK_SYNC_DIR) {
-        r->entry_durable = true;
-    }
-    if (!r->entry_durable) {
+        names->durable = MAX(names->durable, s->names);
+    } else if (!replica_name_is_durable(r)) {
         replica_dir(r->handle, s->dir);
+        s->names = names->met;
         s->disk = (struct disk_op){.kind = DISK_SYNC_DIR, .path = s->dir, .done = file_synced};
         s->begin_ns = env_mono_ns(s->c->env);
         env_disk_submit(r->table->env, &s->disk);
@@ -109,7 +111,7 @@ static void run(struct chunkd *c, struct local_replica *r)
     c->running++;
     r->sync_running = true;
     replica_use(r);
-    if (r->failed || !r->file_made || (r->synced >= r->writes && r->entry_durable)) {
+    if (r->failed || !r->file_made || (r->synced >= r->writes && replica_name_is_durable(r))) {
         log_sums(s); /* nothing in a file: only records may be waiting */
         return;
     }
@@ -180,7 +182,7 @@ static void flush_due(struct chunkd *c)
         struct local_replica *r = list_entry(it, struct local_replica, dirty_link);
         if (r->failed || r->dropped) {
             list_remove(&r->dirty_link);
-        } else if (r->synced < r->writes || !r->entry_durable) {
+        } else if (r->synced < r->writes || !replica_name_is_durable(r)) {
             if (!r->background_sync && list_empty(&r->flush_link)) {
                 list_push_back(&c->table.flushing, &r->flush_link);
             }
@@ -223,18 +225,20 @@ void background_flush_stop(struct chunkd *c)
 
 static int sync_one_now(struct chunkd *c, struct local_replica *r)
 {
-    if (!r->file_made || (r->synced >= r->writes && r->entry_durable)) {
+    if (!r->file_made || (r->synced >= r->writes && replica_name_is_durable(r))) {
         return 0;
     }
     replica_use(r);
     int err = replica_open(r, false);
     err = err == 0 ? env_file_sync(c->env, r->file) : err;
-    if (err == 0) {
+    if (err == 0 && !replica_name_is_durable(r)) {
         char dir[REPLICA_PATH_BYTES];
         replica_dir(r->handle, dir);
         err = env_sync_dir(c->env, dir);
+        if (err == 0) {
+            replica_names(r)->durable = replica_names(r)->met;
+        }
     }
-    r->entry_durable = err == 0;
     replica_unuse(r);
     return err;
 }

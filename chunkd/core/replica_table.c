@@ -18,9 +18,10 @@ struct removal {
 };
 
 void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring,
-                struct aside *aside)
+                struct aside *aside, uint32_t open_max)
 {
-    *t = (struct table){.env = env, .meta = meta, .ring = ring, .aside = aside};
+    *t = (struct table){
+        .env = env, .meta = meta, .ring = ring, .aside = aside, .open_max = open_max};
     hmap_init(&t->replicas);
     list_init(&t->open);
     list_init(&t->tails);
@@ -215,15 +216,30 @@ static char *put_hex(char *at, uint64_t v, int digits)
     return at;
 }
 
+static uint8_t dir_number(uint64_t handle)
+{
+    return (uint8_t)handle;
+}
+
+struct replica_names *replica_names(const struct local_replica *r)
+{
+    return &r->table->names[dir_number(r->handle)];
+}
+
+bool replica_name_is_durable(const struct local_replica *r)
+{
+    return r->file_made && r->name_number <= replica_names(r)->durable;
+}
+
 void replica_dir(uint64_t handle, char out[REPLICA_PATH_BYTES])
 {
-    *put_hex(put_text(out, "chunks/"), handle & 0xff, 2) = '\0';
+    *put_hex(put_text(out, "chunks/"), dir_number(handle), 2) = '\0';
 }
 
 /* Without printf: every small file comes through here on three servers. */
 void replica_path(uint64_t handle, char out[REPLICA_PATH_BYTES])
 {
-    char *at = put_hex(put_text(out, "chunks/"), handle & 0xff, 2);
+    char *at = put_hex(put_text(out, "chunks/"), dir_number(handle), 2);
     *put_hex(put_text(at, "/"), handle, 16) = '\0';
 }
 
@@ -241,7 +257,7 @@ static void close_file(struct local_replica *r)
 static void make_room(struct table *t)
 {
     list_for_each_safe (it, &t->open) {
-        if (t->open_count < OPEN_FILES_MAX) {
+        if (t->open_count < t->open_max) {
             return;
         }
         struct local_replica *r = list_entry(it, struct local_replica, open_link);
@@ -268,7 +284,10 @@ int replica_open(struct local_replica *r, bool create)
     }
     list_remove(&r->open_link);
     list_push_back(&t->open, &r->open_link);
-    r->file_made = true;
+    if (!r->file_made) {
+        r->file_made = true;
+        r->name_number = ++replica_names(r)->met;
+    }
     return 0;
 }
 
@@ -283,7 +302,7 @@ void replica_reset(struct local_replica *r)
     }
     replica_set_length(r, 0);
     r->reserved_from = r->reserved_end = 0;
-    r->file_made = r->entry_durable = false;
+    r->file_made = false;
     r->failed = r->absent = false;
     replica_note_damage(r);
     r->state = REPLICA_CLONING;

@@ -21,7 +21,7 @@
 #include "shared/base/hmap.h"
 #include "shared/proto/schema.h"
 
-enum { TOMBSTONES_MAX = 16384, OPEN_FILES_MAX = 512, TAILS_MAX = 512, REPLICA_PATH_BYTES = 32 };
+enum { TOMBSTONES_MAX = 16384, TAILS_MAX = 512, REPLICA_PATH_BYTES = 32, REPLICA_DIRS = 256 };
 
 struct table;
 
@@ -57,7 +57,7 @@ struct local_replica {
 
     struct env_file *file; /* NULL = not open */
     bool file_made;        /* its file is there */
-    bool entry_durable;    /* its file's name is */
+    uint64_t name_number;  /* its file's name in struct replica_names; 0 = durable */
     uint32_t users;        /* why file and replica must stay: operations, syncs, requests */
     struct list open_link; /* in table.open, oldest use first, when file != NULL */
     struct list queue;     /* replica_op */
@@ -102,6 +102,12 @@ struct replica_op {
     void (*start)(struct replica_op *op); /* may end it before returning */
 };
 
+/* Names of the files in one directory, numbered as this process met them: one sync of the directory
+ * makes durable all that were there when it began. */
+struct replica_names {
+    uint64_t met, durable; /* so many; so many of them, the first */
+};
+
 struct table {
     struct env *env;
     struct meta_log *meta;
@@ -116,7 +122,8 @@ struct table {
     uint8_t *zeros; /* block_bytes of them */
     uint32_t zero_sum;
     struct list open;
-    uint32_t open_count;
+    uint32_t open_count, open_max;
+    struct replica_names names[REPLICA_DIRS];
     struct list tails; /* oldest use first */
     uint32_t tail_count;
     struct list unlogged;
@@ -140,8 +147,9 @@ struct table {
     bool dying;
 };
 
+/* At most open_max files are kept open beside those in use. */
 void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring,
-                struct aside *aside);
+                struct aside *aside, uint32_t open_max);
 void table_set_geometry(struct table *t, uint32_t chunk_bytes, uint32_t block_bytes);
 void table_close(struct table *t); /* frees; no I/O */
 
@@ -173,6 +181,8 @@ MUST_CHECK int replica_open(struct local_replica *r, bool create);
 void replica_reset(struct local_replica *r);
 void replica_path(uint64_t handle, char out[REPLICA_PATH_BYTES]);
 void replica_dir(uint64_t handle, char out[REPLICA_PATH_BYTES]);
+struct replica_names *replica_names(const struct local_replica *r); /* of its directory */
+bool replica_name_is_durable(const struct local_replica *r);        /* its file is there, too */
 
 void replica_op_begin(struct local_replica *r,
                       struct replica_op *op); /* may start it before returning */

@@ -40,7 +40,7 @@ static void disk_init(struct disk *d, struct mem_env *m)
     list_init(&d->c.ring.holds);
     meta_log_init(&d->c.meta, &m->env, &events, d);
     aside_init(&d->c.aside, &m->env, &d->c.meta);
-    table_init(&d->c.table, &m->env, &d->c.meta, &d->c.ring, &d->c.aside);
+    table_init(&d->c.table, &m->env, &d->c.meta, &d->c.ring, &d->c.aside, 8);
 }
 
 static void disk_close(struct disk *d)

@@ -162,6 +162,7 @@ static int chunkd_up(struct sim_server *s, struct why *why)
 {
     struct chunkd_config cfg = {.cluster = "sim",
                                 .flush_ms = 1000,
+                                .open_files = 8,
                                 .aside_ms = s->world->aside_ms,
                                 .scrub_period_s = 5,
                                 .compact_bytes = s->world->compact_bytes};

@@ -286,7 +286,7 @@ static void open_fixture(struct fixture *f, struct dir_env *d)
     f->d = d;
     meta_log_init(&f->log, &d->env, &events, f);
     aside_init(&f->aside, &d->env, &f->log);
-    table_init(&f->table, &d->env, &f->log, &f->ring, &f->aside);
+    table_init(&f->table, &d->env, &f->log, &f->ring, &f->aside, 8);
     list_init(&f->ring.holds);
     table_set_geometry(&f->table, 1 << 20, 4096);
 }

@@ -254,6 +254,27 @@ START_TEST(synced_bytes_survive_a_power_cut)
 }
 END_TEST
 
+/* Files that share a directory, one made before the other's sync and one after: each is there. */
+START_TEST(synced_names_of_one_directory_survive)
+{
+    enum { FILES = 3, NEXT = 256 };
+    struct fx *f = three(40 + (uint64_t)_i);
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, BS), 0);
+    ck_assert_int_eq(fx_write(f, 123, H + NEXT, FX_V1, 0, data, 2 * BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H + NEXT, FX_V1), 0);
+    ck_assert_int_eq(fx_write(f, 123, H + 2 * NEXT, FX_V1, 0, data, 3 * BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H + 2 * NEXT, FX_V1), 0);
+    fx_power_cut(f, 2);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    for (uint64_t i = 0; i < FILES; i++) {
+        ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H + i * NEXT), 0);
+        fx_expect_equal(f, 12, H + i * NEXT);
+    }
+    fx_free(f);
+}
+END_TEST
+
 /* A member that lost power between a write and its sync has lost the write, and says so. */
 START_TEST(suspect_member_does_not_sync)
 {
@@ -495,6 +516,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
     tcase_add_loop_test(t, suspect_member_does_not_sync, 0, 10);
+    tcase_add_loop_test(t, synced_names_of_one_directory_survive, 0, 10);
     tcase_add_loop_test(t, file_made_after_a_kill_is_durable, 0, 10);
     tcase_add_loop_test(t, kill_in_mid_write_is_settled, 0, 80);
     tcase_add_loop_test(t, power_cut_in_mid_write_is_suspect, 0, 80);
