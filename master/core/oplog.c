@@ -121,6 +121,7 @@ int oplog_open(struct env *env, const struct oplog_config *cfg, const char *clus
     l->cfg = *cfg;
     l->idle.fire = idle_fired;
     l->next_retry.fire = oplog_next_retry;
+    l->soon.fire = oplog_soon;
     list_init(&l->queue);
     list_init(&l->spare);
     int rc = env_make_dir(env, LOG_DIR);
@@ -156,6 +157,7 @@ void oplog_close(struct oplog *l)
     }
     env_timer_stop(l->env, &l->idle);
     env_timer_stop(l->env, &l->next_retry);
+    env_timer_stop(l->env, &l->soon);
     struct env_file *files[] = {l->super_file[0], l->super_file[1], l->current, l->next.file};
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         if (files[i] != NULL) {
@@ -324,6 +326,7 @@ int oplog_clean_stop(struct oplog *l, uint64_t index, struct why *why)
     l->stopped = true;
     env_timer_stop(l->env, &l->idle);
     env_timer_stop(l->env, &l->next_retry);
+    env_timer_stop(l->env, &l->soon);
     l->now.committed = MIN(l->committed, l->durable);
     l->now.clean_index = index;
     return superblock_write(l, why);

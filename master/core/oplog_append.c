@@ -88,6 +88,19 @@ static void added(struct oplog *l, struct batch *b, const struct record *r, uint
     l->pending_bytes += size;
 }
 
+void oplog_soon(struct env_timer *t)
+{
+    oplog_flush_next(container_of(t, struct oplog, soon));
+}
+
+/* At the end of this turn of the loop: what is appended until then goes in the same batch. */
+static void flush_soon(struct oplog *l)
+{
+    if (l->flushing == NULL && l->soon.place == 0) {
+        env_timer_set(l->env, &l->soon, 0);
+    }
+}
+
 uint64_t oplog_append(struct oplog *l, struct record *r)
 {
     ASSERT(!l->stopped && !l->damaged && (l->writer_epoch > 0 || l->deposed));
@@ -104,7 +117,7 @@ uint64_t oplog_append(struct oplog *l, struct record *r)
     r->batch_flags = b->len == 0 ? RECORD_FIRST_OF_BATCH : 0;
     record_encode(r, b->data + b->len);
     added(l, b, r, size);
-    oplog_flush_next(l);
+    flush_soon(l);
     return r->index;
 }
 
@@ -173,7 +186,7 @@ int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why)
         records = bytes_of(records.data + size, records.len - size);
     }
     if (rc == 0) {
-        oplog_flush_next(l);
+        flush_soon(l);
     }
     if (rc == 0 && l->on_records != NULL) {
         l->on_records(l->on_records_owner, all);

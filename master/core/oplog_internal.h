@@ -97,8 +97,9 @@ struct oplog {
     uint64_t committed;
     uint64_t pending_bytes;
 
-    struct list queue; /* batches, oldest first; the last one takes appends */
-    struct list spare; /* empty batches of BATCH_BYTES */
+    struct list queue;     /* batches, oldest first; the last one takes appends */
+    struct env_timer soon; /* the end of the turn in which one was begun */
+    struct list spare;     /* empty batches of BATCH_BYTES */
     struct batch *flushing;
     struct disk_op flush_op;
     uint8_t
@@ -308,5 +309,7 @@ bool oplog_make_room(struct oplog *l, uint32_t units);
 /* Begins zeroing the next segment, if that has not happened. */
 void oplog_prepare_next(struct oplog *l, uint32_t bytes);
 void oplog_next_retry(struct env_timer *t);
+/* The end of the turn: flushes. */
+void oplog_soon(struct env_timer *t);
 
 #endif

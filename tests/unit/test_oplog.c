@@ -277,7 +277,7 @@ START_TEST(a_record_is_committed_when_it_is_durable)
 }
 END_TEST
 
-/* Records that come while a flush is in flight share the next one. */
+/* Records of one turn share a flush, and those that come while it is in flight the next one. */
 START_TEST(waiting_records_go_out_as_one_batch)
 {
     append_each(1, 10);
@@ -285,11 +285,18 @@ START_TEST(waiting_records_go_out_as_one_batch)
     for (int i = 0; i < 50; i++) {
         append(100);
     }
+    ck_assert_ptr_null(l->flushing);
+    env_timer_stop(&d->env, &l->soon);
+    oplog_soon(&l->soon); /* the turn ends */
+    ck_assert_ptr_nonnull(l->flushing);
+    for (int i = 0; i < 50; i++) {
+        append(100);
+    }
     dir_env_pump(d);
     ck_assert_uint_eq(d->ops_done - before, 2);
     kill_log();
     open_log();
-    expect_records(1, 51);
+    expect_records(1, 101);
 }
 END_TEST
 
@@ -480,11 +487,9 @@ END_TEST
 static void make_tail(void)
 {
     append_each(2, 10);
-    for (int i = 0; i < 9; i++) {
-        append(2500);
-        if (i == 0) {
-            ck_assert_ptr_nonnull(l->flushing); /* what follows waits and shares a batch */
-        }
+    append_each(1, 2500);
+    for (int i = 0; i < 8; i++) {
+        append(2500); /* they share a batch */
     }
 }
 
