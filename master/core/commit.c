@@ -86,7 +86,7 @@ uint64_t commit_record(struct master *m, enum op_code op, const union op_any *re
 {
     /* The hash comes before the record, so that *rep stays what this record's apply made. */
     if ((m->commit.applied + 1) % STATE_HASH_EVERY == 0) {
-        union op_any hash = {.state_hash_rec = {.hash = store_hash(m->store)}};
+        union op_any hash = {.state_hash_rec = {.hash = ns_hash(m->ns)}};
         (void)append(m, OP_state_hash, &hash, NULL, NULL);
     }
     return append(m, op, rec, who, rep);

@@ -595,7 +595,7 @@ bool master_redundant(struct master *m)
 
 uint64_t master_state_hash(struct master *m)
 {
-    return store_hash(m->store);
+    return ns_hash(m->ns);
 }
 
 uint64_t master_applied(const struct master *m)

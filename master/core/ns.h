@@ -182,8 +182,11 @@ uint64_t ns_next_handle(const struct ns *ns);
 /* Below this much room growth is refused. */
 uint64_t ns_reserve_bytes(void);
 
-/* Writes the counters into TABLE_META; call before every store_commit. */
+/* Puts into rows what is kept beside them, and the counters into TABLE_META; call before every
+ * store_commit. */
 void ns_before_commit(struct ns *ns);
+/* Hash of all rows but TABLE_META's: the same on every master that applied the same records. */
+uint64_t ns_hash(struct ns *ns);
 
 /* Checks the whole state (slow: tests, simulator, audit). 0 or ERR_CORRUPT with the first finding.
  */

@@ -438,6 +438,7 @@ int ns_audit(struct ns *ns, struct why *why)
     struct audit a = {.ns = ns, .why = why};
     hmap_init(&a.inodes);
     hmap_init(&a.handles);
+    replies_settle(ns);
     for (size_t i = 0; i < COUNT_OF(walks) && a.err == 0; i++) {
         store_walk(ns->store, walks[i].table, bytes_of("", 0), walks[i].row, &a);
     }

@@ -34,6 +34,7 @@ static void read_counters(struct ns *ns)
 void ns_before_commit(struct ns *ns)
 {
     uint8_t row[COUNTERS_BYTES];
+    replies_settle(ns);
     put_le(row, ns->next_ino, 8);
     put_le(row + 8, ns->next_handle, 8);
     put_le(row + 16, ns->next_session, 8);
@@ -51,13 +52,21 @@ struct ns *ns_create(struct env *env, struct store *store, const struct geometry
     ns->store = store;
     ns->geo = *geo;
     ns->decider = *decider;
+    replies_init(ns);
     read_counters(ns);
     return ns;
 }
 
 void ns_destroy(struct ns *ns)
 {
+    replies_close(ns);
     mem_free(ns);
+}
+
+uint64_t ns_hash(struct ns *ns)
+{
+    replies_settle(ns);
+    return store_hash(ns->store);
 }
 
 struct ns_counts ns_counts(const struct ns *ns)
@@ -187,7 +196,7 @@ int ns_apply_record(struct ns *ns, const struct record *r, struct why *why)
         return why_set(why, ERR_CORRUPT, "record %llu (%s) cannot be decoded",
                        (unsigned long long)r->index, info->name);
     }
-    if (r->type == OP_state_hash && rec.state_hash_rec.hash != store_hash(ns->store)) {
+    if (r->type == OP_state_hash && rec.state_hash_rec.hash != ns_hash(ns)) {
         return why_set(why, ERR_CORRUPT,
                        "record %llu says the state's hash is %016llx, but it is %016llx",
                        (unsigned long long)r->index, (unsigned long long)rec.state_hash_rec.hash,

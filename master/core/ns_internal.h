@@ -12,7 +12,10 @@
 #include "master/core/chunk_row.h"
 #include "master/core/dirent.h"
 #include "master/core/inode.h"
+#include "master/core/ns.h"
 #include "master/core/row_key.h"
+#include "shared/base/hmap.h"
+#include "shared/base/list.h"
 
 enum {
     NS_CHANGED_SLOTS = 4096,
@@ -40,6 +43,8 @@ struct ns {
     uint64_t trash_bytes; /* of all rows of TABLE_TRASH */
     /* Index of the newest record that changed an inode, by hash of its number. */
     uint64_t changed[NS_CHANGED_SLOTS];
+    struct list news; /* struct session_news: what ns_replies.c has not put into rows yet */
+    struct hmap news_by_session;
 };
 
 /* ---------------------------------------------------------------- reading */
@@ -192,8 +197,6 @@ void replicas_change(struct change *c, uint64_t ino, uint32_t replicas);
 
 /* ---------------------------------------------------------------- sessions */
 
-/* Keeps the answer of a mutation for a retry, and drops those the client has. */
-void reply_keep(struct change *c, struct bytes reply);
 /* 0 and the session of that nonce, or -ENOENT. */
 MUST_CHECK int session_of_nonce(struct ns *ns, uint64_t nonce, uint64_t *out);
 /* The session, if it exists, has the file open for writing. *in changes, the caller saves it. */
@@ -212,9 +215,21 @@ struct session_row {
     struct bytes host;
     uint32_t trash; /* seconds + 1; 0 = the cluster's */
 };
-/* The session's row: 0 or -ENOENT. */
+/* The session's row: 0 or -ENOENT. `acked` may be older than what ns_replies.c knows. */
 MUST_CHECK int session_load(struct ns *ns, uint64_t session, struct session_row *out);
 MUST_CHECK int session_unpack(struct bytes key, struct bytes value, struct session_row *out);
+void session_save(struct ns *ns, const struct session_row *s);
+
+/* ---------------------------------------------------------------- answers kept (ns_replies.c) */
+
+void replies_init(struct ns *ns);
+void replies_close(struct ns *ns);
+/* Keeps the answer of a mutation for a retry, and drops those the client has. */
+void reply_keep(struct change *c, struct bytes reply);
+/* The session ends: nobody will ask for its answers. */
+void replies_end(struct ns *ns, uint64_t session);
+/* What is in memory goes into the rows. */
+void replies_settle(struct ns *ns);
 
 /* A row of TABLE_SERVER: 0 or ERR_CORRUPT. */
 MUST_CHECK int server_unpack(struct bytes key, struct bytes value, struct server *out,

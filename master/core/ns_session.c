@@ -1,9 +1,7 @@
-/* ns_session.c - sessions of mounts, the answers kept for their retries, and inodes without a name
- * that sessions hold open.
+/* ns_session.c - sessions of mounts, and inodes without a name that sessions hold open.
  *
  *   TABLE_SESSION  key session; value: nonce 8 bytes little endian, varint acked, varint trash, host
  *                  label
- *   TABLE_REPLY    key session, sequence; value: the encoded answer
  *   TABLE_ORPHAN   key inode, session; empty value
  *
  * Keys as in row_key.h.
@@ -38,7 +36,7 @@ int session_load(struct ns *ns, uint64_t session, struct session_row *out)
     return 0;
 }
 
-static void session_save(struct ns *ns, const struct session_row *s)
+void session_save(struct ns *ns, const struct session_row *s)
 {
     uint8_t row[SESSION_ROW_MAX];
     struct row_key key = row_key_u64(s->session);
@@ -102,60 +100,6 @@ void apply_session_open(struct change *c, const struct session_open_rec *rec,
     if (session_load(c->ns, rec->session, &s) != 0) {
         s = (struct session_row){rec->session, rec->nonce, 0, rec->host, rec->trash};
         session_save(c->ns, &s);
-    }
-}
-
-/* ---------------------------------------------------------------- answers kept */
-
-int ns_reply_find(struct ns *ns, uint64_t session, uint64_t sequence, struct bytes *out)
-{
-    struct session_row s;
-    if (session_load(ns, session, &s) != 0) {
-        return ERR_NO_SESSION;
-    }
-    if (sequence <= s.acked) {
-        return -ESTALE;
-    }
-    struct row_key key = row_key_pair(session, sequence);
-    return store_get(ns->store, TABLE_REPLY, row_key_bytes(&key), out);
-}
-
-/* Drops answers of the session up to `last`. */
-static void replies_drop(struct ns *ns, uint64_t session, uint64_t last)
-{
-    struct row_key from = row_key_pair(session, 0);
-    struct bytes key, value;
-    while (store_seek(ns->store, TABLE_REPLY, row_key_bytes(&from), false, &key, &value) == 0) {
-        uint64_t owner, sequence;
-        if (!row_key_get_pair(key, &owner, &sequence)) {
-            ns_damaged(ns, "reply");
-        }
-        if (owner != session || sequence > last) {
-            break;
-        }
-        struct row_key row = row_key_pair(session, sequence);
-        store_del(ns->store, TABLE_REPLY, row_key_bytes(&row));
-    }
-}
-
-void reply_keep(struct change *c, struct bytes reply)
-{
-    const struct record *r = c->record;
-    struct session_row s;
-    if (session_load(c->ns, r->session, &s) != 0) {
-        return; /* it has ended: nobody will ask */
-    }
-    if (r->acked > s.acked) {
-        uint8_t host[ADDR_LEN_MAX];
-        memcpy(host, s.host.data, s.host.len); /* the view ends with the first change */
-        s.host.data = host;
-        s.acked = r->acked;
-        replies_drop(c->ns, r->session, r->acked);
-        session_save(c->ns, &s);
-    }
-    if (r->sequence > s.acked) {
-        struct row_key key = row_key_pair(r->session, r->sequence);
-        store_put(c->ns->store, TABLE_REPLY, row_key_bytes(&key), reply);
     }
 }
 
@@ -238,7 +182,7 @@ static void session_remove(struct change *c, uint64_t session)
         }
         holder++;
     }
-    replies_drop(c->ns, session, UINT64_MAX);
+    replies_end(c->ns, session);
     struct row_key key = row_key_u64(session);
     store_del(c->ns->store, TABLE_SESSION, row_key_bytes(&key));
 }

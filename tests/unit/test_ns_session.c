@@ -31,6 +31,12 @@ START_TEST(nonce_names_a_session)
 }
 END_TEST
 
+static uint64_t reply_rows(struct fixture *f)
+{
+    ns_before_commit(f->ns);
+    return store_rows(f->store, TABLE_REPLY);
+}
+
 /* The stored answer of `sequence` is byte for byte the one that was given. */
 static void check_kept(struct fixture *f, uint64_t sequence, enum op_code op,
                        const union op_any *rep)
@@ -43,6 +49,34 @@ static void check_kept(struct fixture *f, uint64_t sequence, enum op_code op,
     ck_assert(bytes_equal(kept, writer_bytes(&w)));
     writer_free(&w);
 }
+
+/* Answers that are acknowledged before the next commit are never put into rows. */
+START_TEST(answers_are_kept_in_memory_until_a_commit)
+{
+    struct fixture *f = fixture_open();
+    struct bytes kept;
+    f->session = open_session(f, 1);
+    ns_before_commit(f->ns);
+    make_dir(f, ROOT_INO, "a");
+    check_kept(f, 1, OP_mkdir, &f->rep);
+    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 0);
+    f->acked = 1;
+    make_dir(f, ROOT_INO, "b");
+    ck_assert_uint_eq(reply_rows(f), 1);
+    check_kept(f, 2, OP_mkdir, &f->rep); /* from its row */
+    f->acked = 2;
+    make_dir(f, ROOT_INO, "c");
+    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 1);
+    ck_assert_int_eq(ns_reply_find(f->ns, f->session, 2, &kept), -ESTALE);
+    check_kept(f, 3, OP_mkdir, &f->rep);
+    ck_assert_uint_eq(reply_rows(f), 1);
+    make_dir(f, ROOT_INO, "d");
+    DO(f, session_end);
+    ck_assert_int_eq(ns_reply_find(f->ns, f->session, 4, &kept), ERR_NO_SESSION);
+    ck_assert_uint_eq(reply_rows(f), 0);
+    fixture_close(f);
+}
+END_TEST
 
 START_TEST(answers_are_kept)
 {
@@ -62,17 +96,17 @@ START_TEST(answers_are_kept)
     ck_assert_int_eq(ns_reply_find(f->ns, f->session, 1, &kept), -ESTALE);
     ck_assert_int_eq(ns_reply_find(f->ns, f->session, 2, &kept), -ESTALE);
     check_kept(f, 4, OP_mkdir, &f->rep);
-    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 2);
+    ck_assert_uint_eq(reply_rows(f), 2);
     f->acked = 1; /* an older request arrives late */
     make_dir(f, ROOT_INO, "g");
     ck_assert_int_eq(ns_reply_find(f->ns, f->session, 2, &kept), -ESTALE);
-    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 3);
+    ck_assert_uint_eq(reply_rows(f), 3);
     /* What is refused is not kept. */
     ck_assert_int_eq(DO(f, mkdir, .parent = ROOT_INO, .name = N("g")), -EEXIST);
     ck_assert_int_eq(ns_reply_find(f->ns, f->session, 6, &kept), -ENOENT);
     f->acked = UINT64_MAX; /* a lie costs only the liar */
     make_dir(f, ROOT_INO, "h");
-    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 0);
+    ck_assert_uint_eq(reply_rows(f), 0);
     ck_assert_int_eq(DO(f, session_end), 0);
     ck_assert_int_eq(ns_reply_find(f->ns, f->session, 5, &kept), ERR_NO_SESSION);
     fixture_close(f);
@@ -89,14 +123,14 @@ START_TEST(sessions_keep_their_own)
     f->session = s2;
     make_dir(f, ROOT_INO, "b");
     make_dir(f, ROOT_INO, "c");
-    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 3);
+    ck_assert_uint_eq(reply_rows(f), 3);
     f->session = s1;
     ck_assert_int_eq(DO(f, session_end), 0);
-    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 2);
+    ck_assert_uint_eq(reply_rows(f), 2);
     ck_assert_int_eq(ns_reply_find(f->ns, s2, 2, &kept), 0);
     make_dir(f, ROOT_INO,
              "late"); /* of a session that has ended: applied, its answer is not kept */
-    ck_assert_uint_eq(store_rows(f->store, TABLE_REPLY), 2);
+    ck_assert_uint_eq(reply_rows(f), 2);
     fixture_close(f);
 }
 END_TEST
@@ -199,6 +233,7 @@ Suite *suite_ns_session(void)
     TCase *t = tcase_create("ns_session");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, nonce_names_a_session);
+    tcase_add_test(t, answers_are_kept_in_memory_until_a_commit);
     tcase_add_test(t, answers_are_kept);
     tcase_add_test(t, sessions_keep_their_own);
     tcase_add_test(t, end_frees_what_it_held);
