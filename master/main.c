@@ -49,7 +49,7 @@ static const char usage[] =
     "             [86400]\n"
     "  heartbeat_ms, lease_ms, session_ms, request_timeout_ms, checkpoint_records,\n"
     "  chunk_bytes, block_bytes, segment_bytes: times and sizes of the cluster\n"
-    "  preallocate_bytes  of the disk, taken ahead for the state [64M]\n"
+    "  preallocate_bytes  of the disk, taken ahead for the state [256M]\n"
     "  large_state_bytes  of a state that is read through while it is used already [64M]\n"
     "  checkpoint_rate    bytes per second at which a checkpoint is written [128M]\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "

@@ -17,7 +17,7 @@
 
 enum {
     COMMIT_INTERVAL_MS = 100,
-    COMMIT_RECORDS = 2048,
+    COMMIT_RECORDS = 4096,
     STATE_HASH_EVERY = 1024,
     PRIMARY_CHECKPOINT_FACTOR = 4, /* a primary with shadows makes so many times fewer */
     MUTATION_QUEUE_MAX = 16384,

@@ -17,7 +17,7 @@
 #include "shared/base/bytes.h"
 #include "shared/env/env.h"
 
-enum { PREALLOCATE_DEFAULT = 64 << 20 };
+enum { PREALLOCATE_DEFAULT = 256 << 20 };
 
 enum store_table {
     TABLE_DENTRY,
