@@ -257,7 +257,7 @@ perf stat -e raw_syscalls:sys_enter true >/dev/null 2>&1 && have_perf=yes
 [ -n "$have_perf" ] || command -v strace >/dev/null || say "neither perf nor strace: system calls are not counted"
 [ -z "${DISK:-}" ] || [ -d "$DISK" ] || stop "DISK=$DISK is no directory"
 
-for m in "$WORK"/gfs "$WORK"/loggers "$WORK"/alone-1 "$WORK"/alone-3 "$WORK"/moosefs "$WORK"/durable "$WORK"/limit "$WORK"/tmpfs; do
+for m in "$WORK"/gfs "$WORK"/loggers "$WORK"/alone-0 "$WORK"/alone-1 "$WORK"/alone-2 "$WORK"/moosefs "$WORK"/durable "$WORK"/limit "$WORK"/tmpfs; do
     ! mounted "$m" || stop "$m is mounted: another bench runs, or died; unmount it"
 done
 rm -rf "$WORK"

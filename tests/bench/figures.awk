@@ -2,7 +2,7 @@
 #
 # Input: lines "table row unit what system FIGURE,WORK seconds,S,NAME,CPU..." (tabs; blanks inside the last two), and with
 # "calls" for what, the number of system calls as the last field. Lines "master TABLE CONNECTIONS OPERATION RATE
-# MASTERS" are the master alone, and that of several. A figure is the median of its passes. A ratio above 1 always says that gfs is better.
+# SHADOWS" are the master alone, and the primary of three loggers with one or two of the others shadows, too. A figure is the median of its passes. A ratio above 1 always says that gfs is better.
 BEGIN {
     FS = "\t"
     title["gfs"] = "gfs"; title["moosefs"] = "MooseFS 3.0"; title["durable"] = "MooseFS durable"; title["limit"] = "FUSE limit"; title["loggers"] = "gfs, 3 masters"
@@ -15,7 +15,7 @@ $1 == "master" {
     if (!(($3) in has_connections)) { has_connections[$3] = 1; connections[++connection_count] = $3 }
     if (!(($4) in has_operation)) { has_operation[$4] = 1; operation[++operation_count] = $4 }
     if (!(($2) in has_backing)) { has_backing[$2] = 1; backing[++backing_count] = $2 }
-    if (!(($6) in has_masters)) { has_masters[$6] = 1; masters[++masters_count] = $6 }
+    if (!(($6) in has_shadows)) { has_shadows[$6] = 1; shadows[++shadows_count] = $6 }
     next
 }
 {

@@ -51,19 +51,19 @@ function print_costs(t,    i, s, p, r, sum, one, line) {
     }
 }
 function print_master(    b, o, c, m, one, line) {
-    printf "\nThe master, operations per second            "
+    printf "\nThe master, operations per second                "
     for (c = 1; c <= connection_count; c++) printf "%9s", connections[c]
     print "  connections"
-    for (b = 1; b <= backing_count; b++) for (o = 1; o <= operation_count; o++) for (m = 1; m <= masters_count; m++) {
-        printf "  %-43s", operation[o] ", log on " backing[b] (masters[m] > 1 ? ", " masters[m] " masters" : "")
+    for (b = 1; b <= backing_count; b++) for (o = 1; o <= operation_count; o++) for (m = 1; m <= shadows_count; m++) {
+        printf "  %-47s", operation[o] ", log on " backing[b] (shadows[m] > 0 ? ", 3 loggers, " shadows[m] " shadow" (shadows[m] > 1 ? "s" : "") : "")
         line = ""
         for (c = 1; c <= connection_count; c++) {
-            printf "%9s", short(master_rate(backing[b], masters[m], connections[c], operation[o]))
-            one = master_rate(backing[b], masters[1], connections[c], operation[o])
-            line = line sprintf("%9s", one > 0 ? sprintf("%.2f", master_rate(backing[b], masters[m], connections[c], operation[o]) / one) : "-")
+            printf "%9s", short(master_rate(backing[b], shadows[m], connections[c], operation[o]))
+            one = master_rate(backing[b], shadows[1], connections[c], operation[o])
+            line = line sprintf("%9s", one > 0 ? sprintf("%.2f", master_rate(backing[b], shadows[m], connections[c], operation[o]) / one) : "-")
         }
         print ""
-        if (m > 1) printf "  %-43s%s\n", "  as a part of that of one", line
+        if (m > 1) printf "  %-47s%s\n", "  as a part of that of one", line
     }
 }
 function number(v) { return v == "" ? "null" : sprintf("%.6g", v) }
@@ -93,9 +93,9 @@ function print_json(    i, s, p, r, n, comma, inner) {
     }
     printf("\n  ],\n  \"master\": [") >json
     comma = ""
-    for (i = 1; i <= backing_count; i++) for (s = 1; s <= operation_count; s++) for (n = 1; n <= masters_count; n++) for (p = 1; p <= connection_count; p++)
-        if (rates[backing[i], masters[n], connections[p], operation[s]] > 0) {
-            printf("%s\n    {\"log\": \"%s\", \"operation\": \"%s\", \"masters\": %d, \"connections\": %d, \"per_second\": %s}", comma, backing[i], operation[s], masters[n], connections[p], number(master_rate(backing[i], masters[n], connections[p], operation[s]))) >json
+    for (i = 1; i <= backing_count; i++) for (s = 1; s <= operation_count; s++) for (n = 1; n <= shadows_count; n++) for (p = 1; p <= connection_count; p++)
+        if (rates[backing[i], shadows[n], connections[p], operation[s]] > 0) {
+            printf("%s\n    {\"log\": \"%s\", \"operation\": \"%s\", \"loggers\": %d, \"shadows\": %d, \"connections\": %d, \"per_second\": %s}", comma, backing[i], operation[s], shadows[n] > 0 ? 3 : 1, shadows[n], connections[p], number(master_rate(backing[i], shadows[n], connections[p], operation[s]))) >json
             comma = ","
         }
     printf("\n  ]\n}\n") >json
