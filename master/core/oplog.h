@@ -2,8 +2,9 @@
  *
  * (The byte formats are specified at the top of oplog.c and record.h.) Records are appended in
  * memory; at the end of the turn of the loop, or of the flush that is running then, all that are
- * waiting go out as one batch padded to 4 KiB, written and fdatasynced by one disk operation together with the batch's slot in the segment's id
- * table. When it is on this disk, durable() rises and on_durable runs.
+ * waiting go out as one batch padded to 4 KiB, written and fdatasynced by one disk operation
+ * together with the batch's slot in the segment's id table. When it is on this disk, durable() rises
+ * and on_durable runs.
  *
  * A lone log commits by that: committed() rises with durable(). One log of several (replicated) is
  * told by oplog_commit_to what enough of them hold; damage found when it is opened is not judged by
