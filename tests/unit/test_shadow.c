@@ -463,6 +463,47 @@ START_TEST(the_log_is_read_back)
 }
 END_TEST
 
+static void nothing(struct rpc_call *c)
+{
+    (void)c;
+}
+
+/* What is committed of a batch grows record by record: the batch is read once. */
+START_TEST(the_rest_of_a_piece_is_kept)
+{
+    enum { MANY = 40 };
+    static struct rpc_call calls[MANY];
+    fixture_open_session(f);
+    uint64_t first = oplog_committed(f->m->log) + 1;
+    for (uint64_t i = 0; i < MANY; i++) {
+        struct mkdir_req req = {.parent = ROOT_INO, .mode = 0755};
+        char name[16];
+        req.name = bytes_of(name, (uint32_t)snprintf(name, sizeof(name), "d%d", (int)i));
+        calls[i] = (struct rpc_call){.done = nothing};
+        rpc_call(&f->rpc, &calls[i],
+                 &(struct frame_header){.op = OP_mkdir, .session = f->session, .sequence = i + 1},
+                 RPC_BODY(mkdir_req, &req), NULL, 0);
+    }
+    fixture_run_ms(f, 500);
+    uint64_t last = oplog_committed(f->m->log);
+    ck_assert_uint_eq(last, first + MANY - 1);
+    take_office();
+    feed_to(last, first);
+    s->follow.cuts--; /* what was kept is not trusted */
+    uint32_t reads = 0;
+    for (uint64_t to = first + 1; to <= last; to++) {
+        uint32_t before = sp->calls;
+        feed_to(last, to);
+        fixture_run_ms(f, 20);
+        ck_assert_uint_eq(s->commit.applied, to);
+        reads += sp->calls != before;
+    }
+    ck_assert_uint_gt(reads, 0);
+    ck_assert_uint_lt(reads, MANY / 4);
+    same_state();
+}
+END_TEST
+
 START_TEST(another_history_is_forgotten)
 {
     uint64_t chain;
@@ -831,6 +872,7 @@ Suite *suite_shadow(void)
     tcase_add_test(c, restarts_and_power_cuts_take_nothing);
     tcase_add_test(c, the_log_is_read_back);
     tcase_add_test(c, another_history_is_forgotten);
+    tcase_add_test(c, the_rest_of_a_piece_is_kept);
     tcase_add_test(c, a_state_that_differs_is_built_anew);
     tcase_add_test(c, without_a_state_there_are_no_answers);
     tcase_add_test(c, reads_are_answered);
