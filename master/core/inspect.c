@@ -94,11 +94,11 @@ void inspect_chunk_list(struct peer *p, struct message *msg)
     writer_init(&members);
     struct chunk_list_rep rep = {0};
     struct ns_chunk row;
-    uint64_t ino = req.ino, number = req.number;
+    struct ns_chunk_walk walk = {req.ino, req.number};
     uint32_t told = 0, steps = 0;
     int err;
-    while ((err = req.one_file ? ns_file_chunk_next(m->ns, ino, number, &row)
-                               : ns_chunk_next(m->ns, ino, number, &row)) == 0 ||
+    while ((err = req.one_file ? ns_file_chunk_next(m->ns, walk.ino, walk.number, &row)
+                               : ns_chunk_look(m->ns, &walk, &row)) == 0 ||
            err == -EAGAIN) {
         if (steps++ == INSPECT_ROWS || told == req.count) {
             rep.ino = row.ino;
@@ -106,8 +106,6 @@ void inspect_chunk_list(struct peer *p, struct message *msg)
             break;
         }
         if (err == -EAGAIN) {
-            ino = row.ino;
-            number = 0;
             continue;
         }
         struct chunk_state one = look_at_chunk(m, &row, &members);
@@ -121,8 +119,7 @@ void inspect_chunk_list(struct peer *p, struct message *msg)
         if (row.number == UINT64_MAX && req.one_file) {
             break;
         }
-        ino = row.number == UINT64_MAX ? row.ino + 1 : row.ino;
-        number = row.number + 1;
+        ns_chunk_pass(&walk, &row);
     }
     rep.chunks = writer_bytes(&chunks);
     /* Not held back until it is committed: whoever checks asks again when a replica disagrees. */

@@ -2,8 +2,6 @@
 #include "master/core/log_level.h"
 #include "master/core/master_internal.h"
 
-enum { READ_MS = 3000 };
-
 /* Whether this log waits for its end, and for nothing else. */
 static bool may_grow(const struct master *m)
 {
@@ -45,10 +43,8 @@ static void read_done(struct rpc_call *c)
 static void ask(struct master *m)
 {
     struct log_leveller *v = &m->level;
-    struct log_read_req req = {.from = oplog_last(m->log) + 1};
     v->read.done = read_done;
-    log_links_call(m->links, v->number, &v->read, OP_log_read, 0, RPC_BODY(log_read_req, &req),
-                   NULL, READ_MS);
+    log_links_read(m->links, v->number, &v->read, oplog_last(m->log) + 1);
 }
 
 void log_level_go_on(struct master *m)

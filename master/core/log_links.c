@@ -5,8 +5,9 @@
 #include <string.h>
 
 enum {
-    HELLO_MS = 3000,        /* for connecting and the answer to hello */
-    RETRY_MS = 200,         /* between two dials */
+    HELLO_MS = 3000, /* for connecting and the answer to hello */
+    RETRY_MS = 200,  /* between two dials */
+    READ_MS = 3000,
     RETRY_FOREIGN_MS = 5000 /* of one that refused us, or that we refuse */
 };
 
@@ -210,6 +211,12 @@ void log_links_call(struct log_links *l, uint32_t number, struct rpc_call *call,
     struct frame_header head = {.op = (uint16_t)op, .epoch = epoch};
     struct log_link *k = &l->links[number];
     rpc_call(k->up ? &k->rpc : &l->nowhere, call, &head, body, payload, timeout_ms);
+}
+
+void log_links_read(struct log_links *l, uint32_t number, struct rpc_call *call, uint64_t from)
+{
+    struct log_read_req req = {.from = from};
+    log_links_call(l, number, call, OP_log_read, 0, RPC_BODY(log_read_req, &req), NULL, READ_MS);
 }
 
 void log_links_redial(struct log_links *l, uint32_t number)

@@ -52,6 +52,8 @@ const struct log_peer *log_links_peer(const struct log_links *l, uint32_t number
  * body and payload. */
 void log_links_call(struct log_links *l, uint32_t number, struct rpc_call *call, enum op_code op,
                     uint32_t epoch, struct slice body, struct slice *payload, uint32_t timeout_ms);
+/* Asks it for records from `from` on (log_read). */
+void log_links_read(struct log_links *l, uint32_t number, struct rpc_call *call, uint64_t from);
 /* It does not answer: another connection is made. All its calls end. */
 void log_links_redial(struct log_links *l, uint32_t number);
 

@@ -1,8 +1,6 @@
 /* log_match.c - how far this log and another master's are the same. */
 #include "master/core/log_match.h"
 
-enum { READ_MS = 3000 };
-
 int log_told_decode(const struct log_promise_rep *rep, struct log_told *out)
 {
     struct log_answer *a = &out->answer;
@@ -111,11 +109,9 @@ static void step(struct log_match *m)
             }
             continue;
         }
-        struct log_read_req req = {.from = m->probe + 1};
         m->read.done = read_done;
         m->read.owner = m;
-        log_links_call(m->links, m->number, &m->read, OP_log_read, 0, RPC_BODY(log_read_req, &req),
-                       NULL, READ_MS);
+        log_links_read(m->links, m->number, &m->read, m->probe + 1);
         return;
     }
 }

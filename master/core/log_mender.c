@@ -7,7 +7,6 @@
 
 enum {
     LOOK_MS = 250,
-    READ_MS = 3000,
     FETCHED_MAX = 80 << 20, /* bytes of one hole: a segment of the usual size */
 };
 
@@ -115,11 +114,9 @@ static void read_done(struct rpc_call *c)
 
 static void ask(struct log_mender *d)
 {
-    struct log_read_req req = {.from = d->next};
     d->read.done = read_done;
     d->read.owner = d;
-    log_links_call(d->links, d->number, &d->read, OP_log_read, 0, RPC_BODY(log_read_req, &req),
-                   NULL, READ_MS);
+    log_links_read(d->links, d->number, &d->read, d->next);
 }
 
 static void timer_fired(struct env_timer *t)

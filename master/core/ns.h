@@ -106,6 +106,17 @@ MUST_CHECK int ns_chunk_get(struct ns *ns, uint64_t ino, uint64_t number, struct
 /* First chunk at or after (ino, number) in row order: 0 or -ENOENT; -EAGAIN: there is none among a
  * good many inodes, and the search goes on at (out->ino, 0). For scans and for merging reports. */
 MUST_CHECK int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out);
+/* A walk over the rows. Its look is ns_chunk_next; after -EAGAIN it has come nearer. */
+struct ns_chunk_walk {
+    uint64_t ino, number;
+};
+MUST_CHECK int ns_chunk_look(struct ns *ns, struct ns_chunk_walk *w, struct ns_chunk *out);
+/* Beyond that row. */
+static inline void ns_chunk_pass(struct ns_chunk_walk *w, const struct ns_chunk *row)
+{
+    w->ino = row->number == UINT64_MAX ? row->ino + 1 : row->ino;
+    w->number = row->number + 1;
+}
 /* The same within one file: 0 or -ENOENT. */
 MUST_CHECK int ns_file_chunk_next(struct ns *ns, uint64_t ino, uint64_t number,
                                   struct ns_chunk *out);

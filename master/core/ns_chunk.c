@@ -420,6 +420,15 @@ int ns_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk 
     return row_err == 0 ? with_wanted(ns, &row, out) : row_err;
 }
 
+int ns_chunk_look(struct ns *ns, struct ns_chunk_walk *w, struct ns_chunk *out)
+{
+    int err = ns_chunk_next(ns, w->ino, w->number, out);
+    if (err == -EAGAIN) {
+        *w = (struct ns_chunk_walk){.ino = out->ino};
+    }
+    return err;
+}
+
 int ns_file_chunk_next(struct ns *ns, uint64_t ino, uint64_t number, struct ns_chunk *out)
 {
     struct ns_chunk row;

@@ -3,7 +3,6 @@
 #include "master/core/record.h"
 
 enum {
-    READ_MS = 3000,
     AHEAD_BYTES = 4 << 20, /* so much may wait for the own disk */
 };
 
@@ -139,9 +138,7 @@ void promotion_fill(struct promotion *p)
     if (rpc_call_running(&p->read) || oplog_pending_bytes(p->cfg.log) > AHEAD_BYTES) {
         return;
     }
-    struct log_read_req req = {.from = oplog_last(p->cfg.log) + 1};
     p->read.done = read_done;
     p->read.owner = p;
-    log_links_call(p->cfg.links, p->choice.source, &p->read, OP_log_read, 0,
-                   RPC_BODY(log_read_req, &req), NULL, READ_MS);
+    log_links_read(p->cfg.links, p->choice.source, &p->read, oplog_last(p->cfg.log) + 1);
 }

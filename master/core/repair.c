@@ -137,7 +137,7 @@ static void pass_begin(struct master *m)
 {
     struct repair *r = &m->repair;
     r->running = true;
-    r->ino = r->number = 0;
+    r->walk = (struct ns_chunk_walk){0};
     r->round++;
     r->under = r->lost = r->homeless = 0;
     memset(r->counted, 0, sizeof(r->counted));
@@ -187,10 +187,8 @@ bool repair_slice(struct master *m)
     }
     for (uint32_t n = 0; n < SLICE_ROWS; n++) {
         struct ns_chunk row;
-        int err = ns_chunk_next(m->ns, r->ino, r->number, &row);
+        int err = ns_chunk_look(m->ns, &r->walk, &row);
         if (err == -EAGAIN) {
-            r->ino = row.ino;
-            r->number = 0;
             continue;
         }
         if (err != 0) {
@@ -198,8 +196,7 @@ bool repair_slice(struct master *m)
             return false;
         }
         look_at_row(m, &row);
-        r->ino = row.number == UINT64_MAX ? row.ino + 1 : row.ino;
-        r->number = row.number + 1;
+        ns_chunk_pass(&r->walk, &row);
     }
     return true;
 }

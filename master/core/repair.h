@@ -39,7 +39,7 @@ struct repair_wave {
 
 struct repair {
     bool running; /* a pass is under way */
-    uint64_t ino, number;
+    struct ns_chunk_walk walk;
     uint32_t round;
     uint64_t begin_ns, end_ns, next_ns;
     uint32_t hosts;       /* servers that could take a replica, as the pass began */

@@ -23,7 +23,7 @@ struct report_part {
 struct report {
     struct list parts;
     uint32_t part_count;
-    uint64_t ino, number;   /* cursor over the rows */
+    struct ns_chunk_walk walk;
     uint64_t handle_limit;  /* chunks from here on are younger than the report */
     uint64_t version_limit; /* and so are versions above this one */
     struct replica replica; /* the next one, if have_replica */
@@ -293,12 +293,6 @@ void report_replica(struct master *m, uint32_t server, const struct replica *r)
 
 /* ---------------------------------------------------------------- merging */
 
-static void pass_row(struct report *r, const struct ns_chunk *row)
-{
-    r->ino = row->number == UINT64_MAX ? row->ino + 1 : row->ino;
-    r->number = row->number + 1;
-}
-
 static int compare(uint64_t a_ino, uint64_t a_number, uint64_t b_ino, uint64_t b_number)
 {
     if (a_ino != b_ino) {
@@ -324,24 +318,13 @@ static void unknown(struct master *m, struct chunkserver *s)
     s->report->have_replica = false;
 }
 
-/* The row at the cursor; -EAGAIN: the cursor came nearer to it. */
-static int next_row(struct master *m, struct report *r, struct ns_chunk *out)
-{
-    int err = ns_chunk_next(m->ns, r->ino, r->number, out);
-    if (err == -EAGAIN) {
-        r->ino = out->ino;
-        r->number = 0;
-    }
-    return err;
-}
-
-/* One step with the replica at hand and the row at the cursor. */
+/* One step with the replica at hand and the row the walk is at. */
 static void merge(struct master *m, struct chunkserver *s)
 {
     struct report *r = s->report;
     const struct replica *rep = &r->replica;
     struct ns_chunk row;
-    int err = next_row(m, r, &row);
+    int err = ns_chunk_look(m->ns, &r->walk, &row);
     if (err == -EAGAIN) {
         return;
     }
@@ -356,12 +339,12 @@ static void merge(struct master *m, struct chunkserver *s)
         }
         found(m, s, &row, rep);
         r->have_replica = false;
-        pass_row(r, &row);
+        ns_chunk_pass(&r->walk, &row);
     } else if (order > 0 || (order == 0 && rep->handle < row.handle)) {
         unknown(m, s);
     } else {
         missing(m, s, &row);
-        pass_row(r, &row);
+        ns_chunk_pass(&r->walk, &row);
     }
 }
 
@@ -407,10 +390,10 @@ static bool step(struct master *m, struct chunkserver *s)
         return false;
     }
     struct ns_chunk row;
-    int err = part->last ? next_row(m, r, &row) : -ENOENT;
+    int err = part->last ? ns_chunk_look(m->ns, &r->walk, &row) : -ENOENT;
     if (err == 0) {
         missing(m, s, &row);
-        pass_row(r, &row);
+        ns_chunk_pass(&r->walk, &row);
     }
     if (err != -ENOENT) {
         return true;
