@@ -177,6 +177,7 @@ void sim_disk_free(struct sim_disk *d)
 
 void sim_disk_wipe(struct sim_disk *d)
 {
+    sim_real_remove(d);
     sim_names_free(&d->now);
     sim_names_free(&d->old);
     sim_ops_free(d);

@@ -95,7 +95,6 @@ struct sim_disk *sim_image_take(struct sim_disk *d)
 void sim_image_put_back(struct sim_disk *d, struct sim_disk *image)
 {
     char name[512];
-    sim_real_remove(d);
     sim_disk_wipe(d);
     copy_disk(d, image);
     if (image->live_bytes >= 0) {
