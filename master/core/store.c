@@ -32,8 +32,7 @@ int store_code_of(int rc)
     return rc > 0 ? -rc : rc == MDB_MAP_FULL ? -ENOSPC : rc == 0 ? 0 : ERR_CORRUPT;
 }
 
-/* The next start must not keep the environment. */
-static void mark_failed(struct store *s)
+void store_condemn(struct store *s)
 {
     char mark_name[STORE_NAME_BYTES + sizeof(STORE_FAILED_SUFFIX)];
     struct env_file *mark;
@@ -45,7 +44,7 @@ static void mark_failed(struct store *s)
 
 void store_abandon(struct store *s, const char *reason)
 {
-    mark_failed(s);
+    store_condemn(s);
     env_die(s->env, reason);
 }
 
@@ -383,7 +382,7 @@ int store_sync(struct store *s)
 {
     int err = store_code_of(mdb_env_sync(s->mdb, 1));
     if (err != 0) {
-        mark_failed(s);
+        store_condemn(s);
     }
     return err;
 }

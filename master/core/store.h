@@ -65,6 +65,8 @@ struct store_proof *store_proof_begin(struct store *s);
 void store_proof_run(struct store_proof *c, uint64_t bytes); /* of rows, about */
 bool store_proof_over(const struct store_proof *c);
 int store_proof_end(struct store_proof *c, struct why *why);
+/* The next start drops the environment, and builds it from a checkpoint. */
+void store_condemn(struct store *s);
 /* The rows turned out to be wrong: marks the environment as one to be dropped at the next start,
  * and ends the process. */
 void store_abandon(struct store *s, const char *reason) __attribute__((noreturn));

@@ -166,6 +166,9 @@ static void take_over(struct master *m)
         if (rc != 0) {
             env_die(m->env, why.text);
         }
+    } else if (
+        !m->stateless) { /* the log goes on, and the next start would keep the state as it is */
+        store_condemn(m->store);
     }
     m->commit.stopped = true;
     env_end(m->env);

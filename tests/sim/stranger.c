@@ -300,6 +300,7 @@ static void next(struct stranger *s)
     s->readable = s->op != NULL && only_reads(s->op) && sim_chance(r, 2, 3);
     if (sim_chance(r, 1, 2)) { /* of somebody else, perhaps */
         head.session = sim_chance(r, 1, 2) ? sim_between(r, 1, 6) : sim_rand64(r);
+        head.session = head.session != s->session ? head.session : 0;
         head.sequence = sim_between(r, 0, 50);
         head.acked = sim_below(r, 50);
     }

@@ -3,6 +3,7 @@
  * records of a master that is alone.
  */
 #include "master/core/oplog_cursor.h"
+#include "master/core/oplog_internal.h"
 #include "master/core/row_key.h"
 #include "shared/base/mem.h"
 #include "tests/unit/master_fixture.h"
@@ -862,6 +863,33 @@ START_TEST(a_log_that_cannot_be_continued_begins_anew)
 }
 END_TEST
 
+/* Its log has all records, but some that it still needs cannot be read, and nobody else has them. */
+START_TEST(a_state_that_cannot_go_on_gives_way_to_a_checkpoint)
+{
+    uint64_t early = feed_all_but_five();
+    f->m->cfg.geometry.checkpoint_records = 30;
+    make_dirs(10, 100);
+    fixture_run_ms(f, 3000);
+    uint64_t newest = checkpoint_newest(f->m->commit.checkpoint).index;
+    ck_assert_uint_gt(newest, early + 3);
+    feed_to(oplog_committed(f->m->log), early);
+    fixture_run_ms(f, 100);
+    ck_assert_uint_eq(s->commit.applied, early);
+    s->log->rot[0] = (struct log_hole){.from = early + 1, .to = early + 3};
+    s->log->rot_count = 1;
+    for (int i = 0; i < OTHERS; i++) {
+        others[i].said.first = early + 4;
+    }
+    for (int i = 0; i < 100 && !sp->end_asked; i++) {
+        fixture_run_ms(f, 100);
+    }
+    ends_in_order();
+    start_shadow();
+    ck_assert_uint_eq(s->commit.applied, newest);
+    ck_assert_uint_eq(oplog_first(s->log), 1);
+}
+END_TEST
+
 Suite *suite_shadow(void);
 Suite *suite_shadow(void)
 {
@@ -885,6 +913,7 @@ Suite *suite_shadow(void)
     tcase_add_test(c, who_does_not_agree_is_refused);
     tcase_add_test(c, a_cluster_is_made_up_by_all);
     tcase_add_test(c, a_log_that_cannot_be_continued_begins_anew);
+    tcase_add_test(c, a_state_that_cannot_go_on_gives_way_to_a_checkpoint);
     suite_add_tcase(suite, c);
     return suite;
 }
