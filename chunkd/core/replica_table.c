@@ -267,6 +267,15 @@ static void make_room(struct table *t)
     }
 }
 
+/* Descriptors are scarcer than thought: false if none can be given back. */
+static bool keep_fewer(struct table *t)
+{
+    uint32_t before = t->open_count;
+    t->open_max = MAX(before, 1u);
+    make_room(t);
+    return t->open_count < before;
+}
+
 int replica_open(struct local_replica *r, bool create)
 {
     struct table *t = r->table;
@@ -275,7 +284,10 @@ int replica_open(struct local_replica *r, bool create)
         char path[REPLICA_PATH_BYTES];
         replica_path(r->handle, path);
         make_room(t);
-        int err = env_file_open(t->env, path, create ? ENV_OPEN_CREATE : 0, &r->file);
+        int err;
+        do {
+            err = env_file_open(t->env, path, create ? ENV_OPEN_CREATE : 0, &r->file);
+        } while ((err == -EMFILE || err == -ENFILE) && keep_fewer(t));
         if (err != 0) {
             r->file = NULL;
             return err;

@@ -1,6 +1,7 @@
 /* test_chunkd_restart.c - what a chunkserver finds after a clean stop, a kill and a power cut, at
  * every moment of a mutation. */
 #include "shared/base/hash.h"
+#include "tests/sim/sim_env.h"
 #include "tests/unit/chunkd_fixture.h"
 
 #include <check.h>
@@ -275,6 +276,25 @@ START_TEST(synced_names_of_one_directory_survive)
 }
 END_TEST
 
+/* Without a descriptor left, files that nobody uses are closed: the replica is not at fault. */
+START_TEST(descriptors_that_run_out_are_given_back)
+{
+    struct fx *f = three(50);
+    struct sim_process *p = f->servers[2].process;
+    for (uint64_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(fx_write(f, 123, H + i, FX_V1, 0, data, BS), 0);
+    }
+    p->fail_call = 1;
+    p->fail_error = -EMFILE;
+    ck_assert_int_eq(fx_write(f, 123, H + 3, FX_V1, 0, data, BS), 0);
+    ck_assert_uint_eq(p->fail_call, 0); /* it did fail */
+    for (uint64_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(fx_read(f, 2, H + i, FX_V1, 0, BS, got), BS);
+    }
+    fx_free(f);
+}
+END_TEST
+
 /* A member that lost power between a write and its sync has lost the write, and says so. */
 START_TEST(suspect_member_does_not_sync)
 {
@@ -517,6 +537,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
     tcase_add_loop_test(t, suspect_member_does_not_sync, 0, 10);
     tcase_add_loop_test(t, synced_names_of_one_directory_survive, 0, 10);
+    tcase_add_test(t, descriptors_that_run_out_are_given_back);
     tcase_add_loop_test(t, file_made_after_a_kill_is_durable, 0, 10);
     tcase_add_loop_test(t, kill_in_mid_write_is_settled, 0, 80);
     tcase_add_loop_test(t, power_cut_in_mid_write_is_suspect, 0, 80);
