@@ -1,4 +1,5 @@
 /* test_master.c - the serving master over the simulator: sessions, mutations, retries, restarts. */
+#include "master/core/warming.h"
 #include "tests/unit/master_fixture.h"
 
 #include <check.h>
@@ -277,6 +278,53 @@ START_TEST(removal_gives_way)
 }
 END_TEST
 
+/* It answers what it knows already, and changes nothing before it has applied its whole log. */
+START_TEST(a_lone_master_is_read_while_it_applies)
+{
+    struct mkdir_rep made;
+    struct lookup_rep found;
+    struct checkpoint_now_req now;
+    struct checkpoint_now_rep done;
+    struct why why;
+    fixture_open_session(f);
+    ck_assert_int_eq(make_dir("early", 1, &made), 0);
+    fixture_connect_as(f, ROLE_ADMIN);
+    if (_i == 1) {
+        ck_assert_int_eq(FIXTURE_CALL(f, checkpoint_now, &now, &done, 0), 0);
+    }
+    for (uint64_t i = 0; i <= REPLAY_AT_ONCE; i++) {
+        union op_any rec = {.server_state_rec = {.id = f->fakes[0].id, .maintenance_until = i}};
+        (void)commit_record(f->m, OP_server_state, &rec, NULL, NULL);
+        if (i % 1000 == 0) {
+            fixture_run_ms(f, 100);
+        }
+    }
+    fixture_connect(f);
+    fixture_attach(f);
+    ck_assert_int_eq(make_dir("late", 2, &made), 0);
+    sim_process_power_cut(f->mp);
+    master_destroy(f->m);
+    sim_process_start(f->mp);
+    f->m = master_create(&f->mp->env, &f->cfg);
+    ck_assert_int_eq(master_start(f->m, &why), 0);
+    ck_assert(f->m->warming && !f->m->primary);
+    env_timer_stop(&f->mp->env, &f->m->follow.more); /* until the next tick */
+    fixture_connect_as(f, ROLE_ADMIN);
+    ck_assert_int_eq(look("early", &found), _i == 1 ? 0 : ERR_BEHIND);
+    ck_assert_int_eq(look("late", &found), _i == 1 ? -ENOENT : ERR_BEHIND);
+    ck_assert_int_eq(make_dir("more", 3, &made), ERR_NOT_MASTER);
+    ck_assert(f->m->warming);
+    fixture_run_ms(f, 1000);
+    ck_assert(!f->m->warming && f->m->serving);
+    fixture_connect(f);
+    fixture_attach(f);
+    ck_assert_int_eq(look("early", &found), 0);
+    ck_assert_int_eq(look("late", &found), 0);
+    ck_assert_int_eq(make_dir("more", 3, &made), 0);
+    ck_assert_msg(master_audit(f->m, &why) == 0, "%s", why.text);
+}
+END_TEST
+
 /* More records than a quiet point's bound, with state hashes between them, and a checkpoint. */
 START_TEST(many_mutations_and_a_checkpoint)
 {
@@ -399,6 +447,7 @@ Suite *suite_master(void)
     tcase_add_test(t, closing_an_unlinked_file_frees_it);
     tcase_add_test(t, removal_gives_way);
     tcase_add_test(t, many_mutations_and_a_checkpoint);
+    tcase_add_loop_test(t, a_lone_master_is_read_while_it_applies, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }
