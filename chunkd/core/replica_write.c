@@ -252,7 +252,9 @@ static void stream_zeros(const struct table *t, struct block_stream *s, uint32_t
 static bool extend(struct write_op *w, const struct block_change *k, uint32_t *out_sum)
 {
     struct local_replica *r = w->op.replica;
-    if (r->tail == NULL || r->tail_block != k->block || r->tail_bytes != k->old_bytes) {
+    /* A copy may have given the block other bytes, as many as before. */
+    if (r->tail == NULL || r->tail_block != k->block || r->tail_bytes != k->old_bytes ||
+        block_stream_sum(r->tail) != r->sums[k->block]) {
         if (k->old_bytes > 0 && !have_old(w, k)) {
             return false;
         }

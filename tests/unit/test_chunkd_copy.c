@@ -41,6 +41,34 @@ START_TEST(new_replica_is_gathered)
 }
 END_TEST
 
+/* What is appended to a copied last block goes on from its bytes, not from those that were there before. */
+START_TEST(a_copied_tail_is_gone_on_from)
+{
+    enum { END = BLOCKS * BS + 9 };
+    struct fx *f = written(3, 12);
+    struct replica r;
+    ck_assert_int_eq(fx_write(f, 12, H, V1, END, data, 5), 0);
+    ck_assert_int_eq(fx_prepare(f, 1, H, V1, V2, 0, &r), 0);
+    ck_assert_int_eq(fx_activate(f, 1, H, V2, 1, false), 0);
+    ck_assert_int_eq(fx_write(f, 1, H, V2, END - 9, data + 100, 14), 0);
+    struct pull_req req = {.handle = H, .source_version = V2, .source.id = 1};
+    struct pull_rep rep;
+    ck_assert_int_eq(fx_pull_as(f, 2, &req, 0, &rep), 0);
+    for (uint32_t id = 1; id <= 2; id++) {
+        ck_assert_int_eq(fx_prepare(f, id, H, id == 1 ? V2 : 0, V2 + 1, id == 2, &r), 0);
+    }
+    req.version = req.source_version = V2 + 1;
+    ck_assert_int_eq(fx_pull_as(f, 2, &req, 0, &rep), 0);
+    for (uint32_t id = 1; id <= 2; id++) {
+        ck_assert_int_eq(fx_activate(f, id, H, V2 + 1, 1, false), 0);
+    }
+    ck_assert_int_eq(fx_write(f, 12, H, V2 + 1, END + 5, data, 20), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+    fx_expect_equal(f, 12, H);
+    fx_free(f);
+}
+END_TEST
+
 /* A block nobody can give is bad in the copy too, under its true sum; the rest is copied. */
 START_TEST(what_nobody_has_stays_bad)
 {
@@ -194,6 +222,7 @@ Suite *suite_chunkd_copy(void)
     TCase *t = tcase_create("copy");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, new_replica_is_gathered);
+    tcase_add_test(t, a_copied_tail_is_gone_on_from);
     tcase_add_loop_test(t, what_nobody_has_stays_bad, 0, 3);
     tcase_add_test(t, damaged_replicas_mend_each_other);
     tcase_add_test(t, mending_keeps_its_own_content);
