@@ -75,15 +75,21 @@ static bool is_blank(const struct master *m)
            oplog_last(m->log) + 1 == oplog_first(m->log);
 }
 
+/* Where all logs must have a record, the others have what is committed and cannot be read here. */
+static bool nothing_is_lost(const struct master *m)
+{
+    return is_blank(m) || (m->cfg.set.acks == m->cfg.set.count && lost_committed(m));
+}
+
 /* Number of the master whose checkpoint may be taken over; count if there is none. Every checkpoint has
- * committed records only. So a blank log takes that of anybody who is ahead: where all logs must
- * have a record, no primary serves before it has. */
+ * committed records only. So a log with which nothing is given up takes that of anybody who is ahead:
+ * where all logs must have a record, no primary serves before it has. */
 static uint32_t find_giver(const struct master *m)
 {
     uint64_t now = env_mono_ns(m->env);
     uint32_t best = find_primary(m);
     uint64_t applied = 0;
-    if (best < m->cfg.set.count || !is_blank(m)) {
+    if (best < m->cfg.set.count || !nothing_is_lost(m)) {
         return best;
     }
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {

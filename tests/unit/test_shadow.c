@@ -890,6 +890,37 @@ START_TEST(a_state_that_cannot_go_on_gives_way_to_a_checkpoint)
 }
 END_TEST
 
+/* Where all logs must have a record no primary serves before this one is whole, so that its checkpoint
+ * is that of anybody. */
+START_TEST(a_damaged_log_that_all_need_begins_anew_without_a_primary)
+{
+    uint64_t early = feed_all_but_five();
+    bool all = _i == 1;
+    f->m->cfg.geometry.checkpoint_records = 30;
+    make_dirs(10, 100);
+    fixture_run_ms(f, 3000);
+    feed_to(early, early);
+    fixture_run_ms(f, 100);
+    for (int i = 0; i < OTHERS; i++) {
+        others[i].role = others[i].health.role = MASTER_SHADOW;
+        others[i].health.applied = checkpoint_newest(f->m->commit.checkpoint).index;
+    }
+    s->cfg.set.acks = all ? 3 : 2;
+    s->log->damaged = true;
+    s->log->findings = (struct log_answer){.here = true, .first = 1, .tail = {1, early - 2}};
+    for (int i = 0; i < 100 && !sp->end_asked; i++) {
+        fixture_run_ms(f, 100);
+    }
+    ck_assert(sp->end_asked == all);
+    if (all) {
+        ends_in_order();
+        start_shadow();
+        ck_assert_uint_eq(s->commit.applied, others[0].health.applied);
+        ck_assert(oplog_joining(s->log));
+    }
+}
+END_TEST
+
 Suite *suite_shadow(void);
 Suite *suite_shadow(void)
 {
@@ -914,6 +945,7 @@ Suite *suite_shadow(void)
     tcase_add_test(c, a_cluster_is_made_up_by_all);
     tcase_add_test(c, a_log_that_cannot_be_continued_begins_anew);
     tcase_add_test(c, a_state_that_cannot_go_on_gives_way_to_a_checkpoint);
+    tcase_add_loop_test(c, a_damaged_log_that_all_need_begins_anew_without_a_primary, 0, 2);
     suite_add_tcase(suite, c);
     return suite;
 }
