@@ -33,12 +33,27 @@ static bool lost_committed(const struct master *m)
     return a.tail.index < a.committed || hole;
 }
 
+/* The giver's log does not reach back to what cannot be read here, and what it has is committed. */
+static bool is_hole_before(const struct master *m, const struct assure_peer *giver)
+{
+    if (!oplog_damaged(m->log) ||
+        env_mono_ns(m->env) - m->start_ns < MENDING_MS * NS_PER_MS) { /* another log may have it */
+        return false;
+    }
+    struct log_answer a = oplog_findings(m->log);
+    return a.hole_count > 0 && a.holes[0].from <= giver->health.committed &&
+           a.holes[0].from < giver->said.first;
+}
+
 /* Why this master needs the checkpoint of that one; NULL: it does not. */
 static const char *need(const struct master *m, uint32_t giver)
 {
     const struct assure_peer *p = &m->assure.peers[giver];
     if (lost_committed(m)) {
         return "committed records cannot be read here";
+    }
+    if (is_hole_before(m, p)) {
+        return "records that cannot be read here are in its checkpoints only";
     }
     if (m->stateless && !oplog_damaged(m->log)) {
         return "there is no state, and nothing here to build it from";
@@ -53,15 +68,23 @@ static const char *need(const struct master *m, uint32_t giver)
     return NULL;
 }
 
-/* Number of a master that serves as the primary; count if none is known. */
+/* It has everything that is committed: it serves, or it was promoted in the epoch promised here and waits
+ * for its first record to be committed, perhaps by the log that needs the checkpoint. */
+static bool is_primary(const struct master *m, const struct health_rep *h)
+{
+    return h->epoch >= oplog_epoch(m->log) &&
+           (h->role == MASTER_PRIMARY ||
+            (h->role == MASTER_STARTING && h->epoch > 0 && h->applied > 0));
+}
+
+/* Number of a master that is the primary; count if none is known. */
 static uint32_t find_primary(const struct master *m)
 {
     uint64_t now = env_mono_ns(m->env);
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
         const struct assure_peer *p = &m->assure.peers[i];
-        if (p->health_ns != 0 && p->health.role == MASTER_PRIMARY &&
-            now - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS &&
-            p->health.epoch >= oplog_epoch(m->log) && log_links_up(m->links, i)) {
+        if (p->health_ns != 0 && is_primary(m, &p->health) &&
+            now - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS && log_links_up(m->links, i)) {
             return i;
         }
     }
@@ -75,21 +98,15 @@ static bool is_blank(const struct master *m)
            oplog_last(m->log) + 1 == oplog_first(m->log);
 }
 
-/* Where all logs must have a record, the others have what is committed and cannot be read here. */
-static bool nothing_is_lost(const struct master *m)
-{
-    return is_blank(m) || (m->cfg.set.acks == m->cfg.set.count && lost_committed(m));
-}
-
 /* Number of the master whose checkpoint may be taken over; count if there is none. Every checkpoint has
- * committed records only. So a log with which nothing is given up takes that of anybody who is ahead:
- * where all logs must have a record, no primary serves before it has. */
+ * committed records only. So a blank log takes that of anybody who is ahead: where all logs must
+ * have a record, no primary serves before it has. */
 static uint32_t find_giver(const struct master *m)
 {
     uint64_t now = env_mono_ns(m->env);
     uint32_t best = find_primary(m);
     uint64_t applied = 0;
-    if (best < m->cfg.set.count || !nothing_is_lost(m)) {
+    if (best < m->cfg.set.count || !is_blank(m)) {
         return best;
     }
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {

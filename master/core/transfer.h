@@ -1,10 +1,11 @@
 /* transfer.h - a checkpoint of the primary's, for a shadow whose own log cannot be continued.
  *
  * Its next record was removed everywhere because a checkpoint has it; or records that were committed
- * cannot be read here; or it has no state and no checkpoint to build one from. Only while a primary
- * serves, which has everything that is committed, is the own log given up, unless it is new and has
- * nothing. The checkpoint is copied,
- * the log begins anew behind it, and the process ends: its next start builds the state.
+ * cannot be read here; or it has no state and no checkpoint to build one from. Only while there is a
+ * primary, which has everything that is committed, is the own log given up, unless it is new and has
+ * nothing. The primary need not serve yet: it may wait for this log to hold its first record. The
+ * checkpoint is copied, the log begins anew behind it, and the process ends: its next start builds the
+ * state.
  *
  * Also gives the own checkpoints to others. Loop thread only; a read of the other side blocks.
  */
