@@ -2,8 +2,9 @@
  * and this master's log is made equal to it.
  *
  * The others are asked first, so that a master that reaches nobody promises nothing itself. With
- * N - W + 1 promises no older primary can commit any more, and every committed record is in one of
- * the answers: log_rule.h chooses. What this log lacks is read from those that have it; what it has
+ * the promises of more than half no older primary can commit any more, no other master takes office in
+ * the same epoch, and every committed record is in one of the answers (N - W + 1 are enough for that):
+ * log_rule.h chooses. What this log lacks is read from those that have it; what it has
  * beyond the point where the histories part is cut. Every step may be taken again, by the next
  * promotion under a higher epoch: the choice depends on durable facts only.
  * A log of which records in the middle cannot be read is mended first (log_mender.h), also that of
