@@ -183,7 +183,7 @@ locked_at=
 up=
 down() {
     trap - EXIT
-    trap '' INT TERM
+    trap '' HUP INT TERM
     [ -z "$alone" ] || alone_make down "$alone"
     for s in $up; do
         "${s}_down" || say "$s did not stop: see $WORK/$s.log"
@@ -194,7 +194,7 @@ down() {
     ?*) rm -rf "$DATA" ;;
     esac
 }
-trap 'down; exit 1' INT TERM
+trap 'down; exit 1' HUP INT TERM
 trap '' PIPE
 trap down EXIT
 

@@ -21,7 +21,7 @@ deploy() { # deploy up|down
 }
 cleanup() { [ ! -d "$DATA" ] || deploy down || true; }
 trap cleanup EXIT
-trap 'exit 1' INT TERM
+trap 'exit 1' HUP INT TERM
 now_ms() { date +%s%3N; }
 # The time of the newest line that matches EXPRESSION in LOG, in ms; nothing if there is none since SINCE.
 when() { # when LOG EXPRESSION SINCE

@@ -99,7 +99,7 @@ in_background() {
 
 cleanup() {
     code=$?
-    trap - EXIT INT TERM
+    trap - EXIT HUP INT TERM
     [ -z "$long" ] || kill -9 "$long" 2>/dev/null || true
     [ $code = 0 ] || [ -z "${E2E_KEEP:-}" ] || exit $code # leave the cluster of a failed test for a look
     if [ -d "$RUN" ]; then
@@ -118,6 +118,7 @@ cleanup() {
     exit $code
 }
 trap cleanup EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 sh "$TOP/tests/e2e/sweep.sh" "$WORK"
