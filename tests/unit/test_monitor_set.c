@@ -26,6 +26,8 @@ struct fake {
     uint32_t starts, kills, watched;
     uint32_t ended; /* as the last promotion said */
     bool alarmed;
+    bool unfit;      /* it refuses to be promoted */
+    uint64_t age_ms; /* of what it knows of the others */
 };
 
 /* One machine: monitor and master. */
@@ -83,6 +85,9 @@ static int fake_promote(struct fake *k, const struct promote_req *req)
     if (w->sim->now_ns < w->unready_ns) {
         return ERR_NOT_READY;
     }
+    if (k->unfit) {
+        return ERR_CORRUPT;
+    }
     MUST(req->epoch > w->highest);
     MUST(req->ended < req->epoch);
     w->highest = w->promised = k->epoch = req->epoch;
@@ -111,7 +116,8 @@ static void fake_request(void *owner, struct rpc *r, struct message *msg)
                                 .promised = w->promised,
                                 .durable = w->log,
                                 .committed = w->log,
-                                .applied = w->log};
+                                .applied = w->log,
+                                .age_ms = k->age_ms};
     struct hello_rep hello = {.role = k->role};
     int status = ERR_UNKNOWN_OP;
     MUST(info != NULL && info->req_decode(slice_bytes(&msg->body), &req) == 0);
@@ -549,6 +555,44 @@ START_TEST(promotion_in_vain_is_given_up)
 }
 END_TEST
 
+/* The primary's machine dies; the other two in turn are the one that shall come next. */
+static struct machine *successor(int turn)
+{
+    run_ms(5000);
+    uint32_t first = (uint32_t)(primary() - w->all);
+    return &w->all[(first + 1 + (uint32_t)turn) % COUNT];
+}
+
+static void other_than(struct machine *next, bool unfit, uint64_t age_ms)
+{
+    struct machine *first = primary();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (&w->all[i] != first && &w->all[i] != next) {
+            w->all[i].fake.unfit = unfit;
+            w->all[i].fake.age_ms = age_ms;
+        }
+    }
+    run_ms(2000);
+    monitor_down(first, 60000);
+    fake_kill(&first->fake);
+    run_ms(10000);
+    ck_assert_ptr_eq(primary(), next);
+}
+
+/* Nor does one that refuses hold it up. */
+START_TEST(unfit_candidate_makes_room)
+{
+    other_than(successor(_i), true, 0);
+}
+END_TEST
+
+/* A shadow that hears no other log would wait for their promises in vain. */
+START_TEST(who_is_out_of_touch_comes_last)
+{
+    other_than(successor(_i), false, UINT64_MAX);
+}
+END_TEST
+
 /* One that is promoted again and again comes after the others. */
 START_TEST(flapping_is_braked)
 {
@@ -761,6 +805,8 @@ Suite *suite_monitor_set(void)
     tcase_add_test(events, session_ends_early);
     tcase_add_test(events, engine_is_restored);
     tcase_add_test(events, promotion_in_vain_is_given_up);
+    tcase_add_loop_test(events, unfit_candidate_makes_room, 0, 2);
+    tcase_add_loop_test(events, who_is_out_of_touch_comes_last, 0, 2);
     tcase_add_test(events, flapping_is_braked);
     tcase_add_test(events, primary_hands_over);
     suite_add_tcase(s, events);

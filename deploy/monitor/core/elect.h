@@ -19,7 +19,7 @@ struct elect {
 /* What other monitors may know of this one's best master. */
 struct elect_candidate {
     bool able;   /* it is the primary, or could be now */
-    bool braked; /* it was promoted too often lately: others first */
+    bool braked; /* others first: watched_braked */
     uint32_t role, epoch;
     uint64_t durable;
     char addr[ADDR_LEN_MAX + 1];
@@ -31,7 +31,7 @@ struct elect_view {
     uint64_t held_until_ns; /* ... until then, by our own clock, whatever else happens */
     uint32_t epoch;         /* newest epoch given out, as far as known */
     uint32_t others;        /* other monitors with a master that could serve now ... */
-    uint32_t calm_others;   /* ... that was not promoted too often lately */
+    uint32_t calm_others;   /* ... that is not braked */
     uint32_t active_epoch;  /* newest that was published, 0 = none ... */
     const char *active;     /* ... and the master; empty = none */
     const char *trouble;    /* what is wrong with the engine, a sentence; empty = nothing */

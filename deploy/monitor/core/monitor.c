@@ -169,6 +169,22 @@ static void publish(struct monitor *m)
     m->elect->ops->publish(m->elect, &m->ask);
 }
 
+/* The lock goes to another monitor's master. */
+static void yield(struct monitor *m)
+{
+    if (monitor_view(m).others > 0) {
+        m->elect->ops->leave(m->elect);
+        m->yield_ns = env_mono_ns(m->env) + YIELD_MS * NS_PER_MS;
+    }
+}
+
+/* The target cannot become the primary now: room for another one. */
+static void others_first(struct monitor *m)
+{
+    m->target->shun_ns = env_mono_ns(m->env) + SHUN_MS * NS_PER_MS;
+    yield(m);
+}
+
 /* ---------------------------------------------------------------- orders to the master */
 
 static void on_promoted(struct rpc_call *c)
@@ -193,6 +209,8 @@ static void on_promoted(struct rpc_call *c)
                 m->target->addr, m->epoch, err_text(status));
         if (status == ERR_STALE_EPOCH && c->reply->head.epoch < UINT32_MAX) {
             m->at_least = c->reply->head.epoch + 1;
+        } else if (status != ERR_STALE_EPOCH && replaceable(m, m->target)) {
+            others_first(m);
         }
         look_again(m, AGAIN_MS);
     }
@@ -337,15 +355,6 @@ static void hold(struct monitor *m, uint64_t now)
     }
 }
 
-/* The lock goes to another monitor's master. */
-static void yield(struct monitor *m)
-{
-    if (monitor_view(m).others > 0) {
-        m->elect->ops->leave(m->elect);
-        m->yield_ns = env_mono_ns(m->env) + YIELD_MS * NS_PER_MS;
-    }
-}
-
 /* The process of this master has ended, which was the primary of `served` or 0; another one may run
  * already. */
 static void on_ended(struct monitor *m, const struct watched *w, uint32_t served)
@@ -403,16 +412,13 @@ static void look(struct monitor *m, uint64_t now)
     }
 }
 
-/* One that cannot become the primary now makes room for another one. */
-static void give_up(struct monitor *m, uint64_t now)
+static void give_up(struct monitor *m)
 {
-    struct watched *w = m->target;
     env_log(m->env, LOG_WARN,
             "master %s did not become primary of epoch %u in %d s: another one is "
             "tried",
-            w->addr, m->epoch, PROMOTE_PATIENCE_MS / 1000);
-    w->shun_ns = now + SHUN_MS * NS_PER_MS;
-    yield(m);
+            m->target->addr, m->epoch, PROMOTE_PATIENCE_MS / 1000);
+    others_first(m);
     look_again(m, 0);
 }
 
@@ -432,7 +438,7 @@ static void step(struct monitor *m, uint64_t now)
         break;
     case PROMOTING:
         if (now - m->promote_ns > PROMOTE_PATIENCE_MS * NS_PER_MS && replaceable(m, m->target)) {
-            give_up(m, now);
+            give_up(m);
         } else if (!rpc_call_running(&m->order) && m->target->introduced && now >= m->again_ns) {
             promote(m);
         }

@@ -176,8 +176,10 @@ bool watched_able(const struct watched *w)
 bool watched_braked(const struct watched *w)
 {
     uint64_t now = env_mono_ns(w->env), first = w->promoted_ns[BRAKE_PROMOTIONS - 1];
-    return now < w->shun_ns || (first != 0 && now - first < BRAKE_WITHIN_MS * NS_PER_MS &&
-                                now - w->promoted_ns[0] < BRAKE_MS * NS_PER_MS);
+    bool out_of_touch = w->health.role == MASTER_SHADOW && w->health.age_ms > OUT_OF_TOUCH_MS;
+    return out_of_touch || now < w->shun_ns ||
+           (first != 0 && now - first < BRAKE_WITHIN_MS * NS_PER_MS &&
+            now - w->promoted_ns[0] < BRAKE_MS * NS_PER_MS);
 }
 
 void watched_promoted(struct watched *w)

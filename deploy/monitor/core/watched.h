@@ -13,6 +13,7 @@
 enum {
     HEALTH_MS = 500,            /* between two questions */
     MISS_MS = 2000,             /* without an answer a master cannot be promoted */
+    OUT_OF_TOUCH_MS = 5000,     /* a shadow that so long has not known how far the others are */
     REDIAL_MS = 50,             /* between attempts to connect */
     START_PAUSE_MS = 250,       /* before a process that ended early is started again ... */
     START_PAUSE_MAX_MS = 30000, /* ... twice as long each time, up to this */
@@ -51,7 +52,8 @@ void watched_init(struct watched *w, struct env *env, struct processes *p, uint3
 bool watched_tick(struct watched *w);
 /* It answered within MISS_MS, as a master that is or may become the primary. */
 bool watched_able(const struct watched *w);
-/* Others shall be promoted first: it was promoted too often lately, or in vain. */
+/* Others shall be promoted first: it was promoted too often lately or in vain, or hears too few other
+ * logs to be the primary. */
 bool watched_braked(const struct watched *w);
 void watched_promoted(struct watched *w);
 /* It answered once and has been silent for `ms` since. */
