@@ -78,10 +78,14 @@ void replica_block_repaired(struct local_replica *r, uint32_t b)
 void replica_note_damage(struct local_replica *r)
 {
     bool damaged = r->bad_count > 0 || r->failed;
-    if (damaged && list_empty(&r->damaged_link)) {
+    bool was = !list_empty(&r->damaged_link);
+    if (damaged && !was) {
         list_push_back(&r->table->damaged, &r->damaged_link);
-    } else if (!damaged) {
+    } else if (!damaged && was) {
         list_remove(&r->damaged_link);
+        if (r->table->on_whole != NULL) {
+            r->table->on_whole(r->table->on_whole_owner, r);
+        }
     }
 }
 

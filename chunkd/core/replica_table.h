@@ -130,6 +130,9 @@ struct table {
     struct list dirty;
     struct list flushing; /* dirty ones whose sync in the background is due */
     struct list damaged;
+    /* A damaged replica is whole again; NULL = nobody wants to know. */
+    void (*on_whole)(void *owner, const struct local_replica *r);
+    void *on_whole_owner;
     uint64_t found_bad; /* blocks found damaged since the process started */
     uint64_t repaired;  /* of them, good again */
     uint64_t *snapshot; /* handles of a compaction, in order */

@@ -77,9 +77,16 @@ static void tell_due(struct env_timer *t)
     scrub_tell_start(s);
 }
 
+static void is_whole(void *owner, const struct local_replica *r)
+{
+    scrub_tell_verified(owner, r);
+}
+
 void scrub_tell_start(struct scrub *s)
 {
     s->tell_timer.fire = tell_due;
+    s->c->table.on_whole = is_whole;
+    s->c->table.on_whole_owner = s;
     env_timer_set(s->c->env, &s->tell_timer, TELL_MS * NS_PER_MS);
 }
 

@@ -317,6 +317,19 @@ static void found_damaged(struct master *m, uint32_t server, const struct replic
     repair_touch(m);
 }
 
+/* What was damaged, perhaps on all members, is whole: somebody wrote the block anew. */
+static void damage_is_gone(struct master *m, uint32_t server, const struct replica *r)
+{
+    struct ns_chunk row;
+    enum note_kind known = notes_get(&m->notes, r->handle, server, r->version);
+    if ((known == NOTE_BAD || known == NOTE_DAMAGED) && !grants_running(m, r->handle) &&
+        ns_chunk_get(m->ns, r->ino, r->number, &row) == 0 && row.handle == r->handle &&
+        row.version == r->version) {
+        notes_clear(&m->notes, r->handle, server);
+        repair_touch(m);
+    }
+}
+
 /* New ones come to the front: they are due. */
 static void found_good(struct master *m, uint32_t server, const struct replica *r)
 {
@@ -355,6 +368,7 @@ void scrubs_scanned(struct peer *p, struct message *msg)
         if (rd.err == 0 && r.state == REPLICA_BAD) {
             found_damaged(p->m, p->server->id, &r);
         } else if (rd.err == 0 && r.state == REPLICA_OK) {
+            damage_is_gone(p->m, p->server->id, &r);
             found_good(p->m, p->server->id, &r);
         }
     }

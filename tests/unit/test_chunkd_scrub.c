@@ -298,6 +298,26 @@ START_TEST(damage_is_told_again)
 }
 END_TEST
 
+/* Who writes the damaged block anew makes the replica whole, and the master hears of it. */
+START_TEST(damage_written_over_is_told)
+{
+    struct fx *f = start(9, 0);
+    write_chunks(f, 1);
+    fx_flip(f, 2, H, 5 * BS);
+    (void)scan(f, 2);
+    ck_assert_uint_eq(f->bad_count, 1);
+    fx_run_ms(f, 1500);
+    f->scanned_count = 0;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 5 * BS, data, BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    fx_run_ms(f, 2500);
+    ck_assert_uint_ge(f->scanned_count, 1);
+    ck_assert_uint_eq(f->scanned[0].handle, H);
+    ck_assert_uint_eq(f->scanned[0].state, REPLICA_OK);
+    fx_free(f);
+}
+END_TEST
+
 static void path_of(uint64_t handle, char out[64])
 {
     snprintf(out, 64, "chunks/%02x/%016llx", (unsigned)(handle & 0xff), (unsigned long long)handle);
@@ -404,6 +424,7 @@ Suite *suite_chunkd_scrub(void)
     tcase_add_test(t, a_scan_while_chunks_are_written_finds_nothing_wrong);
     tcase_add_test(t, what_was_verified_is_told_with_its_digest);
     tcase_add_test(t, damage_is_told_again);
+    tcase_add_test(t, damage_written_over_is_told);
     tcase_add_test(t, missing_and_short_files_are_damage);
     tcase_add_test(t, a_read_that_fails_once_is_no_damage);
     tcase_add_test(t, an_unreadable_block_is_damage_and_counts_against_the_disk);

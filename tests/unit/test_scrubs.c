@@ -177,6 +177,16 @@ START_TEST(damage_beyond_repair_is_told_again_in_vain)
     }
     fixture_run_ms(f, 5000);
     ck_assert_uint_eq(row().version, version);
+    for (uint32_t i = 0; i < 3; i++) { /* somebody wrote the block anew */
+        *replica(i) = *replica(0);
+        replica(i)->state = REPLICA_OK;
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_scanned(member(i), c.handle);
+        fixture_run_ms(f, 500);
+        ck_assert_int_eq(notes_get(&f->m->notes, c.handle, row().members[i], row().version),
+                         NOTE_NONE);
+    }
 }
 END_TEST
 
