@@ -190,6 +190,7 @@ struct client_file *file_new(struct inode *i, const struct attr *a, int flags, u
     inode_pin(i);
     list_push_back(&i->files, &f->link);
     i->open_count++;
+    i->close_waits = false;
     if (!list_empty(&i->close_due)) {
         list_remove(&i->close_due);
         inode_unpin(i);
@@ -262,6 +263,7 @@ static void batch_drop(struct op *o)
 static void close_later(struct inode *i)
 {
     struct client *c = i->client;
+    i->close_waits = i->open_count == 0 && i->opening > 0;
     if (i->open_count > 0 || i->opening > 0 || !list_empty(&i->close_due)) {
         return;
     }
@@ -270,6 +272,15 @@ static void close_later(struct inode *i)
     }
     list_push_back(&c->close_due, &i->close_due);
     inode_pin(i);
+}
+
+void files_open_over(struct inode *i)
+{
+    ASSERT(i->opening > 0);
+    i->opening--;
+    if (i->close_waits && !i->client->freeing) {
+        close_later(i);
+    }
 }
 
 static void batch_done(struct master_call *m)
@@ -300,6 +311,8 @@ void files_send_closes(struct client *c)
             if (i->open_count == 0 && i->opening == 0) {
                 b->inodes[b->count++] = i->ino;
                 enc_u64(&w, &i->ino);
+            } else {
+                i->close_waits = i->open_count == 0;
             }
             inode_unpin(i);
         }

@@ -31,6 +31,7 @@ struct inode {
     uint32_t opening;    /* open requests not yet answered */
     struct list idle;    /* client.idle */
     struct list close_due;
+    bool close_waits; /* for an open on its way: due if that gives no file */
     struct list locations;
 
     struct attr attr; /* the master's, as last heard */
@@ -117,6 +118,9 @@ int file_take_error(struct client_file *f);
 
 /* A file for the answer of open or create (attr). Its inode stays pinned until release. */
 struct client_file *file_new(struct inode *i, const struct attr *a, int flags, uint64_t changes);
+
+/* An open request counted in i->opening is over, after the file it may have given was made. */
+void files_open_over(struct inode *i);
 
 /* Inodes to name in session_attach: open ones, and those with bytes of files that are closed already
  * still to be committed; mem_free. The first *out_writing of the *out_count are those that may have

@@ -21,7 +21,9 @@ static void meta_drop(struct op *o)
         commit_times_not_set(m->inode);
     }
     if (m->inode != NULL) {
-        m->inode->opening -= m->opening;
+        if (m->opening) {
+            files_open_over(m->inode);
+        }
         if (m->holding && !freeing) {
             write_back_release(m->inode);
         }
@@ -513,10 +515,6 @@ static void answered(struct master_call *call)
     learn_names(m, call);
     if (m->op.call != NULL && call->reply != NULL) {
         m->op.call->index = call->reply->head.index;
-    }
-    if (m->opening) {
-        m->opening = false;
-        m->inode->opening--;
     }
     if (m->sets_size) {
         locations_forget(m->inode); /* chunks are gone, or have a trim; also if it is in doubt */

@@ -300,6 +300,55 @@ START_TEST(cancelled_create_is_closed)
 }
 END_TEST
 
+/* The second open is answered late, and refused. */
+static enum script_verdict refuse_second_open(struct script_cluster *f, struct script_link *l,
+                                              struct message *m)
+{
+    if (m->head.op != OP_open || f->hook_count == 0) {
+        return SCRIPT_GO_ON;
+    }
+    if (f->hook_count == 2) {
+        script_answer(l, m, -ENOSPC);
+    }
+    return SCRIPT_DONE;
+}
+
+/* A file is closed while it is being opened again: if that fails or is given up, the master hears of
+ * the close. 0: released before the answer; 1: released before, and the close was due while the open
+ * was on its way; 2: given up before it was sent. */
+START_TEST(failed_open_lets_close_go)
+{
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 100, 1);
+    struct client_file *file = script_open(f, ino, O_RDONLY);
+    struct script_call c;
+    f->hook = refuse_second_open;
+    f->hook_count = _i == 0 ? 2 : 1;
+    if (_i == 2) {
+        script_cut(f, 0);
+        script_run(f, 1);
+    }
+    script_call_init(&c);
+    client_open(f->client, &c.k, ino, O_RDWR);
+    client_release(f->client, file);
+    if (_i == 1) {
+        script_run(f, 200);
+        ck_assert_uint_eq(script_count(f, OP_close_files), 0);
+        f->hook_count = 2;
+        script_cut(f, 0);
+    } else if (_i == 2) {
+        client_cancel(f->client, &c.k);
+    }
+    ck_assert_int_eq(script_wait(f, &c), _i == 2 ? -EINTR : -ENOSPC);
+    script_run(f, 2000);
+    ck_assert_uint_eq(script_count(f, OP_open), _i == 0 ? 2 : _i == 1 ? 3 : 1);
+    ck_assert_uint_eq(script_count(f, OP_close_files), 1);
+    ck_assert_uint_eq(f->open_count, 0);
+    ck_assert(client_settled(f->client));
+    script_end(f);
+}
+END_TEST
+
 /* create of a name that is taken opens it, unless O_EXCL. */
 START_TEST(create_of_existing_opens)
 {
@@ -414,6 +463,7 @@ Suite *suite_client_session(void)
     tcase_add_test(t, old_epoch_is_not_believed);
     tcase_add_test(t, cancelled_call_ends);
     tcase_add_test(t, cancelled_create_is_closed);
+    tcase_add_loop_test(t, failed_open_lets_close_go, 0, 3);
     tcase_add_test(t, create_of_existing_opens);
     tcase_add_test(t, statfs_without_master);
     tcase_add_test(t, bad_names_are_refused);
