@@ -147,6 +147,13 @@ static void keep_bytes(struct op_entry *e, const void *data, uint32_t len)
     e->byte_count = len;
 }
 
+/* The mount is soft, and its time for the call was over: clocks differ by a hundredth. */
+static bool was_given_up(const struct actor *a, const struct op_entry *e)
+{
+    uint64_t least = a->world->soft_ms * (NS_PER_MS / 100 * 98);
+    return a->world->soft_ms != 0 && e->status == -EIO && e->end_ns - e->start_ns >= least;
+}
+
 static void call_done(struct client_call *c)
 {
     struct actor *a = c->owner;
@@ -168,8 +175,9 @@ static void call_done(struct client_call *c)
     }
     e->short_of_space = a->world->full_ns > 0 && e->start_ns <= a->world->full_ns + FULL_GRACE_NS;
     uint64_t since = a->world->rots ? 1 : e->start_ns - MIN(e->start_ns, EXCUSE_NS);
-    e->excused = world_may_doubt(a->world, since);
     e->end_ns = a->world->sim->now_ns;
+    e->given_up = was_given_up(a, e);
+    e->excused = e->given_up || world_may_doubt(a->world, since);
     if (c->status == 0 && (e->op == OP_readdir || e->op == OP_readlink || e->op == OP_getxattr ||
                            e->op == OP_listxattr)) {
         keep_bytes(e, c->bytes.data, c->bytes.len);

@@ -565,7 +565,9 @@ static void visit(struct job *j)
         op_describe(j->a->entry, text, sizeof(text));
         world_fail(j->a->world, "a call on a data file failed: %s", text);
     }
-    if (j->open != NULL) {
+    if (j->open != NULL && status == -EIO && j->a->entry->given_up) {
+        mount_end(j->a->mount); /* what was given up shall not be done between what others do */
+    } else if (j->open != NULL) {
         do_release(j->a, j->open);
     }
     unlock_slot(j, j->slot, status != 0);

@@ -38,6 +38,7 @@ struct op_entry {
     uint32_t byte_count;
     bool end;        /* readdir: complete */
     bool check_size; /* attr.size is what the log says, not what this mount has not committed yet */
+    bool given_up;   /* by a soft mount: it may be done later */
     bool excused;    /* EIO is right: all replicas lost power before the data was synced */
     bool short_of_space; /* ENOSPC is right: some disk is or was full */
     uint64_t index;      /* witness the client gave */

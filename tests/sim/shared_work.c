@@ -339,6 +339,9 @@ void shared_work(struct actor *a)
         /* A new life of a mount has not seen the file; a shadow need not have either. */
         bool unknown = status == -ENOENT &&
                        answers_shadow_ns(a->world->answers, a->mount) >= a->entry->start_ns;
+        if (status == -EIO && a->entry->given_up && a->entry->op != OP_open) {
+            mount_end(a->mount); /* what was given up shall not be done later */
+        }
         if (status != 0 && status != GONE && status != -EIO && !full && !unknown) {
             char text[256];
             op_describe(a->entry, text, sizeof(text));

@@ -368,6 +368,8 @@ void mount_start(struct mount *m)
     struct client_config cfg = {.cluster = "sim",
                                 .dirty_bytes = m->dirty_bytes,
                                 .dirty_age_ms = 1000,
+                                .soft_ms =
+                                    m->number < m->world->mount_count ? m->world->soft_ms : 0,
                                 .stale_ms = m->world->stale_ms};
     m->life++;
     snprintf(cfg.masters, sizeof(cfg.masters), "%s", m->world->master_list);
@@ -405,10 +407,14 @@ void mount_kill_later(struct mount *m, uint64_t ns)
     sim_at(m->world->sim, &m->death, m->world->sim->now_ns + ns);
 }
 
+void mount_end(struct mount *m)
+{
+    mount_kill(m, 500 * NS_PER_MS + sim_below(&m->world->rand, 3 * NS_PER_S));
+}
+
 static void kill_mount(struct sim_event *e)
 {
-    struct mount *m = container_of(e, struct mount, death);
-    mount_kill(m, 500 * NS_PER_MS + sim_below(&m->world->rand, 3 * NS_PER_S));
+    mount_end(container_of(e, struct mount, death));
 }
 
 bool world_is_cut(struct world *w, uint64_t ino)

@@ -98,6 +98,7 @@ struct world {
     uint32_t bad_log; /* rank of the one whose log goes bad, so that the other copies are good */
     char master_list[128];     /* as in configurations */
     uint32_t stale_ms;         /* of mounts */
+    uint32_t soft_ms;          /* of mounts that work: calls fail after it; 0 = never */
     struct monitors *monitors; /* NULL if there is one master */
     struct answers *answers;
     struct checkpoint_book *checkpoints;
@@ -165,6 +166,7 @@ void world_master_addr(uint32_t rank, char out[32]);
 struct sim_server *world_primary(const struct world *w);
 void mount_start(struct mount *m);
 void mount_kill(struct mount *m, uint64_t ns);
+void mount_end(struct mount *m); /* it dies, and is started again a little later */
 /* It dies after `ns`. */
 void mount_kill_later(struct mount *m, uint64_t ns);
 /* By the log as far as it is certain, everybody who wrote to the file has left, and it was cut. */

@@ -58,6 +58,7 @@ static void draw_masters(struct world *w)
     if (w->master_count > 1 && sim_chance(&r, 2, 3)) { /* who was away needs a checkpoint */
         w->geo.checkpoint_records = (uint32_t)sim_between(&r, 10, 60);
     }
+    w->soft_ms = sim_chance(&r, 1, 6) ? (uint32_t)sim_between(&r, 400, 6000) : 0;
     if (w->plan.masters != 0 && w->plan.masters < w->master_count) {
         w->master_count = w->log_acks = 1;
         w->loggers_only = 0;
