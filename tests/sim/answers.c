@@ -322,7 +322,8 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
         seen->look_ns = serves ? seen->look_ns : w->sim->now_ns;
         return;
     }
-    if (m->head.status == 0) {
+    bool geometry = m->head.op == OP_session_attach && !serves; /* nor that, of a shadow */
+    if (m->head.status == 0 && !geometry) {
         seen->index = MAX(seen->index, m->head.index);
     }
     if (!serves) {
