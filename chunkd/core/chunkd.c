@@ -104,8 +104,8 @@ static void each_entry(void *owner, const char *name)
     ((struct found *)owner)->data = true;
 }
 
-/* A directory without a label: new, or a format that did not come to its end. With data files in
- * it, something is wrong that formatting would make worse. */
+/* A directory without a label: new, or a format that did not come to its end. With data files or records
+ * in it, something is wrong that formatting would make worse. */
 static int format(struct chunkd *c, struct why *why)
 {
     struct env *env = c->env;
@@ -119,6 +119,7 @@ static int format(struct chunkd *c, struct why *why)
         err = env_make_dir(env, dir);
         err = err == 0 ? env_list_dir(env, dir, each_entry, &found) : err;
     }
+    err = err == 0 && !found.data ? meta_log_has_records(env, &found.data) : err;
     if (found.data) {
         return why_set(why, ERR_CORRUPT,
                        "label: missing, but there are chunks: not formatted over them");

@@ -54,6 +54,33 @@ int meta_log_create(struct meta_log *log, struct why *why)
     return 0;
 }
 
+struct look {
+    struct env *env;
+    bool records;
+};
+
+static void look_at(void *owner, const char *name)
+{
+    struct look *l = owner;
+    struct env_file *f;
+    char path[64];
+    snprintf(path, sizeof(path), "meta/%.32s", name);
+    if (env_file_open(l->env, path, ENV_OPEN_READ_ONLY, &f) != 0) {
+        l->records = true; /* who knows */
+        return;
+    }
+    l->records |= env_file_size(l->env, f) > META_FILE_HEADER_BYTES;
+    env_file_close(l->env, f);
+}
+
+int meta_log_has_records(struct env *env, bool *out)
+{
+    struct look l = {.env = env};
+    int err = env_list_dir(env, "meta", look_at, &l);
+    *out = l.records;
+    return err;
+}
+
 /* ---------------------------------------------------------------- load */
 
 /* A file read through a window. */

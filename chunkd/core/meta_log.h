@@ -100,6 +100,8 @@ void meta_log_init(struct meta_log *log, struct env *env, const struct meta_log_
                    void *owner);
 /* Makes the first log file, durably. */
 MUST_CHECK int meta_log_create(struct meta_log *log, struct why *why);
+/* Whether a directory without a label has a log that was written to. 0 or a negative errno. */
+MUST_CHECK int meta_log_has_records(struct env *env, bool *out);
 /* Loads the newest file, calling apply for each record; its ERR_CORRUPT ends the load. `clean`: 0
  * after an unclean end, else what the label said (label.h). */
 MUST_CHECK int meta_log_open(struct meta_log *log, uint32_t clean,

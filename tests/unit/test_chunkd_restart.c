@@ -5,6 +5,7 @@
 #include "tests/unit/chunkd_fixture.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 
 Suite *suite_chunkd_restart(void);
@@ -487,6 +488,25 @@ START_TEST(one_damaged_slot_of_the_label_costs_nothing)
 }
 END_TEST
 
+/* A directory that was in use is not formatted, also if its chunks have no bytes. */
+START_TEST(missing_label_is_refused)
+{
+    struct fx *f = three(71);
+    struct env *env = &f->servers[2].process->env;
+    char path[64];
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, BS), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    fx_kill(f, 2);
+    snprintf(path, sizeof(path), "chunks/%02x/%016llx", (unsigned)(H & 0xff),
+             (unsigned long long)H);
+    ck_assert_int_eq(env_unlink(env, path), 0);
+    ck_assert_int_eq(env_unlink(env, "label"), 0);
+    ck_assert_int_eq(fx_start(f, 2), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(f->log, "label: missing"));
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(damaged_label_is_refused)
 {
     struct fx *f = three(9);
@@ -545,6 +565,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, damaged_meta_log_is_named_with_its_offset);
     tcase_add_test(t, damaged_synced_record_is_no_torn_tail);
     tcase_add_loop_test(t, one_damaged_slot_of_the_label_costs_nothing, 0, 2);
+    tcase_add_test(t, missing_label_is_refused);
     tcase_add_test(t, damaged_label_is_refused);
     tcase_add_test(t, foreign_master_is_not_obeyed);
     suite_add_tcase(s, t);
