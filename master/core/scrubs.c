@@ -301,11 +301,17 @@ void scrubs_tick(struct master *m)
 
 /* ---------------------------------------------------------------- what chunkservers tell */
 
+/* The chunk's row, if the replica is of its version. */
+static bool is_of_now(struct master *m, const struct replica *r, struct ns_chunk *row)
+{
+    return ns_chunk_get(m->ns, r->ino, r->number, row) == 0 && row->handle == r->handle &&
+           row->version == r->version;
+}
+
 static void found_damaged(struct master *m, uint32_t server, const struct replica *r)
 {
     struct ns_chunk row;
-    if (ns_chunk_get(m->ns, r->ino, r->number, &row) != 0 || row.handle != r->handle ||
-        row.version != r->version || !ns_is_member(&row, server)) {
+    if (!is_of_now(m, r, &row) || !ns_is_member(&row, server)) {
         return;
     }
     /* Of a block that was good it tells at once. */
@@ -323,8 +329,7 @@ static void damage_is_gone(struct master *m, uint32_t server, const struct repli
     struct ns_chunk row;
     enum note_kind known = notes_get(&m->notes, r->handle, server, r->version);
     if ((known == NOTE_BAD || known == NOTE_DAMAGED) && !grants_running(m, r->handle) &&
-        ns_chunk_get(m->ns, r->ino, r->number, &row) == 0 && row.handle == r->handle &&
-        row.version == r->version) {
+        is_of_now(m, r, &row)) {
         notes_clear(&m->notes, r->handle, server);
         repair_touch(m);
     }

@@ -77,14 +77,20 @@ static bool is_primary(const struct master *m, const struct health_rep *h)
             (h->role == MASTER_STARTING && h->epoch > 0 && h->applied > 0));
 }
 
+/* It can be asked, and said lately how it is. */
+static bool is_there(const struct master *m, uint32_t number)
+{
+    const struct assure_peer *p = &m->assure.peers[number];
+    return p->health_ns != 0 &&
+           env_mono_ns(m->env) - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS &&
+           log_links_up(m->links, number);
+}
+
 /* Number of a master that is the primary; count if none is known. */
 static uint32_t find_primary(const struct master *m)
 {
-    uint64_t now = env_mono_ns(m->env);
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
-        const struct assure_peer *p = &m->assure.peers[i];
-        if (p->health_ns != 0 && is_primary(m, &p->health) &&
-            now - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS && log_links_up(m->links, i)) {
+        if (is_there(m, i) && is_primary(m, &m->assure.peers[i].health)) {
             return i;
         }
     }
@@ -103,7 +109,6 @@ static bool is_blank(const struct master *m)
  * have a record, no primary serves before it has. */
 static uint32_t find_giver(const struct master *m)
 {
-    uint64_t now = env_mono_ns(m->env);
     uint32_t best = find_primary(m);
     uint64_t applied = 0;
     if (best < m->cfg.set.count || !is_blank(m)) {
@@ -111,8 +116,7 @@ static uint32_t find_giver(const struct master *m)
     }
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
         const struct assure_peer *p = &m->assure.peers[i];
-        if (p->health_ns != 0 && now - p->health_ns < 2 * ASSURE_WAIT_MS * NS_PER_MS &&
-            log_links_up(m->links, i) && p->health.applied > applied) {
+        if (is_there(m, i) && p->health.applied > applied) {
             best = i;
             applied = p->health.applied;
         }
