@@ -305,6 +305,7 @@ void oplog_flush_next(struct oplog *l)
                                    .done = flush_done,
                                    .owner = l};
     env_disk_submit(l->env, &l->flush_op);
+    oplog_next_on(l);
     if (l->on_batch != NULL) {
         struct oplog_batch out = {.records = bytes_of(b->data, b->len),
                                   .first = b->first,

@@ -19,7 +19,8 @@ enum {
     BATCH_BYTES_MAX =
         (RECORD_HEADER_BYTES + RECORD_BODY_MAX + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES,
     SEGMENT_NAME_BYTES = 64,
-    ZERO_STEP_BYTES = 1 << 20,
+    ZERO_STEP_BYTES = 256 << 10,
+    NEXT_LEAD_PART = 8, /* of a segment the next one is zeroed ahead of the current one's use */
 };
 
 #define LOG_DIR      "log"
@@ -65,6 +66,7 @@ struct next_segment {
     struct env_file *file; /* NULL = not begun */
     uint32_t zeroed;
     uint32_t bytes; /* wanted; ready when zeroed reaches it */
+    bool needed;    /* a flush waits for it */
     void *zeros;    /* ZERO_STEP_BYTES while zeroing */
     struct disk_op op;
     bool busy;
@@ -309,6 +311,8 @@ bool oplog_make_room(struct oplog *l, uint32_t units);
 /* Begins zeroing the next segment, if that has not happened. */
 void oplog_prepare_next(struct oplog *l, uint32_t bytes);
 void oplog_next_retry(struct env_timer *t);
+/* The current segment has been filled further. */
+void oplog_next_on(struct oplog *l);
 /* The end of the turn: flushes. */
 void oplog_soon(struct env_timer *t);
 

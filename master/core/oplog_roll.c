@@ -1,5 +1,6 @@
-/* oplog_roll.c - segments come and go: the next one is zeroed ahead under a name of its own, gets
- * its final name when the current one is full, and old ones are removed one by one.
+/* oplog_roll.c - segments come and go: the next one is zeroed under a name of its own, little by
+ * little while the current one fills, gets its final name when that is full, and old ones are
+ * removed one by one.
  *
  * A segment's name is durable before its first batch is written; its header goes out with that
  * batch.
@@ -14,6 +15,16 @@ static void next_step(struct oplog *l);
 static bool next_ready(const struct oplog *l)
 {
     return l->next.file != NULL && !l->next.busy && l->next.zeroed == l->next.bytes;
+}
+
+/* Whether it is a lead ahead of the current segment: zeroed all at once it would hold up the flushes. */
+static bool next_can_wait(const struct oplog *l)
+{
+    uint32_t units =
+        l->current != NULL ? segment_units(l->segments[l->segment_count - 1].bytes) : 0;
+    return !l->next.needed && units > 0 &&
+           (uint64_t)l->next.zeroed * units >=
+               (uint64_t)l->next.bytes * (l->current_unit + units / NEXT_LEAD_PART);
 }
 
 static void next_written(struct disk_op *op)
@@ -40,6 +51,9 @@ static void next_step(struct oplog *l)
         mem_free(l->next.zeros);
         l->next.zeros = NULL;
         oplog_flush_next(l);
+        return;
+    }
+    if (next_can_wait(l)) {
         return;
     }
     if (l->next.zeros == NULL) {
@@ -74,6 +88,13 @@ void oplog_prepare_next(struct oplog *l, uint32_t bytes)
         }
     }
     next_step(l);
+}
+
+void oplog_next_on(struct oplog *l)
+{
+    if (l->next.file != NULL && !l->next.busy && l->next_retry.place == 0 && !next_ready(l)) {
+        next_step(l);
+    }
 }
 
 void oplog_next_retry(struct env_timer *t)
@@ -129,6 +150,7 @@ bool oplog_make_room(struct oplog *l, uint32_t units)
     }
     uint32_t bytes = segment_bytes_for(units, l->cfg.segment_bytes);
     if (!next_ready(l) || l->next.bytes < bytes) {
+        l->next.needed = true;
         oplog_prepare_next(l, bytes);
         return false;
     }

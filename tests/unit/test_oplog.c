@@ -16,6 +16,7 @@ static struct oplog *l;
 static struct why why;
 static uint64_t committed_seen;
 static bool force;
+static uint32_t segment_bytes;
 
 static void on_commit(void *owner, uint64_t index)
 {
@@ -26,7 +27,7 @@ static void on_commit(void *owner, uint64_t index)
 
 static int try_open(void)
 {
-    struct oplog_config cfg = {.segment_bytes = SEGMENT, .force = force};
+    struct oplog_config cfg = {.segment_bytes = segment_bytes, .force = force};
     int rc = oplog_open(&d->env, &cfg, "test", &l, &why);
     if (rc == 0) {
         oplog_on_commit(l, on_commit, NULL);
@@ -58,6 +59,7 @@ static void setup(void)
     d = dir_env_new();
     l = NULL;
     force = false;
+    segment_bytes = SEGMENT;
     open_log();
     start();
 }
@@ -444,11 +446,39 @@ START_TEST(clean_stop_is_noted_and_forgotten_at_the_next_start)
 END_TEST
 
 /* A full disk holds the flush up; when there is room again it goes on. */
+/* Little by little, a lead ahead of the use, and all of it as soon as it is needed. */
+START_TEST(the_next_segment_is_zeroed_as_this_one_fills)
+{
+    kill_log();
+    segment_bytes = 8 << 20;
+    open_log();
+    start();
+    append_each(8, 200000); /* the first one is of the size of the fixture's */
+    ck_assert_uint_eq(l->segments[l->segment_count - 1].bytes, segment_bytes);
+    uint32_t units = segment_units(segment_bytes), step = ZERO_STEP_BYTES;
+    bool part = false;
+    for (uint32_t used = l->current_unit; used < units / 4 * 3; used = l->current_unit) {
+        uint64_t due =
+            MIN((uint64_t)segment_bytes * (used + units / NEXT_LEAD_PART) / units, segment_bytes);
+        ck_assert_uint_ge(l->next.zeroed, due);
+        ck_assert_uint_lt(l->next.zeroed, due + step + 1);
+        part = part || l->next.zeroed < segment_bytes;
+        append_each(1, 100000);
+    }
+    ck_assert(part);
+    uint32_t count = l->segment_count;
+    while (l->segment_count == count) {
+        append_each(1, 100000);
+    }
+    expect_records(1, oplog_last(l));
+}
+END_TEST
+
 START_TEST(a_full_disk_is_waited_out)
 {
     append_each(10, 700);
-    l->next.zeroed = 0; /* as if the next segment had not been made yet */
-    d->fail_at = d->ops_done + 5;
+    l->next.zeroed = 0;           /* as if the next segment had not been made yet */
+    d->fail_at = d->ops_done + 2; /* after the flush */
     d->fail_error = -ENOSPC;
     append_each(10, 700);
     ck_assert_uint_lt(oplog_committed(l), 20);
@@ -832,6 +862,7 @@ Suite *suite_oplog(void)
     tcase_add_test(c, large_records_fit);
     tcase_add_test(c, trim_removes_whole_segments);
     tcase_add_test(c, clean_stop_is_noted_and_forgotten_at_the_next_start);
+    tcase_add_test(c, the_next_segment_is_zeroed_as_this_one_fills);
     tcase_add_test(c, a_full_disk_is_waited_out);
     if (unit_forks()) {
         tcase_add_test_raise_signal(c, a_failed_flush_ends_the_process, SIGABRT);
