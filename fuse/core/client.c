@@ -262,6 +262,9 @@ struct client *client_create(struct env *env, const struct client_config *cfg)
     if (c->cfg.dirty_age_ms == 0) {
         c->cfg.dirty_age_ms = 1000;
     }
+    if (c->cfg.remembered == 0) {
+        c->cfg.remembered = 16384;
+    }
     list_init(&c->ops);
     list_init(&c->ending);
     c->end_timer.fire = end_timer_fired;

@@ -36,6 +36,7 @@ struct client_config {
     char rack[64];
     uint64_t dirty_bytes;  /* bound of all write-behind; 64 MiB */
     uint32_t dirty_age_ms; /* written bytes leave after this; 1000 */
+    uint32_t remembered;   /* closed inodes, and places of chunks, that are remembered; 16384 */
     uint32_t
         trash; /* seconds + 1 that what it deletes stays in the trash; 0 = as the cluster has it */
     uint32_t soft_ms; /* 0 = hard mount; else calls fail with -EIO after this */

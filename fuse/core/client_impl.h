@@ -15,12 +15,10 @@
 #include "shared/base/mem.h"
 
 enum {
-    IDLE_INODES_MAX = 16384, /* closed inodes remembered */
-    LOCATIONS_MAX = 16384,   /* chunk locations remembered */
-    PEERS_MAX = 65536,       /* chunkservers ever heard of */
-    FLYING_INODE_MAX = 4,    /* chunk writes in flight of one inode */
-    FLYING_MAX = 16,         /* of the whole mount */
-    CLOSE_BATCH_MS = 50,     /* closes wait this long for company */
+    PEERS_MAX = 65536,    /* chunkservers ever heard of */
+    FLYING_INODE_MAX = 4, /* chunk writes in flight of one inode */
+    FLYING_MAX = 16,      /* of the whole mount */
+    CLOSE_BATCH_MS = 50,  /* closes wait this long for company */
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
 };

@@ -100,7 +100,7 @@ void inode_unpin(struct inode *i)
     }
     list_push_back(&c->idle, &i->idle);
     c->idle_count++;
-    while (c->idle_count > IDLE_INODES_MAX) {
+    while (c->idle_count > c->cfg.remembered) {
         inode_free(list_entry(c->idle.next, struct inode, idle));
     }
 }

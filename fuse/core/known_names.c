@@ -9,7 +9,7 @@
 /* Our clock may be as much slower than the master's. */
 #define TRUSTED_NS (NAME_LEASE_MS * NS_PER_MS / 100 * 99)
 
-enum { SLOTS_MIN = 16 };
+enum { SLOTS_MIN = 16, NAMES_EACH = 32, NAMES_DIR_EACH = 8, INODES_EACH_DIR = 4 };
 
 struct known_dir {
     struct hmap_node node;
@@ -68,13 +68,20 @@ static void make_slots(struct known_names *t, struct known_dir *d, uint32_t slot
     t->hash_slots += slots;
 }
 
+/* Half of them are taken at most. */
+static uint64_t slots_max(const struct client *c)
+{
+    return 2ull * NAMES_EACH * c->cfg.remembered;
+}
+
 void known_names_made(struct client *c, uint64_t dir, uint64_t sent_ns)
 {
     struct known_names *t = &c->names;
     if (find(t, dir) != NULL) {
         return;
     }
-    while (t->dirs.count >= KNOWN_DIRS_MAX || t->hash_slots + SLOTS_MIN > 2 * KNOWN_NAMES_MAX) {
+    while (t->dirs.count > c->cfg.remembered / INODES_EACH_DIR ||
+           t->hash_slots + SLOTS_MIN > slots_max(c)) {
         forget(t, list_entry(t->used.next, struct known_dir, link));
     }
     struct known_dir *d = mem_new(struct known_dir);
@@ -141,7 +148,7 @@ void known_names_add(struct client *c, uint64_t dir, struct bytes name)
     if (++d->taken * 2 < d->slots) {
         return;
     }
-    if (d->taken >= KNOWN_NAMES_DIR_MAX || t->hash_slots + d->slots > 2 * KNOWN_NAMES_MAX) {
+    if (d->taken >= c->cfg.remembered * NAMES_DIR_EACH || t->hash_slots + d->slots > slots_max(c)) {
         forget(t, d);
     } else {
         grow(t, d);

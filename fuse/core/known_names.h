@@ -5,8 +5,8 @@
  * FRAME_NAMES_* flags). Until then a name that was never added from here is not there, and who looks
  * for it, as the kernel does before it creates, need not wait for the master. Removed names stay
  * noted: those are asked for.
- * Names are kept as hashes; a collision costs a question. At most KNOWN_DIRS_MAX directories and
- * KNOWN_NAMES_MAX names in all, those used last.
+ * Names are kept as hashes; a collision costs a question. They are those of the directories used last: of
+ * directories a quarter as many as inodes are remembered, of names 32 times as many, in one directory 8.
  */
 #ifndef FUSE_CORE_KNOWN_NAMES_H
 #define FUSE_CORE_KNOWN_NAMES_H
@@ -16,8 +16,6 @@
 #include "shared/base/list.h"
 
 struct client;
-
-enum { KNOWN_DIRS_MAX = 4096, KNOWN_NAMES_MAX = 1 << 19, KNOWN_NAMES_DIR_MAX = 1 << 17 };
 
 struct known_names {
     struct hmap dirs;    /* struct known_dir by inode */

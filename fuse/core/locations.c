@@ -36,7 +36,7 @@ static void free_location(struct location *l)
 static void evict(struct client *c)
 {
     list_for_each_safe (e, &c->location_lru) {
-        if (c->locations.count <= LOCATIONS_MAX) {
+        if (c->locations.count <= c->cfg.remembered) {
             break;
         }
         struct location *l = list_entry(e, struct location, lru);

@@ -4,7 +4,7 @@
  * A location says which replicas hold a chunk at which version, whether it may be written (its
  * primary is known), and what is dead behind its trim. It may be out of date: a chunkserver then
  * refuses the version, and the location is asked for again. That there is nothing to read (a hole,
- * or no replica left) is believed for a second. Bound: LOCATIONS_MAX, plus those in use.
+ * or no replica left) is believed for a second. Bound: client_config.remembered, plus those in use.
  */
 #ifndef FUSE_CORE_LOCATIONS_H
 #define FUSE_CORE_LOCATIONS_H
