@@ -602,13 +602,3 @@ uint64_t master_applied(const struct master *m)
 {
     return m->commit.applied;
 }
-
-void master_poke(struct master *m)
-{
-    if (m->serving) {
-        service_expire(m);
-        m->garbage.next_ns = 0;
-        repair_poke(m);
-        master_arm_slice(m);
-    }
-}

@@ -56,7 +56,5 @@ bool master_settled(struct master *m);   /* no grant, repair or removal is runni
 bool master_redundant(struct master *m); /* settled, and no chunk lacks a copy */
 uint64_t master_state_hash(struct master *m);
 uint64_t master_applied(const struct master *m);
-/* Pokes the periodic work (repair scan, session expiry) to run now. */
-void master_poke(struct master *m);
 
 #endif
