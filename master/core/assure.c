@@ -42,7 +42,7 @@ static void conclude_age(struct master *m, const struct log_assure_rep *said, ui
 {
     struct assure *a = &m->assure;
     uint64_t bound = 0;
-    if (count < m->cfg.set.count - m->cfg.set.acks + 1) {
+    if (count < m->cfg.set.count - m->cfg.set.acks + 1 || identity_refused(m)) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {

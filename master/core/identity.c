@@ -120,6 +120,15 @@ void identity_link_changed(struct master *m, uint32_t number, bool up)
     }
 }
 
+bool identity_refused(const struct master *m)
+{
+    bool refused = false;
+    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
+        refused |= m->identity.peers[i].said == -EINVAL;
+    }
+    return refused;
+}
+
 static int compare(const struct master *m, const struct log_compare_req *req)
 {
     struct reader r = reader_of(req->masters);

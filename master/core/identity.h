@@ -32,6 +32,8 @@ struct identity {
 /* The link to the other master came up, or went down. */
 void identity_link_changed(struct master *m, uint32_t number, bool up);
 void identity_tick(struct master *m);
+/* Another one has another list of masters, or log_ack: what follows from those here may be wrong. */
+bool identity_refused(const struct master *m);
 void identity_close(struct master *m);
 /* Another one asks: log_compare. */
 void identity_compare(struct peer *p, struct message *msg);

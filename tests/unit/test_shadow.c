@@ -18,7 +18,7 @@ struct other {
     const char *addr;
     uint64_t cluster;
     uint32_t role;
-    int assure_status;
+    int assure_status, compare_status;
     struct log_assure_rep said;
     struct health_rep health;
     bool mute; /* it does not answer */
@@ -98,7 +98,7 @@ static void on_request(void *owner, struct rpc *r, struct message *m)
         rpc_answer(r, &m->head, 0, 0, o->health.epoch, RPC_BODY(hello_rep, &hello), NULL);
         break;
     case OP_log_compare:
-        rpc_answer(r, &m->head, 0, 0, 0,
+        rpc_answer(r, &m->head, o->compare_status, 0, 0,
                    RPC_BODY(log_compare_rep, &(struct log_compare_rep){.cluster = o->cluster}),
                    NULL);
         break;
@@ -711,6 +711,32 @@ START_TEST(age_is_proven)
 }
 END_TEST
 
+/* Where all logs must have a record the own one alone proves it; not when another master's list says
+ * otherwise. */
+START_TEST(who_is_refused_proves_nothing)
+{
+    fixture_open_session(f);
+    make_dirs(0, 5);
+    take_office();
+    feed();
+    connect_as(&reader_, ROLE_CLIENT);
+    s->cfg.set.acks = 3;
+    others[0].assure_status = others[1].assure_status = ERR_BUSY;
+    fixture_run_ms(f, 12000);
+    ck_assert_int_eq(look("d1", 0, 0), 0);
+    others[1].compare_status = -EINVAL;
+    for (int i = 0; i < CONNS_MAX; i++) { /* they meet anew */
+        if (conns[i].open) {
+            rpc_close(&conns[i].rpc);
+            conns[i].open = false;
+        }
+    }
+    fixture_run_ms(f, 12000);
+    ck_assert_int_eq(look("d1", 0, 0), ERR_TOO_OLD);
+    ck_assert_int_eq(look("d1", 0, FRAME_ANY_AGE), 0);
+}
+END_TEST
+
 /* The primary died before it said that its last records were committed. */
 START_TEST(what_enough_logs_hold_is_committed)
 {
@@ -945,6 +971,7 @@ Suite *suite_shadow(void)
     tcase_add_test(c, committed_records_are_applied);
     tcase_add_test(c, restarts_and_power_cuts_take_nothing);
     tcase_add_test(c, the_log_is_read_back);
+    tcase_add_test(c, who_is_refused_proves_nothing);
     tcase_add_test(c, another_history_is_forgotten);
     tcase_add_test(c, the_rest_of_a_piece_is_kept);
     tcase_add_test(c, a_state_that_differs_is_built_anew);
