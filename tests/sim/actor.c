@@ -4,9 +4,12 @@
 #include "tests/sim/answers.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+static void interrupt(struct sim_event *ev);
 
 static void run_body(void *owner)
 {
@@ -99,6 +102,19 @@ void actors_mount_died(struct mount *m)
     }
 }
 
+void actors_mount_leaves(struct mount *m)
+{
+    list_for_each (it, &m->world->actors) {
+        struct actor *a = list_entry(it, struct actor, link);
+        if (a->mount == m) {
+            a->gone = true;
+            if (a->calling && sim_chance(&a->rand, 1, 2)) {
+                interrupt(&a->interrupt);
+            }
+        }
+    }
+}
+
 void actor_sleep(struct actor *a, uint64_t ns)
 {
     sim_at(a->world->sim, &a->wake, a->world->sim->now_ns + ns);
@@ -112,6 +128,7 @@ void actor_wait_mount(struct actor *a)
         fiber_pause(a->fiber);
     }
     a->gone = false;
+    a->life = a->mount->life;
 }
 
 /* ---------------------------------------------------------------- one call */
@@ -164,7 +181,8 @@ static void call_done(struct client_call *c)
     if (a->interrupted_ns != 0 && a->world->sim->now_ns - a->interrupted_ns > INTERRUPT_MAX_NS) {
         world_fail(a->world, "an interrupted call went on");
     }
-    e->ended = a->interrupted_ns == 0 || c->status != -EINTR;
+    bool cut_off = a->gone && c->status == -EIO; /* the mount has left */
+    e->ended = (a->interrupted_ns == 0 || c->status != -EINTR) && !cut_off;
     e->status = c->status;
     e->attr = c->attr;
     e->index = c->index;
@@ -213,7 +231,7 @@ static int finish(struct actor *a)
 {
     a->calling = true;
     a->interrupted_ns = 0;
-    if (a->is_interrupted && sim_chance(&a->rand, 1, 30)) {
+    if (a->signals > 0 && sim_chance(&a->rand, 1, a->signals)) {
         uint64_t most = sim_chance(&a->rand, 1, 2) ? 5 * NS_PER_MS : NS_PER_S;
         a->interrupt.run = interrupt;
         sim_at(a->world->sim, &a->interrupt, a->world->sim->now_ns + sim_below(&a->rand, most));
@@ -463,7 +481,7 @@ int do_create(struct actor *a, uint64_t parent, const char *name, uint32_t mode,
     e->uid = 1000 + e->number;
     e->gid = a->number;
     client_create_file(a->mount->client, call_of(a), parent, bytes_str(e->name), mode, e->uid,
-                       e->gid, O_RDWR);
+                       e->gid, O_RDWR | a->create_flags);
     int status = result(a, out);
     a->opened = status == 0 ? a->call.file : NULL;
     return status;
@@ -471,7 +489,8 @@ int do_create(struct actor *a, uint64_t parent, const char *name, uint32_t mode,
 
 void do_release(struct actor *a, struct client_file *f)
 {
-    if (!a->gone && a->mount->client != NULL) {
+    bool same = a->mount->client != NULL && a->life == a->mount->life;
+    if (same && (!a->gone || a->mount->stopping)) {
         client_release(a->mount->client, f);
     }
 }
@@ -495,7 +514,8 @@ int do_write(struct actor *a, struct client_file *f, uint64_t off, const void *d
     e->ino = client_file_ino(f);
     e->offset = off;
     e->size = len;
-    client_write(a->mount->client, call_of(a), f, off, bytes_of(data, len), append, false);
+    client_write(a->mount->client, call_of(a), f, off, bytes_of(data, len), append,
+                 a->unprivileged);
     return finish(a);
 }
 
@@ -547,6 +567,61 @@ int do_statfs(struct actor *a)
                    (unsigned long long)r->total);
     }
     return status;
+}
+
+bool actor_interrupted(const struct actor *a)
+{
+    return !a->gone && !a->entry->ended;
+}
+
+/* Errors of what was written before come first. */
+static int must_be(struct actor *a, int expected)
+{
+    int status = finish(a);
+    bool earlier = status == -EIO || status == -ENOSPC;
+    if (status != expected && status != GONE && !earlier) {
+        world_fail(a->world, "a call on a file that must give %s gave %s", err_name(expected),
+                   err_name(status));
+    }
+    return status == expected ? 0 : status;
+}
+
+int do_refused_file(struct actor *a, struct client_file *f)
+{
+    static const uint8_t bytes[IO_MAX + 1];
+    MOUNT_OR_GONE(a);
+    struct client *c = a->mount->client;
+    (void)begin(a, OP_statfs);
+    struct client_call *k = call_of(a);
+    switch (sim_below(&a->rand, 9)) {
+    case 0:
+        client_fallocate(c, k, f, FALLOC_FL_COLLAPSE_RANGE, 0, 4096);
+        return must_be(a, -EOPNOTSUPP);
+    case 1:
+        client_fallocate(c, k, f, FALLOC_FL_KEEP_SIZE, sim_below(&a->rand, 70000), 0);
+        return must_be(a, -EINVAL);
+    case 2:
+        client_fallocate(c, k, f, 0, (1ull << 63) - sim_below(&a->rand, 2), 4096);
+        return must_be(a, -EFBIG);
+    case 3:
+        client_write(c, k, f, INT64_MAX - 5, bytes_of(bytes, 10), false, false);
+        return must_be(a, -EFBIG);
+    case 4:
+        client_write(c, k, f, 0, bytes_of(bytes, sizeof(bytes)), false, false);
+        return must_be(a, -EINVAL);
+    case 5:
+        client_write(c, k, f, 0, bytes_of(bytes, 0), false, false);
+        return must_be(a, 0);
+    case 6:
+        client_read(c, k, f, UINT64_MAX - sim_below(&a->rand, 100), 300);
+        return must_be(a, 0);
+    case 7:
+        client_read(c, k, f, sim_below(&a->rand, 70000), 0);
+        return must_be(a, 0);
+    default:
+        client_lseek(c, k, f, UINT64_MAX - sim_below(&a->rand, 2), sim_chance(&a->rand, 1, 2));
+        return must_be(a, -ENXIO);
+    }
 }
 
 static const struct {

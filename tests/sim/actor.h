@@ -27,9 +27,13 @@ struct actor {
     struct client_call call;
     bool calling;       /* call is running */
     bool waiting_mount; /* paused until the mount is ready */
-    bool gone;          /* the mount died during the call */
-    bool
-        is_interrupted; /* now and then, by a signal: whether the call did anything is in doubt then */
+    bool gone;          /* the mount died, or leaves */
+    uint32_t life;      /* of the mount that the program works on */
+    uint32_t
+        signals; /* one call in so many is interrupted by one: whether it did anything is in doubt
+                             * then; 0 = none */
+    bool unprivileged;          /* its writes take the set-user-ID bit away */
+    int create_flags;           /* beside O_RDWR */
     struct sim_event interrupt; /* of the call that runs */
     uint64_t interrupted_ns;
     struct op_entry *entry;
@@ -41,6 +45,7 @@ struct actor *actor_new(struct world *w, struct mount *m, void (*body)(struct ac
 bool actors_done(void *world);     /* all programs have ended */
 void actors_wake(struct world *w); /* a mount is ready */
 void actors_mount_died(struct mount *m);
+void actors_mount_leaves(struct mount *m); /* a signal ends its programs; some do not notice */
 void actors_free(struct world *w);
 /* The oldest call that has not ended, for reports; NULL if none. */
 const struct op_entry *actors_stuck(struct world *w);
@@ -81,6 +86,10 @@ int do_lseek(struct actor *a, struct client_file *f, uint64_t off, bool hole);
 int do_fallocate(struct actor *a, struct client_file *f, int mode, uint64_t off, uint64_t len);
 /* Fails the seed if what is free does not fit what there is. */
 int do_statfs(struct actor *a);
+/* A call on an open file that is refused, or does nothing: fails the seed if it is not so. */
+int do_refused_file(struct actor *a, struct client_file *f);
+/* The program was interrupted in its last call, and the mount is still there. */
+bool actor_interrupted(const struct actor *a);
 /* A call with a name, value, size or mode that there cannot be: fails the seed if it is not refused as it
  * should be. */
 int do_refused(struct actor *a, uint64_t dir);

@@ -151,6 +151,9 @@ static uint64_t committed_at(const struct answers *a, uint64_t ns)
 static void judge_age(struct answers *a, const struct sim_server *s, const struct message *m)
 {
     uint64_t now = a->world->sim->now_ns;
+    if (s->other_list != 0 && !identity_refused(s->master)) {
+        return; /* nobody has told it that its list is wrong */
+    }
     uint64_t age_ms = (uint64_t)m->head.age_ms * 102 / 100 + AGE_SLACK_MS;
     uint64_t then = now - MIN(now, age_ms * NS_PER_MS);
     if (m->head.age_ms != UINT32_MAX && m->head.index < committed_at(a, then)) {

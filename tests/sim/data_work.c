@@ -8,8 +8,11 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { WRITE_MAX = 40 * 1024 };
+/* How long before a mount leaves what happened to disks may keep it from committing everything. */
+#define LEAVE_DOUBT_NS (30 * NS_PER_S)
 
 /* One program at one file. */
 struct job {
@@ -312,12 +315,45 @@ static int step_mode(struct job *j)
     return status;
 }
 
+/* A hole, or zeros that have their space; those may make the file longer. */
 static int step_punch(struct job *j)
 {
     uint64_t off = draw_offset(j);
     uint64_t len = draw_length(j);
+    bool hole = sim_chance(&j->a->rand, 2, 3);
+    bool keep = hole || sim_chance(&j->a->rand, 1, 2);
     file_model_zero(j->file->model, off, len, now(j));
-    return do_fallocate(j->a, j->open, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+    if (!keep && off + len > file_model_size(j->file->model)) {
+        file_model_truncate(j->file->model, off + len, now(j));
+    }
+    return do_fallocate(j->a, j->open,
+                        (hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) |
+                            (keep ? FALLOC_FL_KEEP_SIZE : 0),
+                        off, len);
+}
+
+/* Who is not privileged takes the set-user-ID bit away by writing. */
+static int step_suid(struct job *j)
+{
+    struct attr set = {.mode = S_ISUID | 0755};
+    struct attr got;
+    int status = do_setattr(j->a, j->file->ino, SETATTR_MODE, &set, NULL);
+    if (status == 0) {
+        j->a->unprivileged = true;
+        status = write_at(j, draw_offset(j), false);
+        j->a->unprivileged = false;
+    }
+    if (status == 0) {
+        status = step_flush(j);
+    }
+    if (status == 0) {
+        status = do_getattr(j->a, j->file->ino, &got);
+    }
+    if (status == 0 && (got.mode & S_ISUID) && !may_lose(j->a)) {
+        world_fail(j->a->world, "inode %llu was written to and has mode %o",
+                   (unsigned long long)j->file->ino, got.mode);
+    }
+    return status;
 }
 
 /* Whatever is reserved, no byte changes; the size does if the range goes beyond it. */
@@ -442,7 +478,9 @@ static int one_step(struct job *j)
         return step_flush(j);
     }
     if (draw < 80) {
-        return step_mode(j);
+        return sim_chance(&j->a->rand, 1, 3)   ? step_suid(j)
+               : sim_chance(&j->a->rand, 1, 4) ? do_refused_file(j->a, j->open)
+                                               : step_mode(j);
     }
     if (draw < 86) {
         return step_truncate(j);
@@ -499,14 +537,19 @@ static int visit_open(struct job *j)
         int sync = !sim_chance(&j->a->rand, 1, 8)  ? 0
                    : sim_chance(&j->a->rand, 1, 2) ? O_SYNC
                                                    : O_DSYNC;
+        int direct = sim_chance(&j->a->rand, 1, 12) ? O_DIRECT : 0;
         cut = world_is_cut(j->a->world, attr.ino);
         j->o_sync = sync != 0;
-        status = do_open(j->a, attr.ino, O_RDWR | sync, &attr);
+        status = do_open(j->a, attr.ino, O_RDWR | sync | direct, &attr);
         if (status == -ENOENT && answers_shadow_ns(j->a->world->answers, j->a->mount) >= begin_ns) {
             return LATER; /* a shadow found it that did not know yet that it was removed */
         }
     } else if (status == -ENOENT) {
+        j->a->create_flags = sim_chance(&j->a->rand, 1, 3) ? O_EXCL : 0;
         status = do_create(j->a, j->all->dir, j->slot->name, 0644, &attr);
+        if (status == -EEXIST && j->a->create_flags != 0) {
+            return LATER; /* a call in doubt has made it */
+        }
     }
     if (status != 0) {
         return status;
@@ -532,17 +575,43 @@ static int visit_open(struct job *j)
     return status;
 }
 
+/* The call that was interrupted changes nothing if it goes on. */
+static bool is_idle(const struct op_entry *e)
+{
+    return e->op == OP_read || e->op == OP_seek || e->op == OP_getattr || e->op == OP_sync ||
+           e->op == OP_close_files || e->op == OP_statfs ||
+           (e->op == OP_extend && e->flags == FALLOC_FL_KEEP_SIZE);
+}
+
 static int visit_steps(struct job *j)
 {
     uint64_t steps = sim_between(&j->a->rand, 3, 20);
     int status = 0;
     for (uint64_t i = 0; i < steps && status == 0 && !j->a->world->healing; i++) {
         status = one_step(j);
+        if (status == GONE && actor_interrupted(j->a) && is_idle(j->a->entry)) {
+            status = 0;
+        }
     }
     if (status == 0 && sim_chance(&j->a->rand, 1, 3)) {
         status = step_fsync(j);
     }
     return status == 0 ? step_flush(j) : status;
+}
+
+/* The mount has left in order, while the program was thinking: what it wrote is on the replicas. */
+static bool has_left(struct job *j)
+{
+    struct actor *a = j->a;
+    struct world *w = a->world;
+    const struct mount *m = a->mount;
+    while (m->stopping && m->life == a->life) {
+        actor_sleep(a, 20 * NS_PER_MS);
+    }
+    uint64_t since = m->stop_ns - MIN(m->stop_ns, LEAVE_DOUBT_NS);
+    bool full = w->full_ns != 0 && since <= w->full_ns;
+    return m->left && m->life == a->life && a->entry->ended && !full &&
+           !world_session_ended(w, m) && !world_may_doubt(w, since);
 }
 
 static void visit(struct job *j)
@@ -555,6 +624,15 @@ static void visit(struct job *j)
     if (status == 0) {
         status = visit_steps(j);
     }
+    bool interrupted = j->open != NULL && status == GONE && actor_interrupted(j->a);
+    if (j->open != NULL && status == GONE) {
+        do_release(j->a, j->open);
+        j->open = NULL;
+    }
+    if (status == GONE && j->file != NULL && has_left(j)) {
+        file_model_flushed(j->file->model, false);
+        status = 0;
+    }
     if (status != 0 && j->file != NULL) {
         file_model_writer_died(j->file->model, now(j));
     }
@@ -565,7 +643,11 @@ static void visit(struct job *j)
         op_describe(j->a->entry, text, sizeof(text));
         world_fail(j->a->world, "a call on a data file failed: %s", text);
     }
-    if (j->open != NULL && status == -EIO && j->a->entry->given_up) {
+    if (interrupted) {
+        actor_sleep(j->a, sim_below(&j->a->rand, NS_PER_S));
+    }
+    if ((interrupted && !j->a->gone) ||
+        (j->open != NULL && status == -EIO && j->a->entry->given_up)) {
         mount_end(j->a->mount); /* what was given up shall not be done between what others do */
     } else if (j->open != NULL) {
         do_release(j->a, j->open);
@@ -576,6 +658,7 @@ static void visit(struct job *j)
 void data_work(struct actor *a)
 {
     struct job j = {.a = a, .all = a->world->data, .buffer = mem_alloc(WRITE_MAX)};
+    a->signals = 300;
     while (a->world->ops < a->world->ops_wanted && !a->world->healing) {
         actor_wait_mount(a);
         j.slot = j.all->dir != 0 ? lock_slot(j.all, &a->rand) : NULL;

@@ -66,6 +66,7 @@ static void sprung(void *owner, const char *path)
     struct sim_server *s = owner;
     world_say(s->world, "on %s, at %s: %s", s->process->name, path, fault_name(s->trap));
     s->world->faults[s->trap]++;
+    s->sprung = true;
     s->world->rots |= s->number != 0;
     s->may_die = strncmp(path, "chunks/", 7) != 0;
     s->meta_failed |= s->may_die;
@@ -79,7 +80,7 @@ static bool set_trap(struct world *w, struct sim_server *s, enum fault_kind kind
                      enum sim_trap_kind trap, const char *prefix)
 {
     uint32_t most = sim_chance(&w->rand, 1, 2) ? 3 : 60;
-    if (s->process->trap.kind == TRAP_NONE) {
+    if (s->process->trap.kind == TRAP_NONE || sim_chance(&w->rand, 1, 2)) {
         s->trap = kind;
         s->process->trap = (struct sim_trap){.kind = trap,
                                              .prefix = prefix,
@@ -153,9 +154,11 @@ bool fault_fill_master(struct world *w)
 
 bool fault_fail_state(struct world *w)
 {
-    static const char *const prefixes[] = {"checkpoints", "checkpoints", "live/", "log"};
-    return set_trap(w, fault_some_master(w), FAULT_STATE_FAILS, TRAP_ANY,
-                    prefixes[sim_below(&w->rand, COUNT_OF(prefixes))]);
+    static const char *const prefixes[] = {
+        "checkpoints", "checkpoints/fetched", "live/", "log", "log/cut", "log/log-"};
+    struct sim_server *any = w->masters[sim_below(&w->rand, w->master_count)];
+    return set_trap(w, sim_chance(&w->rand, 1, 2) ? any : fault_some_master(w), FAULT_STATE_FAILS,
+                    TRAP_ANY, prefixes[sim_below(&w->rand, COUNT_OF(prefixes))]);
 }
 
 /* Of "log/log-<index>" or "checkpoints/ckpt-<index>.mdb". */
@@ -224,6 +227,7 @@ bool fault_lose_checkpoints(struct world *w)
         return false;
     }
     server_kill(s, true, 0);
+    s->process->trap.kind = TRAP_NONE;
     struct sim_disk *image = sim_image_take(s->process->disk);
     trial_files_find(s->process->disk, &f);
     trial_files_find(s->process->disk, &log);

@@ -43,6 +43,8 @@ enum fault_kind {
     FAULT_FLIP_LOG,       /* a bit of one master's log */
     FAULT_WIPE_MASTER,    /* the same master gets an empty disk */
     FAULT_STRAND,         /* the primary is cut off from other masters, and not from everybody */
+    FAULT_STOP_MOUNT,     /* a mount leaves in order */
+    FAULT_OTHER_LIST,     /* a master is started with another list of masters than the others */
     FAULT_KINDS
 };
 

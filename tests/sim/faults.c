@@ -218,12 +218,16 @@ static bool stop_cleanly(struct world *w)
     if (!server_up(s) || s->process->stopped_ns > w->sim->now_ns) {
         return false;
     }
+    if (s->number == 0 &&
+        master_wind_down(s->master)) { /* it asks to be ended when it has yielded */
+        return true;
+    }
     int err = s->number == 0 ? master_stop(s->master, &why) : chunkd_stop(s->chunkd, &why);
-    if (err != 0) {
+    if (err != 0 && !s->sprung) {
         world_fail(w, "%s does not stop cleanly: %s (%s)", s->process->name, why.text,
                    err_name(err));
     }
-    sim_disk_real_synced(s->process->disk, true);
+    sim_disk_real_synced(s->process->disk, err == 0);
     /* What a clean stop leaves must stand a power cut too. */
     server_kill(s, sim_chance(&w->rand, 1, 2), fault_down_time(w));
     return true;
@@ -303,6 +307,13 @@ static bool kill_mount(struct world *w)
     mount_kill(&w->mounts[sim_below(&w->rand, w->mount_count)],
                500 * NS_PER_MS + fault_down_time(w));
     return true;
+}
+
+static bool stop_mount(struct world *w)
+{
+    struct mount *m = &w->mounts[sim_below(&w->rand, w->mount_count)];
+    uint32_t patience = sim_chance(&w->rand, 1, 4) ? (uint32_t)sim_below(&w->rand, 500) : 10000;
+    return mount_stop(m, patience, 500 * NS_PER_MS + fault_down_time(w));
 }
 
 static bool power_master(struct world *w)
@@ -398,7 +409,7 @@ static bool strand_primary(struct world *w)
 {
     struct sim_server *p = world_primary(w);
     uint64_t ns = sim_between(&w->rand, 3000, 10000) * NS_PER_MS;
-    if (w->monitors == NULL || p == NULL) {
+    if (w->master_count == 1 || p == NULL) {
         return false;
     }
     for (uint32_t i = 0; i < w->master_count; i++) {
@@ -422,9 +433,23 @@ static bool strand_primary(struct world *w)
     return true;
 }
 
+/* The others refuse it, until its list is right. */
+static bool wrong_list(struct world *w)
+{
+    struct sim_server *s = w->masters[sim_below(&w->rand, w->master_count)];
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        if (w->masters[i]->other_list != 0) { /* two that agree would be a set */
+            return false;
+        }
+    }
+    server_wrong_list(s, (uint32_t)sim_between(&w->rand, 1, 3),
+                      sim_between(&w->rand, 500, 8000) * NS_PER_MS);
+    return true;
+}
+
 static bool hand_over(struct world *w)
 {
-    return w->monitors != NULL && monitors_hand_over(w->monitors);
+    return w->monitors != NULL && monitors_hand_over(w->monitors, &w->rand);
 }
 
 static bool disturb_engine(struct world *w)
@@ -478,6 +503,8 @@ static const struct fault_row {
     [FAULT_HAND_OVER] = {"hand-overs", 3, hand_over},
     [FAULT_ENGINE] = {"engine failures", 5, disturb_engine},
     [FAULT_STRAND] = {"primaries stranded", 4, strand_primary},
+    [FAULT_STOP_MOUNT] = {"mounts that left", 3, stop_mount},
+    [FAULT_OTHER_LIST] = {"wrong lists of masters", 2, wrong_list},
     [FAULT_FLIP_LOG] = {"bits of a log flipped", 8, fault_flip_log},
     [FAULT_WIPE_MASTER] = {"masters' disks lost", 4, fault_wipe_master},
 };
@@ -528,6 +555,8 @@ static void draw_kinds(struct world *w)
     w->fault_mean_ns = sim_between(&r, 200, 1500) * NS_PER_MS;
     w->fault_on[FAULT_STRAND] =
         sim_chance(&r, 1, 2) && w->monitors != NULL; /* others stay as they were */
+    w->fault_on[FAULT_STOP_MOUNT] = sim_chance(&r, 1, 3);
+    w->fault_on[FAULT_OTHER_LIST] = sim_chance(&r, 1, 3) && w->master_count > 1;
 }
 
 void faults_start(struct world *w)
@@ -543,6 +572,7 @@ static void heal_server(struct world *w, struct sim_server *s)
     server_empty(s);
     s->early_deaths = 0;
     s->dies_in_write = false;
+    server_right_list(s);
     s->process->keeps_cache = false;
     s->down_ns = 0;
     sim_cancel(w->sim, &s->death);
@@ -575,6 +605,9 @@ void faults_end(struct world *w)
     }
     for (uint32_t i = 0; i < w->mount_count; i++) {
         sim_cancel(w->sim, &w->mounts[i].death);
+        if (w->mounts[i].stopping) {
+            mount_kill(&w->mounts[i], 0);
+        }
         mount_start(&w->mounts[i]);
     }
 }

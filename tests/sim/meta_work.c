@@ -43,7 +43,7 @@ static uint64_t any_of(struct actor *a, struct seen *s)
 
 static const char *name_of(struct actor *a, char out[8])
 {
-    snprintf(out, 8, "n%u", (unsigned)sim_below(&a->rand, 7));
+    snprintf(out, 8, "n%u", (unsigned)sim_below(&a->rand, sim_chance(&a->rand, 7, 8) ? 7 : 30));
     return out;
 }
 
@@ -166,7 +166,7 @@ void setup_work(struct actor *a)
 void meta_work(struct actor *a)
 {
     struct seen seen = {.dirs = {a->world->meta_dir}};
-    a->is_interrupted = true;
+    a->signals = 30;
     while (a->world->ops < a->world->ops_wanted && !a->world->healing) {
         actor_wait_mount(a);
         uint64_t draw = sim_below(&a->rand, 114);

@@ -5,6 +5,9 @@
 #include "deploy/monitor/core/monitor_internal.h"
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
+#include "tests/sim/caller.h"
+#include "tests/sim/engine_harm.h"
+#include "tests/sim/handover.h"
 #include "tests/sim/sim_keeper.h"
 #include "tests/sim/sim_net.h"
 
@@ -24,6 +27,7 @@ struct machine {
     struct sim_keeper_client client;
     struct elect_keeper elect;
     struct monitor *monitor; /* NULL = down */
+    bool ailing;             /* its disk fails a call, or its file was damaged: it may not start */
     struct sim_event restart;
 };
 
@@ -37,7 +41,10 @@ struct monitors {
     uint64_t early_ns; /* sessions were ended early: locks may overlap until then */
     bool restored;     /* the engine may give out epochs again */
     const struct sim_process *given[EPOCHS_MAX]; /* masters that epochs were given to */
-    struct sim_event look;
+    uint32_t highest;                            /* of those */
+    struct handover *handover;
+    struct caller *caller; /* until everything is healed */
+    struct sim_event look, mend;
 };
 
 /* ---------------------------------------------------------------- processes */
@@ -54,6 +61,10 @@ static int start(struct processes *p, uint32_t master)
     struct monitors *all = container_of(p, struct machine, processes)->all;
     struct sim *sim = s->world->sim;
     ASSERT(!server_up(s));
+    bool busy = s->world->meta_dir != 0 && !s->world->healing;
+    if (busy && sim_chance(&all->rand, 1, 60)) {
+        return -EAGAIN; /* the machine has no room for another process */
+    }
     sim_at(sim, &s->restart,
            MAX(sim->now_ns, s->down_ns) + sim_below(&all->rand, SPAWN_MAX_MS * NS_PER_MS));
     return 0;
@@ -77,6 +88,21 @@ static void kill_soon(struct processes *p, uint32_t master)
 
 /* ---------------------------------------------------------------- life */
 
+static void machine_down(struct machine *x, bool power_cut, uint64_t ns);
+
+/* It says why it does not start, and somebody does what it says. */
+static void machine_refuses(struct machine *x, const struct why *why)
+{
+    struct monitors *s = x->all;
+    world_say(s->world, "%s does not start: %s", x->process->name, why->text);
+    if (!x->ailing || why->text[0] == '\0') {
+        world_fail(s->world, "%s does not start: %s", x->process->name, why->text);
+    }
+    harm_files_mend(x->process, s->highest);
+    x->ailing = x->process->fail_call > 0;
+    machine_down(x, false, NS_PER_S);
+}
+
 static void machine_up(struct machine *x)
 {
     struct why why = {{0}};
@@ -96,14 +122,14 @@ static void machine_up(struct machine *x)
         err = monitor_start(x->monitor, &why);
     }
     if (err != 0) {
-        world_fail(x->all->world, "%s does not start: %s", x->process->name, why.text);
+        machine_refuses(x, &why);
     }
 }
 
 static void machine_down(struct machine *x, bool power_cut, uint64_t ns)
 {
     struct sim *sim = x->all->world->sim;
-    if (x->monitor != NULL) {
+    if (x->process->alive) {
         world_say(x->all->world, "%s of %s", power_cut ? "power cut" : "kill", x->process->name);
         if (power_cut) {
             sim_process_power_cut(x->process);
@@ -167,16 +193,30 @@ static void check_epochs(struct monitors *s)
 void monitors_sent(struct monitors *s, const struct sim_process *to, const struct message *m)
 {
     struct promote_req req;
-    if (m->head.op != OP_promote || (m->head.flags & FRAME_REPLY) || s == NULL || s->restored ||
+    if (m->head.op != OP_promote || (m->head.flags & FRAME_REPLY) || s == NULL ||
         promote_req_decode(slice_bytes(&m->body), &req) != 0 || req.epoch == 0 ||
         req.epoch >= EPOCHS_MAX) { /* epoch 0 is the stranger's */
         return;
     }
-    if (s->given[req.epoch] != NULL && s->given[req.epoch] != to) {
+    s->highest = MAX(s->highest, req.epoch);
+    if (s->given[req.epoch] != NULL && s->given[req.epoch] != to && !s->restored) {
         world_fail(s->world, "epoch %u is given to %s and to %s", req.epoch,
                    s->given[req.epoch]->name, to->name);
     }
     s->given[req.epoch] = to;
+}
+
+bool monitors_gave(const struct monitors *s, uint32_t epoch, const char *addr)
+{
+    const struct world *w = s->world;
+    bool known = epoch < EPOCHS_MAX && !s->restored;
+    bool gave = !known;
+    for (uint32_t i = 0; i < w->master_count && known; i++) {
+        char own[32];
+        world_master_addr(i, own);
+        gave |= s->given[epoch] == w->masters[i]->process && strcmp(own, addr) == 0;
+    }
+    return gave;
 }
 
 static void look(struct sim_event *e)
@@ -187,6 +227,8 @@ static void look(struct sim_event *e)
     check_epochs(s);
     sim_at(s->world->sim, e, s->world->sim->now_ns + LOOK_MS * NS_PER_MS);
 }
+
+static void mend(struct sim_event *e);
 
 static void machine_init(struct monitors *s, struct machine *x, uint32_t number)
 {
@@ -200,7 +242,11 @@ static void machine_init(struct monitors *s, struct machine *x, uint32_t number)
     x->processes.ops = &ops;
     x->restart.run = restart;
     x->cfg = (struct monitor_config){.cluster = "sim", .hang_ms = 4000, .stall_ms = 8000};
-    x->cfg.spares = s->by_keeper && sim_chance(&s->rand, 1, 2);
+    x->cfg.alone = w->master_count == 1;
+    x->cfg.spares = sim_chance(&s->rand, 1, s->by_keeper ? 2 : 6);
+    if (w->advertises) {
+        snprintf(x->cfg.advertise, sizeof(x->cfg.advertise), "10.0.2.%u:9450", 1 + number);
+    }
     snprintf(x->cfg.listen, sizeof(x->cfg.listen), "10.0.2.%u:9450", 1 + number);
     if (s->by_keeper) {
         world_master_addr(number, x->cfg.masters);
@@ -215,13 +261,15 @@ struct monitors *monitors_new(struct world *w)
     struct monitors *s = mem_new(struct monitors);
     s->world = w;
     s->rand = sim_rand_of(w->seed, 15);
-    s->by_keeper = sim_chance(&s->rand, 1, 2);
+    s->by_keeper = w->master_count > 1 && sim_chance(&s->rand, 1, 2);
     s->count = s->by_keeper ? w->master_count : 1;
     sim_keeper_init(&s->keeper, w->sim, w->seed, SESSION_MS);
     for (uint32_t i = 0; i < s->count; i++) {
         machine_init(s, &s->machines[i], i);
     }
     s->look.run = look;
+    s->mend.run = mend;
+    s->handover = handover_new(w);
     return s;
 }
 
@@ -235,6 +283,9 @@ void monitors_free(struct monitors *s)
         sim_cancel(s->world->sim, &s->machines[i].restart);
     }
     sim_cancel(s->world->sim, &s->look);
+    sim_cancel(s->world->sim, &s->mend);
+    handover_free(s->handover);
+    caller_stop(s->caller);
     mem_free(s);
 }
 
@@ -244,6 +295,7 @@ void monitors_start(struct monitors *s)
         machine_up(&s->machines[i]);
     }
     sim_at(s->world->sim, &s->look, s->world->sim->now_ns);
+    s->caller = sim_chance(&s->rand, 1, 2) ? caller_start(s->world) : NULL;
 }
 
 uint32_t monitors_count(const struct monitors *s)
@@ -273,8 +325,12 @@ struct sim_process *monitors_beside(struct monitors *s, uint32_t rank)
     return s != NULL && s->by_keeper ? s->machines[rank].process : NULL;
 }
 
-bool monitors_hand_over(struct monitors *s)
+bool monitors_hand_over(struct monitors *s, struct sim_rand *r)
 {
+    const struct sim_server *primary = world_primary(s->world);
+    if (primary != NULL && sim_chance(r, 2, 3)) {
+        return handover_ask(s->handover, primary->rank);
+    }
     for (uint32_t i = 0; i < s->count; i++) {
         struct machine *x = &s->machines[i];
         if (x->monitor != NULL && x->monitor->state == HOLDING && monitor_hand_over(x->monitor)) {
@@ -303,14 +359,66 @@ bool monitors_strand(struct monitors *s, uint32_t rank, uint64_t ns)
     return true;
 }
 
+/* ---------------------------------------------------------------- engines that fail */
+
+/* The number of the epoch in the engine cannot be trusted any more. */
+static void doubt_epochs(struct monitors *s)
+{
+    s->restored = true;
+    s->early_ns = s->world->sim->now_ns + SESSION_MS * NS_PER_MS;
+}
+
+static void mend(struct sim_event *e)
+{
+    struct monitors *s = container_of(e, struct monitors, mend);
+    if (harm_entries_mend(&s->keeper, s->highest)) {
+        world_say(s->world, "the epoch at the engine is written anew");
+    }
+}
+
+/* The files of the one monitor. */
+static bool disturb_files(struct monitors *s, struct sim_rand *r)
+{
+    struct machine *x = &s->machines[0];
+    uint64_t draw = sim_below(r, 4);
+    if (draw == 0) {
+        harm_files_shared(s->world, x->process);
+        return false;
+    }
+    x->ailing = true;
+    if (draw < 3) {
+        harm_files_fail(s->world, x->process, r);
+        return true;
+    }
+    doubt_epochs(s);
+    machine_down(x, sim_chance(r, 1, 2), sim_between(r, 10, 5000) * NS_PER_MS);
+    return harm_files_damage(s->world, x->process, r);
+}
+
+/* The hand of an administrator. */
+static bool meddle(struct monitors *s, struct sim_rand *r)
+{
+    uint64_t now = s->world->sim->now_ns;
+    const struct machine *x = &s->machines[sim_below(r, s->count)];
+    if (sim_chance(r, 1, 3)) {
+        s->keeper.forbidden_ns = now + sim_below(r, 8 * NS_PER_S);
+        world_say(s->world, "the engine gives nobody rights");
+        return true;
+    }
+    doubt_epochs(s);
+    world_say(s->world, "at the engine %s", harm_entries(&s->keeper, x->cfg.listen, r));
+    sim_at(s->world->sim, &s->mend, now + sim_between(r, 100, 6000) * NS_PER_MS);
+    return true;
+}
+
 bool monitors_disturb(struct monitors *s, struct sim_rand *r)
 {
     uint64_t now = s->world->sim->now_ns;
     struct machine *x = &s->machines[sim_below(r, s->count)];
     if (!s->by_keeper) {
-        return false;
+        return disturb_files(s, r);
     }
-    switch (sim_below(r, 5)) {
+    switch (sim_below(r, 6)) {
     case 0:
         x->client.cut_ns = now + sim_below(r, 15 * NS_PER_S);
         world_say(s->world, "%s does not reach the engine", x->process->name);
@@ -327,14 +435,16 @@ bool monitors_disturb(struct monitors *s, struct sim_rand *r)
     case 3:
         s->keeper.lost_per_mille = (uint32_t)sim_below(r, 60);
         break;
+    case 4:
+        return meddle(s, r);
     default:
         if (s->keeper.backup.count == 0 || sim_chance(r, 1, 2)) {
             sim_keeper_save(&s->keeper);
             return false;
         }
-        s->early_ns = now + SESSION_MS * NS_PER_MS;
-        s->restored = true;
+        doubt_epochs(s);
         sim_keeper_restore(&s->keeper);
+        sim_at(s->world->sim, &s->mend, now + NS_PER_S);
         world_say(s->world, "the engine is restored from an old copy");
     }
     return true;
@@ -342,10 +452,16 @@ bool monitors_disturb(struct monitors *s, struct sim_rand *r)
 
 void monitors_heal(struct monitors *s)
 {
-    s->keeper.down_ns = s->keeper.lost_per_mille = 0;
+    caller_stop(s->caller);
+    s->caller = NULL;
+    s->keeper.down_ns = s->keeper.forbidden_ns = s->keeper.lost_per_mille = 0;
+    if (s->by_keeper) {
+        mend(&s->mend);
+    }
     for (uint32_t i = 0; i < s->count; i++) {
         struct machine *x = &s->machines[i];
         x->client.cut_ns = 0;
+        x->process->fail_call = 0;
         if (x->monitor == NULL) {
             machine_up(x);
         }

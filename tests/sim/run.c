@@ -1,6 +1,7 @@
 /* run.c - one seed: work under faults, healing, and everything checked. */
 #include "tests/sim/run.h"
 #include "tests/sim/data_work.h"
+#include "tests/sim/foreign.h"
 #include "tests/sim/meta_work.h"
 #include "tests/sim/monitors.h"
 #include "tests/sim/operator.h"
@@ -73,6 +74,7 @@ static void start_programs(struct world *w)
 static void work(struct world *w)
 {
     come_up(w);
+    foreign_mount(w);
     start_programs(w);
     struct operator* operator= operator_start(w);
     struct prober *prober = prober_start(w);

@@ -144,46 +144,54 @@ static const char *peer_name(struct env *e, struct env_conn *c)
 
 /* ---------------------------------------------------------------- names, space */
 
-int sim_process_call(struct sim_process *p)
+int sim_process_call(struct sim_process *p, const char *path)
 {
+    struct sim_trap trap;
     p->calls++;
-    return p->fail_call > 0 && --p->fail_call == 0 ? p->fail_error : 0;
+    if (p->fail_call > 0 && --p->fail_call == 0) {
+        return p->fail_error;
+    }
+    if (p->alive && sim_trap_springs_call(&p->trap, path, &trap)) {
+        trap.sprung(trap.owner, path);
+        return -EIO;
+    }
+    return 0;
 }
 
 static int make_dir(struct env *e, const char *path)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), path);
     return err != 0 ? err : sim_disk_make_dir(process_of(e)->disk, path);
 }
 
 static int rename_file(struct env *e, const char *from, const char *to)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), from);
     return err != 0 ? err : sim_disk_rename(process_of(e)->disk, from, to);
 }
 
 static int unlink_file(struct env *e, const char *path)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), path);
     return err != 0 ? err : sim_disk_unlink(process_of(e)->disk, path);
 }
 
 static int sync_dir(struct env *e, const char *path)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), path);
     return err != 0 ? err : sim_disk_sync_dir(process_of(e)->disk, path);
 }
 
 static int list_dir(struct env *e, const char *path, void (*each)(void *owner, const char *name),
                     void *owner)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), path);
     return err != 0 ? err : sim_disk_list(process_of(e)->disk, path, each, owner);
 }
 
 static int space(struct env *e, uint64_t *out_total, uint64_t *out_free)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), NULL);
     if (err == 0) {
         sim_disk_space(process_of(e)->disk, out_total, out_free);
     }
@@ -192,20 +200,20 @@ static int space(struct env *e, uint64_t *out_total, uint64_t *out_free)
 
 static int allocate(struct env *e, const char *path, uint64_t off, uint64_t bytes)
 {
-    int err = sim_process_call(process_of(e));
+    int err = sim_process_call(process_of(e), path);
     return err != 0 ? err : sim_disk_allocate(process_of(e)->disk, path, off, bytes);
 }
 
 static void *map_ring(struct env *e, const char *path, uint32_t size)
 {
-    bool fails = sim_process_call(process_of(e)) != 0;
+    bool fails = sim_process_call(process_of(e), path) != 0;
     return fails ? NULL : sim_disk_ring(process_of(e)->disk, path, size);
 }
 
 static int lock_dir(struct env *e)
 {
     struct sim_process *p = process_of(e);
-    int err = p->disk_locked ? -EBUSY : sim_process_call(p);
+    int err = p->disk_locked ? -EBUSY : sim_process_call(p, NULL);
     p->disk_locked |= err == 0;
     return err;
 }

@@ -69,8 +69,9 @@ void sim_process_pause(struct sim_process *p, uint64_t ns);
 /* If it is stopped the event is put off until it goes on: true. */
 bool sim_process_put_off(struct sim_process *p, struct sim_event *e);
 
-/* A call that asks the disk and waits for it begins: 0, or the error it fails with. */
-int sim_process_call(struct sim_process *p);
+/* A call that asks the disk for `path` (NULL: nothing that has a name) and waits for it begins: 0, or the
+ * error it fails with. */
+int sim_process_call(struct sim_process *p, const char *path);
 
 /* Disk operations asked for and not ended, and work for threads. */
 bool sim_process_idle(const struct sim_process *p);

@@ -33,7 +33,7 @@ int sim_file_open(struct env *e, const char *path, unsigned flags, struct env_fi
 {
     struct sim_process *p = process_of(e);
     struct sim_inode *i;
-    int err = sim_process_call(p);
+    int err = sim_process_call(p, path);
     if (err == 0) {
         err = sim_disk_open(p->disk, path, flags, &i);
     }
@@ -63,14 +63,14 @@ void sim_file_close(struct env *e, struct env_file *f)
 int64_t sim_file_size(struct env *e, struct env_file *f)
 {
     (void)e;
-    int err = sim_process_call(f->process);
+    int err = sim_process_call(f->process, f->path);
     return err != 0 ? err : (int64_t)sim_inode_size(f->inode);
 }
 
 int64_t sim_file_read(struct env *e, struct env_file *f, uint64_t off, void *data, uint32_t len)
 {
     (void)e;
-    int err = sim_process_call(f->process);
+    int err = sim_process_call(f->process, f->path);
     return err != 0 ? err : sim_inode_read(f->inode, off, data, len);
 }
 
@@ -79,7 +79,7 @@ int64_t sim_file_write(struct env *e, struct env_file *f, uint64_t off, const vo
 {
     (void)e;
     ASSERT(!f->read_only && f->process->alive);
-    int err = sim_process_call(f->process);
+    int err = sim_process_call(f->process, f->path);
     return err != 0 ? err : sim_inode_write(f->inode, off, data, len);
 }
 
@@ -87,7 +87,7 @@ int sim_file_sync(struct env *e, struct env_file *f)
 {
     (void)e;
     ASSERT(f->process->alive);
-    int err = sim_process_call(f->process);
+    int err = sim_process_call(f->process, f->path);
     if (err != 0) {
         sim_inode_fail_sync(f->inode);
     } else {
@@ -100,7 +100,7 @@ int sim_file_truncate(struct env *e, struct env_file *f, uint64_t size)
 {
     (void)e;
     ASSERT(!f->read_only && f->process->alive);
-    int err = sim_process_call(f->process);
+    int err = sim_process_call(f->process, f->path);
     return err != 0 ? err : sim_inode_truncate(f->inode, size);
 }
 

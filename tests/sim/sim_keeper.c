@@ -142,7 +142,7 @@ static void read_tree(struct sim_keeper *s, struct sim_keeper_client *c, struct 
 
 static void apply(struct sim_keeper *s, struct sim_keeper_client *c, struct keeper_call *k)
 {
-    if (s->forbidden && k->kind != KEEPER_READ && k->kind != KEEPER_NAMES) {
+    if (s->sim->now_ns < s->forbidden_ns && k->kind != KEEPER_READ && k->kind != KEEPER_NAMES) {
         k->status = -EACCES;
         return;
     }
@@ -392,6 +392,39 @@ void sim_keeper_restore(struct sim_keeper *s)
     }
     for (uint32_t i = 0; i < SIM_KEEPER_PAST; i++) { /* nobody sees what was before */
         s->past[i] = *t;
+    }
+}
+
+void sim_keeper_write(struct sim_keeper *s, const char *path, const char *text)
+{
+    struct sim_keeper_tree *t = change(s);
+    struct sim_keeper_entry *e = find(t, path);
+    if (e == NULL) {
+        ASSERT(t->count < SIM_KEEPER_ENTRIES);
+        e = &t->all[t->count++];
+        *e = (struct sim_keeper_entry){.version = -1};
+        snprintf(e->path, sizeof(e->path), "%s", path);
+    }
+    snprintf(e->text, sizeof(e->text), "%s", text);
+    e->version++;
+    tell(s, path);
+}
+
+void sim_keeper_remove(struct sim_keeper *s, const char *path)
+{
+    size_t len = strlen(path);
+    const struct sim_keeper_tree *t = tree_at(s, s->now);
+    for (uint32_t i = 0; i < t->count;) {
+        const char *at = t->all[i].path;
+        if (strncmp(at, path, len) == 0 && (at[len] == 0 || at[len] == '/')) {
+            char gone[KEEPER_PATH_MAX + 1];
+            strcpy(gone, at);
+            remove_entry(s, gone);
+            t = tree_at(s, s->now);
+            i = 0;
+        } else {
+            i++;
+        }
     }
 }
 

@@ -3,7 +3,8 @@
  * One ensemble, whose writes have one order. Each client has a session that ends on its own clock when
  * nothing is heard of it; replies get lost before and after what was asked for was done; reads are old,
  * but never older than what their session has seen; some changes are not told to who watches. The
- * ensemble can be away, forget what it knew since an earlier moment, and end sessions.
+ * ensemble can be away, forget what it knew since an earlier moment, end sessions, and be changed by an
+ * administrator's hand.
  */
 #ifndef TESTS_SIM_SIM_KEEPER_H
 #define TESTS_SIM_SIM_KEEPER_H
@@ -62,7 +63,7 @@ struct sim_keeper {
     uint32_t session_ms;
     uint32_t lost_per_mille; /* of calls */
     uint64_t down_ns;        /* nobody is answered until then */
-    bool forbidden;          /* nobody may change anything */
+    uint64_t forbidden_ns;   /* nobody may change anything until then */
     uint64_t next_session;
     uint64_t now;                                 /* number of the newest state */
     struct sim_keeper_tree past[SIM_KEEPER_PAST]; /* by number, modulo */
@@ -84,6 +85,9 @@ void sim_keeper_expire(struct sim_keeper *s, struct sim_keeper_client *c);
 void sim_keeper_save(struct sim_keeper *s);
 /* What is lasting becomes as it was when it was saved; every session ends, and no client hears of it. */
 void sim_keeper_restore(struct sim_keeper *s);
+/* An administrator writes an entry, which is made if it is not there, or removes it with all below. */
+void sim_keeper_write(struct sim_keeper *s, const char *path, const char *text);
+void sim_keeper_remove(struct sim_keeper *s, const char *path);
 /* The text of a lasting entry as of now, NULL = none. */
 const char *sim_keeper_text(const struct sim_keeper *s, const char *path);
 

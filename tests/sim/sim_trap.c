@@ -6,13 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
-bool sim_trap_springs(struct sim_trap *t, const struct disk_op *op, const char *path,
-                      struct sim_trap *out)
+/* One more operation of its kind. */
+static bool springs(struct sim_trap *t, const char *path, struct sim_trap *out)
 {
-    bool syncs = op->kind == DISK_SYNC || (op->kind == DISK_WRITE && op->sync);
-    bool matches = t->kind == TRAP_ANY || (t->kind == TRAP_SYNC ? syncs : op->kind == DISK_WRITE);
-    if (t->kind == TRAP_NONE || !matches || path == NULL ||
-        strncmp(path, t->prefix, strlen(t->prefix)) != 0 || !t->may(t->owner, path)) {
+    if (path == NULL || strncmp(path, t->prefix, strlen(t->prefix)) != 0 ||
+        !t->may(t->owner, path)) {
         return false;
     }
     if (t->after > 0) {
@@ -22,6 +20,19 @@ bool sim_trap_springs(struct sim_trap *t, const struct disk_op *op, const char *
     *out = *t;
     t->kind = TRAP_NONE;
     return true;
+}
+
+bool sim_trap_springs(struct sim_trap *t, const struct disk_op *op, const char *path,
+                      struct sim_trap *out)
+{
+    bool syncs = op->kind == DISK_SYNC || (op->kind == DISK_WRITE && op->sync);
+    bool matches = t->kind == TRAP_ANY || (t->kind == TRAP_SYNC ? syncs : op->kind == DISK_WRITE);
+    return t->kind != TRAP_NONE && matches && springs(t, path, out);
+}
+
+bool sim_trap_springs_call(struct sim_trap *t, const char *path, struct sim_trap *out)
+{
+    return t->kind == TRAP_ANY && springs(t, path, out);
 }
 
 static int64_t write_both(struct sim_inode *i, const struct disk_op *op)

@@ -1,7 +1,8 @@
 /* sim_trap.h - a disk that fails: what it does to one of the operations to come.
  *
  * A process has at most one trap set. It is sprung by the operation of its kind, on a path below
- * its prefix, that it was set for; that operation then
+ * its prefix, that it was set for, calls that wait for the disk being of the kind TRAP_ANY only; that
+ * operation then
  *   TRAP_WRITE        fails with -EIO, having written nothing, or whole pages of it
  *   TRAP_SYNC         fails with -EIO: what was written and not synced is still seen by programs
  *                     and will never be on the disk, whatever is synced later
@@ -29,6 +30,8 @@ struct sim_trap {
 /* True if the operation springs the trap, which is gone then; `out` is what it was. */
 bool sim_trap_springs(struct sim_trap *t, const struct disk_op *op, const char *path,
                       struct sim_trap *out);
+/* The same for a call that waits for the disk. */
+bool sim_trap_springs_call(struct sim_trap *t, const char *path, struct sim_trap *out);
 /* Does what the trap does; the operation's result. */
 int64_t sim_trap_perform(const struct sim_trap *t, struct sim_disk *d, struct sim_inode *inode,
                          const struct disk_op *op, struct sim_rand *r);

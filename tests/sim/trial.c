@@ -10,10 +10,11 @@
 #include "tests/sim/sim_image.h"
 
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TRIALS = 12, CALLS_MAX = 400 };
+enum { TRIALS = 12, CALLS_MAX = 400, CALLS_MORE = 20 };
 
 /* What a server has. */
 struct outcome {
@@ -36,7 +37,7 @@ struct trial {
     bool spares_newest;   /* power was lost: the end of the log cannot be told from a torn one */
     char path[64];        /* damaged; empty = none ... */
     enum sim_damage kind; /* ... so */
-    char what[160];
+    char what[512];
 };
 
 /* ---------------------------------------------------------------- files */
@@ -229,22 +230,6 @@ static void judge(struct trial *t, int err, const struct why *why)
     mem_free(o.replicas);
 }
 
-/* What is left may be less, but must be in order. */
-static void judge_forced(struct trial *t)
-{
-    struct why why;
-    struct sim_server *s = t->server;
-    server_kill(s, false, 0);
-    t->world->force = true;
-    int err = trial_start(s, &why);
-    t->world->force = false;
-    world_say(t->world, "forced, it %s%s",
-              err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
-    if (err == 0 && master_audit(s->master, &why) != 0) {
-        trial_fails(t, why.text);
-    }
-}
-
 /* ---------------------------------------------------------------- what is tried */
 
 static const char *some_prefix(struct trial *t)
@@ -253,6 +238,20 @@ static const char *some_prefix(struct trial *t)
     static const char *const of_chunkd[] = {"meta/", "meta/", "label", "", "chunks/", "ring"};
     return t->server->number == 0 ? of_master[sim_below(t->rand, COUNT_OF(of_master))]
                                   : of_chunkd[sim_below(t->rand, COUNT_OF(of_chunkd))];
+}
+
+static void PRINTF_LIKE(2, 3) tell(struct trial *t, const char *format, ...)
+{
+    va_list ap;
+    size_t len = strlen(t->what);
+    if (len > 0) {
+        len += (size_t)snprintf(t->what + len, sizeof(t->what) - len, ", and ");
+    }
+    va_start(ap, format);
+    if (len < sizeof(t->what)) {
+        vsnprintf(t->what + len, sizeof(t->what) - len, format, ap);
+    }
+    va_end(ap);
 }
 
 /* Damages some file: false if there is none, or nothing changed. */
@@ -274,30 +273,92 @@ static bool damage(struct trial *t)
     }
     bool done = may > 0 && sim_image_damage(d, t->path, t->kind, t->rand, &text);
     mem_free(f.paths);
-    if (done) {
-        snprintf(t->what, sizeof(t->what), "%s of %s", text.text, t->path);
+    if (!done) {
+        t->path[0] = '\0';
+        return false;
     }
-    return done;
+    tell(t, "%s of %s", text.text, t->path);
+    return true;
 }
 
 static bool fail_a_call(struct trial *t)
 {
     struct sim_process *p = t->server->process;
-    p->fail_call = 1 + (uint32_t)sim_below(t->rand, MIN(t->calls, CALLS_MAX + 0u));
+    uint32_t calls = MIN(t->calls + CALLS_MORE, CALLS_MAX + 0u); /* damage makes more of them */
+    p->fail_call = 1 + (uint32_t)sim_below(t->rand, calls);
     p->fail_error = sim_chance(t->rand, 1, 4) ? -ENOSPC : -EIO;
-    snprintf(t->what, sizeof(t->what), "call %u fails with %s", p->fail_call,
-             err_name(p->fail_error));
+    tell(t, "call %u fails with %s", p->fail_call, err_name(p->fail_error));
     return true;
+}
+
+/* Damage, a call that fails, or both: how it deals with damage may fail, too. Of one of several more may
+ * be damaged than a log alone stands. False: nothing. */
+static bool prepare(struct trial *t)
+{
+    bool several = t->server->number == 0 && t->world->master_count > 1;
+    uint64_t draw = sim_below(t->rand, 3);
+    bool done = draw > 0 && damage(t);
+    while (done && several && sim_chance(t->rand, 1, 3)) {
+        (void)damage(t);
+    }
+    return (draw < 2 && fail_a_call(t)) || done;
+}
+
+/* What is left may be less, but must be in order. */
+static void judge_forced(struct trial *t)
+{
+    struct why why;
+    struct sim_server *s = t->server;
+    server_kill(s, false, 0);
+    if (sim_chance(t->rand, 1, 3)) {
+        (void)fail_a_call(t);
+    }
+    t->world->force = true;
+    int err = trial_start(s, &why);
+    t->world->force = false;
+    s->process->fail_call = 0;
+    world_say(t->world, "forced, it %s%s",
+              err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
+    if (err == 0 && master_audit(s->master, &why) != 0) {
+        trial_fails(t, why.text);
+    }
+}
+
+/* A master whose configuration is not right must not start. */
+static void try_mistake(struct trial *t)
+{
+    struct why why;
+    struct world *w = t->world;
+    struct sim_server *s = t->server;
+    w->mistake = (enum mistake)sim_between(t->rand, MISTAKE_CLUSTER, MISTAKE_ADDRESS);
+    bool formatted = sim_disk_size(s->process->disk, "log/meta.0") > 0;
+    bool plain = w->mistake == MISTAKE_CLUSTER   ? formatted
+                 : w->mistake == MISTAKE_ADDRESS ? server_up(&w->servers[1])
+                                                 : true;
+    snprintf(t->what, sizeof(t->what), "nothing is wrong, with mistake %u in its configuration",
+             w->mistake);
+    int err = trial_start(s, &why);
+    world_say(w, "with mistake %u in its configuration %s %s", w->mistake, s->process->name,
+              err == 0 ? "starts" : why.text);
+    if (plain && (err >= 0 || why.text[0] == '\0')) {
+        trial_fails(t, "it starts");
+    }
+    w->mistake = MISTAKE_NONE;
+    server_kill(s, false, 0);
+    sim_image_put_back(s->process->disk, t->image);
 }
 
 static void try_once(struct trial *t)
 {
     struct why why;
     struct sim_server *s = t->server;
-    t->path[0] = '\0';
+    if (s->number == 0 && sim_chance(t->rand, 1, 10)) {
+        try_mistake(t);
+        return;
+    }
+    t->path[0] = t->what[0] = '\0';
     bool log = false;
-    bool done = sim_chance(t->rand, 1, 2) ? damage(t) : fail_a_call(t);
-    if (done) {
+    if (prepare(t)) {
         world_say(t->world, "%s is tried on a disk where %s", s->process->name, t->what);
         int err = trial_start(s, &why);
         s->process->fail_call = 0;

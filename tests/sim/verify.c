@@ -4,6 +4,7 @@
 #include "tests/sim/data_work.h"
 #include "tests/sim/history.h"
 #include "tests/sim/leave.h"
+#include "tests/sim/monitors.h"
 #include "tests/sim/shared_work.h"
 #include "tests/sim/verify_set.h"
 #include "tests/sim/verify_space.h"
@@ -22,7 +23,9 @@ static const char *unsettled(struct world *w)
     if (primary == NULL || !master_settled(primary->master)) {
         return primary == NULL ? "no master is the primary" : "the master";
     }
-    const char *apart = w->master_count > 1 ? verify_set_unsettled(w) : NULL;
+    const char *apart = w->master_count > 1   ? verify_set_unsettled(w)
+                        : w->monitors != NULL ? monitors_unsettled(w->monitors)
+                                              : NULL;
     if (apart != NULL) {
         return apart;
     }
@@ -498,6 +501,9 @@ void verify_all(struct world *w)
     wait_for_aside(w);
     if (w->master_count > 1) {
         verify_set(w);
+    }
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        verify_identity(w->masters[i]);
     }
     history_judge(w->history);
     check_no_orphans(w);

@@ -4,6 +4,8 @@
 #include "tests/sim/checkpoints.h"
 #include "tests/sim/monitors.h"
 
+#include <stdio.h>
+
 static bool has_state(const struct master *m)
 {
     return !m->stateless;
@@ -23,6 +25,36 @@ const char *verify_set_unsettled(struct world *w)
         }
     }
     return monitors_unsettled(w->monitors);
+}
+
+void verify_identity(struct sim_server *s)
+{
+    struct oplog_identity id, newest = {.epoch = 0};
+    const struct oplog *log = s->master->log;
+    uint64_t counter, highest = 0;
+    for (int n = 0; n < 2; n++) {
+        char path[16];
+        uint8_t slot[512];
+        struct sim_inode *i;
+        snprintf(path, sizeof(path), "log/meta.%d", n);
+        if (sim_disk_open(s->process->disk, path, 0, &i) != 0) {
+            continue;
+        }
+        int64_t len = sim_inode_read(i, 0, slot, sizeof(slot));
+        sim_inode_drop(i);
+        if (len > 0 && oplog_read_identity(bytes_of(slot, (uint32_t)len), &id, &counter) &&
+            counter > highest) {
+            highest = counter;
+            newest = id;
+        }
+        if (oplog_read_identity(bytes_of(slot, sizeof(slot) / 2), &id, &counter)) {
+            world_fail(s->world, "half of %s of %s is taken for all of it", path, s->process->name);
+        }
+    }
+    if (newest.epoch != oplog_epoch(log) || newest.cluster != oplog_cluster(log)) {
+        world_fail(s->world, "%s obeys epoch %u, its superblock says %u", s->process->name,
+                   oplog_epoch(log), newest.epoch);
+    }
 }
 
 void verify_set(struct world *w)

@@ -8,5 +8,7 @@
 const char *verify_set_unsettled(struct world *w);
 /* At rest: every log has all records, every state is that of the primary. */
 void verify_set(struct world *w);
+/* What tools read in the superblock of a master at rest is what it obeys. */
+void verify_identity(struct sim_server *s);
 
 #endif

@@ -104,6 +104,32 @@ struct sim_server *world_primary(const struct world *w)
     return best;
 }
 
+/* Mistakes of who wrote its configuration. */
+static void spoil_list(const struct sim_server *s, struct log_set *set)
+{
+    uint32_t first = set->self > 0 ? 0 : 1, last = set->count - 1;
+    switch (s->other_list) {
+    case 1: /* another log_ack */
+        set->acks = set->acks == set->count ? set->count / 2 + 1 : set->count;
+        break;
+    case 2: /* another order */
+        world_master_addr(first, set->addr[set->self]);
+        world_master_addr(set->self, set->addr[first]);
+        set->self = first;
+        break;
+    case 3: /* one is missing */
+        last = set->self < last ? last : 0;
+        memmove(&set->addr[last], &set->addr[last + 1],
+                (set->count - 1 - last) * sizeof(set->addr[0]));
+        set->self -= last < set->self;
+        set->count--;
+        set->acks = MIN(set->acks, set->count);
+        break;
+    default:
+        break;
+    }
+}
+
 static void set_of(const struct sim_server *s, struct log_set *set)
 {
     set->count = s->world->master_count;
@@ -112,6 +138,7 @@ static void set_of(const struct sim_server *s, struct log_set *set)
     for (uint32_t i = 0; i < set->count; i++) {
         world_master_addr(i, set->addr[i]);
     }
+    spoil_list(s, set);
 }
 
 static int master_up(struct sim_server *s, struct why *why)
@@ -134,9 +161,19 @@ static int master_up(struct sim_server *s, struct why *why)
                                 .slow_window_ms = 2000,
                                 .force = s->world->force};
     world_master_addr(s->rank, cfg.listen);
+    if (w->advertises) {
+        world_master_addr(s->rank, cfg.advertise);
+    }
     if (w->master_count > 1) {
         set_of(s, &cfg.set);
         cfg.logger_only = s->rank + w->loggers_only >= w->master_count;
+    }
+    if (w->mistake == MISTAKE_CLUSTER) {
+        snprintf(cfg.cluster, sizeof(cfg.cluster), "another");
+    } else if (w->mistake == MISTAKE_SEGMENT) {
+        cfg.geometry.segment_bytes += 512;
+    } else if (w->mistake == MISTAKE_ADDRESS) {
+        snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.1:9500");
     }
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, why);
@@ -183,6 +220,7 @@ int server_try(struct sim_server *s, struct why *why)
 {
     sim_cancel(s->world->sim, &s->restart);
     s->began_full = sim_scheduled(&s->room);
+    s->sprung = false;
     sim_process_start(s->process);
     world_say(s->world, "start of %s", s->process->name);
     return s->number == 0 ? master_up(s, why) : chunkd_up(s, why);
@@ -205,7 +243,8 @@ void server_start(struct sim_server *s)
     if (err == ERR_CORRUPT && s->meta_failed && s->number != 0) {
         err = start_with_new_disk(s, &why);
     }
-    if (err == -ENOSPC && s->number == 0 && sim_scheduled(&s->room)) {
+    bool full = err == -ENOSPC && s->number == 0 && sim_scheduled(&s->room);
+    if (full || (err != 0 && s->sprung && why.text[0] != '\0')) {
         world_say(s->world, "%s does not start: %s", s->process->name, why.text);
         server_kill(s, false, 200 * NS_PER_MS);
         return;
@@ -330,13 +369,37 @@ static void end_server(struct sim_event *e)
     }
     if (s->process->end_asked) {
         int err = master_stop(s->master, &why);
-        if (err != 0) {
+        if (err != 0 && !s->sprung) {
             world_fail(s->world, "%s does not end in order: %s (%s)", s->process->name, why.text,
                        err_name(err));
         }
-        sim_disk_real_synced(s->process->disk, true);
+        sim_disk_real_synced(s->process->disk, err == 0);
     }
     server_kill(s, false, 0);
+}
+
+static void mend_list(struct sim_event *e)
+{
+    server_right_list(container_of(e, struct sim_server, mend_list));
+}
+
+void server_right_list(struct sim_server *s)
+{
+    if (s->other_list != 0) {
+        world_say(s->world, "the configuration of %s is as it should be", s->process->name);
+        s->other_list = 0;
+        sim_cancel(s->world->sim, &s->mend_list);
+        server_kill(s, false, 10 * NS_PER_MS);
+    }
+}
+
+void server_wrong_list(struct sim_server *s, uint32_t how, uint64_t ns)
+{
+    world_say(s->world, "%s is started anew, and its list of masters is another one: %u",
+              s->process->name, how);
+    s->other_list = how;
+    server_kill(s, false, 10 * NS_PER_MS);
+    sim_at(s->world->sim, &s->mend_list, s->world->sim->now_ns + ns);
 }
 
 static void on_end(struct sim *s, struct sim_process *p)
@@ -355,6 +418,9 @@ static void mount_ready(void *owner, int status)
     if (status != 0) {
         world_fail(m->world, "%s was refused: %s", m->process->name, err_text(status));
     }
+    if (m->stopping) {
+        return;
+    }
     m->ready = true;
     actors_wake(m->world);
 }
@@ -368,6 +434,7 @@ void mount_start(struct mount *m)
     struct client_config cfg = {.cluster = "sim",
                                 .dirty_bytes = m->dirty_bytes,
                                 .dirty_age_ms = 1000,
+                                .remembered = m->remembered,
                                 .soft_ms =
                                     m->number < m->world->mount_count ? m->world->soft_ms : 0,
                                 .stale_ms = m->world->stale_ms};
@@ -377,7 +444,7 @@ void mount_start(struct mount *m)
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", 1 + m->number);
     sim_process_start(m->process);
     world_say(m->world, "start of %s", m->process->name);
-    m->ready = false;
+    m->ready = m->left = false;
     m->client = client_create(&m->process->env, &cfg);
     client_start(m->client, mount_ready, m);
 }
@@ -389,7 +456,8 @@ void mount_kill(struct mount *m, uint64_t ns)
         sim_process_kill(m->process);
         client_destroy(m->client);
         m->client = NULL;
-        m->ready = false;
+        m->ready = m->stopping = false;
+        sim_cancel(m->world->sim, &m->gone);
         actors_mount_died(m);
     }
     if (ns > 0) {
@@ -400,6 +468,36 @@ void mount_kill(struct mount *m, uint64_t ns)
 static void restart_mount(struct sim_event *e)
 {
     mount_start(container_of(e, struct mount, restart));
+}
+
+static void mount_left(void *owner)
+{
+    struct mount *m = owner;
+    uint64_t took = m->world->sim->now_ns - m->stop_ns;
+    m->left = took < m->patience_ms * (NS_PER_MS / 100 * 98); /* clocks differ by a hundredth */
+    sim_at(m->world->sim, &m->gone, m->world->sim->now_ns);
+}
+
+static void end_mount(struct sim_event *e)
+{
+    struct mount *m = container_of(e, struct mount, gone);
+    mount_kill(m, m->away_ns);
+}
+
+bool mount_stop(struct mount *m, uint32_t patience_ms, uint64_t ns)
+{
+    if (m->client == NULL || m->stopping) {
+        return false;
+    }
+    world_say(m->world, "%s leaves", m->process->name);
+    m->ready = false;
+    m->stopping = true;
+    m->stop_ns = m->world->sim->now_ns;
+    m->patience_ms = patience_ms;
+    m->away_ns = ns;
+    actors_mount_leaves(m);
+    client_stop(m->client, patience_ms, mount_left, m);
+    return true;
 }
 
 void mount_kill_later(struct mount *m, uint64_t ns)
@@ -542,6 +640,7 @@ static void server_init(struct world *w, struct sim_server *s, uint32_t number, 
     s->room.run = make_room;
     s->death.run = kill_early;
     s->end.run = end_server;
+    s->mend_list.run = mend_list;
 }
 
 uint32_t world_process_count(const struct world *w)
@@ -623,11 +722,13 @@ struct world *world_new(const struct plan *plan, bool trace)
         m->number = i;
         struct sim_rand r = sim_rand_of(w->seed, 60 + i);
         m->dirty_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : sim_between(&r, 16, 100) << 10;
+        m->remembered = sim_chance(&r, 1, 2) ? 0 : (uint32_t)sim_between(&r, 1, 24);
         m->process = sim_process_create(w->sim, name);
         m->restart.run = restart_mount;
         m->death.run = kill_mount;
+        m->gone.run = end_mount;
     }
-    w->monitors = w->master_count > 1 ? monitors_new(w) : NULL;
+    w->monitors = w->watched ? monitors_new(w) : NULL;
     return w;
 }
 
@@ -637,6 +738,7 @@ static void server_free(struct sim_server *s)
     sim_cancel(s->world->sim, &s->restart);
     sim_cancel(s->world->sim, &s->room);
     sim_cancel(s->world->sim, &s->death);
+    sim_cancel(s->world->sim, &s->mend_list);
 }
 
 void world_free(struct world *w)

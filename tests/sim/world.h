@@ -39,6 +39,9 @@ struct monitors;
 struct answers;
 struct checkpoint_book;
 
+/* Of who wrote a master's configuration. */
+enum mistake { MISTAKE_NONE, MISTAKE_CLUSTER, MISTAKE_SEGMENT, MISTAKE_ADDRESS };
+
 struct sim_server {
     struct world *world;
     struct sim_process *process;
@@ -51,6 +54,7 @@ struct sim_server {
     bool began_full;       /* its disk was full when it started: what it replayed had to go in */
     bool may_die;          /* its disk failed: it may end by itself ... */
     bool meta_failed;      /* ... and what it had in its meta log may be lost */
+    bool sprung;           /* since its last start: it may refuse to start */
     enum fault_kind trap;  /* what its next trap is counted as */
     uint64_t killed_ns;
     bool wiped;            /* it got an empty disk at some time */
@@ -64,6 +68,8 @@ struct sim_server {
     uint64_t down_ns;     /* its machine is off until then */
     bool damaged;         /* its log was: it may end by itself whenever it meets that */
     struct sim_event end; /* the process is about to end */
+    uint32_t other_list;  /* its configuration is not that of the others: how, 0 = it is */
+    struct sim_event mend_list;
 };
 
 struct mount {
@@ -72,8 +78,15 @@ struct mount {
     uint32_t number;
     uint32_t life;         /* starts so far: the host label carries it */
     uint64_t dirty_bytes;  /* of all its write-behind: little holds writers up */
+    uint32_t remembered;   /* inodes and places; 0 = very many */
     struct client *client; /* NULL = down */
     bool ready;
+    bool stopping;         /* it leaves in order: programs have ended ... */
+    uint64_t stop_ns;      /* ... since then, and it stops at the latest ... */
+    uint32_t patience_ms;  /* ... after this */
+    bool left;             /* its last life was over sooner: everything was committed */
+    uint64_t away_ns;      /* it comes back so long after it has left */
+    struct sim_event gone; /* it has left */
     struct sim_event restart;
     struct sim_event death; /* at a time set before */
 };
@@ -99,7 +112,9 @@ struct world {
     char master_list[128];     /* as in configurations */
     uint32_t stale_ms;         /* of mounts */
     uint32_t soft_ms;          /* of mounts that work: calls fail after it; 0 = never */
-    struct monitors *monitors; /* NULL if there is one master */
+    bool advertises;           /* masters and monitors name the address that others dial */
+    bool watched;              /* masters have monitors: one without others not always */
+    struct monitors *monitors; /* NULL if they have none */
     struct answers *answers;
     struct checkpoint_book *checkpoints;
     uint32_t rotten; /* the chunkserver whose disk goes bad, so that the other copies are good */
@@ -127,6 +142,7 @@ struct world {
     uint32_t unreadable_count;
     char bad_checkpoint[64]; /* of the master: damaged, if it is still there */
     bool force;              /* it starts although its log is damaged */
+    enum mistake mistake;    /* in its configuration */
     bool trying;             /* a server starts on a disk that is given back */
     uint64_t full_ns;        /* until then calls may fail for want of space */
     bool healing;            /* no more faults, no more new work */
@@ -160,6 +176,9 @@ void server_wipe(struct sim_server *s);
 void server_fill(struct sim_server *s, uint64_t left, uint64_t ns);
 void server_empty(struct sim_server *s);
 bool server_up(const struct sim_server *s);
+/* One of several masters is started with a wrong list of them (how: 1 to 3) for so long; it is right again. */
+void server_wrong_list(struct sim_server *s, uint32_t how, uint64_t ns);
+void server_right_list(struct sim_server *s);
 /* HOST:PORT of a master. */
 void world_master_addr(uint32_t rank, char out[32]);
 /* The master that serves now, in the highest epoch; NULL = none. */
@@ -167,6 +186,9 @@ struct sim_server *world_primary(const struct world *w);
 void mount_start(struct mount *m);
 void mount_kill(struct mount *m, uint64_t ns);
 void mount_end(struct mount *m); /* it dies, and is started again a little later */
+/* Its programs end, and it leaves in order, at the latest after its patience; it comes back `ns` after it has
+ * left. False: it is not there. */
+bool mount_stop(struct mount *m, uint32_t patience_ms, uint64_t ns);
 /* It dies after `ns`. */
 void mount_kill_later(struct mount *m, uint64_t ns);
 /* By the log as far as it is certain, everybody who wrote to the file has left, and it was cut. */

@@ -63,6 +63,8 @@ static void draw_masters(struct world *w)
         w->master_count = w->log_acks = 1;
         w->loggers_only = 0;
     }
+    w->advertises = sim_chance(&r, 1, 2);
+    w->watched = w->master_count > 1 || sim_chance(&r, 1, 4);
     for (uint32_t i = 0; i < w->master_count; i++) {
         char addr[32];
         size_t n = strlen(w->master_list);

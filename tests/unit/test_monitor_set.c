@@ -493,13 +493,13 @@ START_TEST(engine_gives_no_rights)
 {
     run_ms(5000);
     struct machine *first = primary();
-    w->keeper.forbidden = true;
+    w->keeper.forbidden_ns = UINT64_MAX;
     sim_keeper_expire(&w->keeper, &first->client); /* the lock is to be taken again */
     run_ms(20000);
     ck_assert(first->fake.alarmed);
     ck_assert_ptr_eq(primary(), first);
     ck_assert_uint_eq(w->promotions, 1);
-    w->keeper.forbidden = false;
+    w->keeper.forbidden_ns = 0;
     run_ms(30000);
     must_be_well();
     ck_assert(!primary()->fake.alarmed);

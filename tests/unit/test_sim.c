@@ -185,6 +185,54 @@ START_TEST(timers_follow_own_clock)
 }
 END_TEST
 
+static bool any_path(void *owner, const char *path)
+{
+    (void)owner;
+    (void)path;
+    return true;
+}
+
+static void count_sprung(void *owner, const char *path)
+{
+    ck_assert_str_eq(path, "d/x");
+    ++*(int *)owner;
+}
+
+/* A trap for any operation below "d/" is sprung by the third call that waits for the disk there, once. */
+START_TEST(trap_springs_for_waiting_calls)
+{
+    struct sim *s = sim_create(3);
+    struct sim_process *p = sim_process_create(s, "a");
+    struct env *e = &p->env;
+    int sprung = 0;
+    sim_process_start(p);
+    ck_assert_int_eq(env_make_dir(e, "d"), 0);
+    struct env_file *f = open_file(e, "d/x", ENV_OPEN_CREATE);
+    struct env_file *g = open_file(e, "y", ENV_OPEN_CREATE);
+    p->trap = (struct sim_trap){.kind = TRAP_ANY,
+                                .prefix = "d/",
+                                .after = 2,
+                                .may = any_path,
+                                .sprung = count_sprung,
+                                .owner = &sprung};
+    ck_assert_int_eq(env_file_write(e, f, 0, "abc", 3), 3);
+    ck_assert_int_eq(env_file_write(e, g, 0, "abc", 3), 3);
+    ck_assert_int_eq(env_file_size(e, f), 3);
+    ck_assert_int_eq(sprung, 0);
+    ck_assert_int_eq(env_file_write(e, f, 3, "def", 3), -EIO);
+    ck_assert_int_eq(sprung, 1);
+    ck_assert_int_eq(env_file_size(e, f), 3);
+    p->trap = (struct sim_trap){.kind = TRAP_WRITE,
+                                .prefix = "d/",
+                                .may = any_path,
+                                .sprung = count_sprung,
+                                .owner = &sprung};
+    ck_assert_int_eq(env_file_write(e, f, 3, "def", 3), 3); /* that one is for operations in time */
+    ck_assert_int_eq(sprung, 1);
+    sim_destroy(s);
+}
+END_TEST
+
 Suite *suite_sim(void)
 {
     Suite *s = suite_create("sim");
@@ -192,6 +240,7 @@ Suite *suite_sim(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, synced_survives_power_cut);
     tcase_add_test(t, kill_keeps_page_cache);
+    tcase_add_test(t, trap_springs_for_waiting_calls);
     tcase_add_test(t, frames_in_order_then_cut);
     tcase_add_test(t, timers_follow_own_clock);
     suite_add_tcase(s, t);
