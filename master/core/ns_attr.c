@@ -109,19 +109,17 @@ static void extend_to(struct change *c, struct inode *in, uint64_t end)
 
 void apply_setattr(struct change *c, const struct setattr_rec *rec, struct setattr_rep *rep)
 {
-    struct inode in;
-    if (inode_load(c->ns, rec->ino, &in) != 0) {
-        return;
-    }
+    bool sized = (rec->mask & SETATTR_BOTH) != 0;
+    struct inode in = sized ? fitting_file(c, rec->ino) : fitting_inode(c, rec->ino);
     rep->before = in.ctime;
-    if ((rec->mask & SETATTR_EXTEND) && inode_is_file(&in)) {
+    if (rec->mask & SETATTR_EXTEND) {
         extend_to(c, &in, rec->size);
         if (!(rec->mask & SETATTR_EXTEND_UNTOUCHED)) {
             inode_touch(c, &in);
         }
     }
     set_owner(&in, rec);
-    if ((rec->mask & SETATTR_SIZE) && inode_is_file(&in)) {
+    if (rec->mask & SETATTR_SIZE) {
         if (rec->size > in.size) {
             chunks_grow(c, &in, rec->size);
         } else {
@@ -160,10 +158,7 @@ int prepare_extend(struct look *l, struct extend_rec *rec)
 
 void apply_extend(struct change *c, const struct extend_rec *rec, struct extend_rep *rep)
 {
-    struct inode in;
-    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in)) {
-        return;
-    }
+    struct inode in = fitting_file(c, rec->ino);
     rep->before = in.ctime;
     extend_to(c, &in, rec->end);
     chunks_synced(c, &in, rec->synced);

@@ -17,10 +17,9 @@ uint32_t member_ids(struct bytes list, uint32_t out[REPLICAS_MAX])
     struct reader r = reader_of(list);
     uint32_t n = 0;
     while (!reader_done(&r) && n < REPLICAS_MAX) {
-        dec_u32(&r, &out[n]);
-        n += r.err == 0;
+        dec_u32(&r, &out[n++]);
     }
-    return n;
+    return r.err == 0 ? n : 0;
 }
 
 /* ---------------------------------------------------------------- rows */
@@ -29,9 +28,8 @@ static void unpack_row(struct ns *ns, struct bytes key, struct bytes value, stru
 {
     struct byte_reader r = byte_reader_of(value);
     chunk_row_unpack(&r, out);
-    if (!row_key_get_pair(key, &out->ino, &out->number) || r.bad || byte_reader_left(&r) != 0) {
-        ns_damaged(ns, "chunk");
-    }
+    ROW_IS(ns, "chunk", row_key_get_pair(key, &out->ino, &out->number));
+    ROW_IS(ns, "chunk", !r.bad && byte_reader_left(&r) == 0);
 }
 
 static void save_row(struct change *c, const struct ns_chunk *k)
@@ -261,15 +259,19 @@ void chunks_synced(struct change *c, struct inode *in, struct bytes synced)
 
 /* ---------------------------------------------------------------- records */
 
+static struct ns_chunk fitting_chunk(struct change *c, const struct inode *in, uint64_t number)
+{
+    struct ns_chunk k;
+    FITS(c, chunk_load(c->ns, in, number, &k) == 0);
+    return k;
+}
+
 void apply_chunk_new(struct change *c, const struct chunk_new_rec *rec)
 {
-    struct inode in;
+    struct inode in = fitting_file(c, rec->ino);
     struct ns_chunk old;
+    FITS(c, chunk_load(c->ns, &in, rec->number, &old) != 0);
     c->ns->next_handle = MAX(c->ns->next_handle, rec->handle + 1);
-    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
-        chunk_load(c->ns, &in, rec->number, &old) == 0) {
-        return;
-    }
     struct ns_chunk k = {
         .ino = rec->ino,
         .number = rec->number,
@@ -285,12 +287,9 @@ void apply_chunk_new(struct change *c, const struct chunk_new_rec *rec)
 
 void apply_chunk_version(struct change *c, const struct chunk_version_rec *rec)
 {
-    struct inode in;
-    struct ns_chunk old;
-    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
-        chunk_load(c->ns, &in, rec->number, &old) != 0 || old.handle != rec->handle) {
-        return;
-    }
+    struct inode in = fitting_file(c, rec->ino);
+    struct ns_chunk old = fitting_chunk(c, &in, rec->number);
+    FITS(c, old.handle == rec->handle);
     struct ns_chunk k = old;
     k.version = rec->version;
     k.fresh = false;
@@ -323,12 +322,11 @@ int prepare_trimmed(struct look *l, struct trimmed_rec *rec)
 
 void apply_trimmed(struct change *c, const struct trimmed_rec *rec, struct trimmed_rep *rep)
 {
-    struct inode in;
-    struct ns_chunk old;
+    struct inode in = fitting_file(c, rec->ino);
+    struct ns_chunk old = fitting_chunk(c, &in, rec->number);
     (void)rep;
-    if (inode_load(c->ns, rec->ino, &in) != 0 || !inode_is_file(&in) ||
-        chunk_load(c->ns, &in, rec->number, &old) != 0 || !is_its_trim(&old, rec)) {
-        return;
+    if (!is_its_trim(&old, rec)) {
+        return; /* it is forgotten already */
     }
     struct ns_chunk k = old;
     k.trim = NO_TRIM;
@@ -345,10 +343,9 @@ void apply_garbage_done(struct change *c, const struct garbage_done_rec *rec)
         uint32_t server;
         dec_u64(&r, &handle);
         dec_u32(&r, &server);
-        if (r.err == 0) {
-            struct row_key key = row_key_pair(handle, server);
-            store_del(c->ns->store, TABLE_GARBAGE, row_key_bytes(&key));
-        }
+        FITS(c, r.err == 0);
+        struct row_key key = row_key_pair(handle, server);
+        store_del(c->ns->store, TABLE_GARBAGE, row_key_bytes(&key));
     }
 }
 
@@ -373,9 +370,7 @@ static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chu
          looked++) {
         struct inode in;
         uint64_t found = 0;
-        if (!row_key_get_u64(key, &found) || inode_unpack(value, found, &in) != 0) {
-            ns_damaged(ns, "inode");
-        }
+        ROW_IS(ns, "inode", row_key_get_u64(key, &found) && inode_unpack(value, found, &in) == 0);
         if (found > last) {
             break;
         }
@@ -397,8 +392,9 @@ static int chunk0_next(struct ns *ns, uint64_t ino, uint64_t last, struct ns_chu
 static int with_wanted(struct ns *ns, const struct ns_chunk *row, struct ns_chunk *out)
 {
     struct inode in;
+    ROW_IS(ns, "chunk", inode_load(ns, row->ino, &in) == 0);
     *out = *row;
-    out->wanted = inode_load(ns, row->ino, &in) == 0 ? in.replicas : 0;
+    out->wanted = in.replicas;
     return 0;
 }
 
@@ -453,10 +449,8 @@ bool ns_cut_first(struct ns *ns, uint64_t ino, uint64_t size, uint64_t *out_size
         struct row_key key = row_key_pair(ino, from);
         struct bytes found, value;
         uint64_t owner;
-        if (store_seek_back(ns->store, TABLE_CHUNK, row_key_bytes(&key), &found, &value) != 0 ||
-            !row_key_get_pair(found, &owner, &from) || owner != ino) {
-            return false;
-        }
+        int err = store_seek_back(ns->store, TABLE_CHUNK, row_key_bytes(&key), &found, &value);
+        ROW_IS(ns, "chunk", err == 0 && row_key_get_pair(found, &owner, &from) && owner == ino);
     }
     /* Not above the size: that would make the file longer. */
     *out_size = MIN(from * ns->geo.chunk_bytes, in.size);
@@ -472,9 +466,7 @@ int ns_garbage_next(struct ns *ns, uint64_t handle, uint32_t server, uint64_t *o
         return -ENOENT;
     }
     uint64_t id;
-    if (!row_key_get_pair(key, out_handle, &id) || id > UINT32_MAX) {
-        ns_damaged(ns, "garbage");
-    }
+    ROW_IS(ns, "garbage", row_key_get_pair(key, out_handle, &id) && id <= UINT32_MAX);
     *out_server = (uint32_t)id;
     return 0;
 }

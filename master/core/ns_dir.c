@@ -14,11 +14,8 @@ int prepare_mkdir(struct look *l, struct mkdir_rec *rec)
 
 void apply_mkdir(struct change *c, const struct mkdir_rec *rec, struct mkdir_rep *rep)
 {
-    struct inode parent;
+    struct inode parent = fitting_dir(c, rec->parent);
     c->ns->next_ino = MAX(c->ns->next_ino, rec->ino + 1);
-    if (inode_load(c->ns, rec->parent, &parent) != 0 || !inode_is_dir(&parent)) {
-        return;
-    }
     bool group = parent.mode & S_ISGID; /* inherited, with the bit, by what is made inside */
     struct inode dir = {
         .ino = rec->ino,
@@ -32,9 +29,7 @@ void apply_mkdir(struct change *c, const struct mkdir_rec *rec, struct mkdir_rep
         .mtime = c->now,
         .atime = c->now,
     };
-    if (!entry_add(c, &parent, rec->name, &dir)) {
-        return;
-    }
+    entry_add(c, &parent, rec->name, &dir);
     inode_set_name(&dir, rec->name);
     inode_save(c, &parent);
     inode_save(c, &dir);
@@ -64,13 +59,10 @@ int prepare_rmdir(struct look *l, struct rmdir_rec *rec)
 
 void apply_rmdir(struct change *c, const struct rmdir_rec *rec, struct rmdir_rep *rep)
 {
-    struct inode parent, dir;
-    struct dirent_row d;
-    if (inode_load(c->ns, rec->parent, &parent) != 0 ||
-        entry_load(c->ns, rec->parent, rec->name, &d, NULL) != 0 ||
-        inode_load(c->ns, d.ino, &dir) != 0 || !inode_is_dir(&dir) || dir.size > 0) {
-        return;
-    }
+    struct inode parent = fitting_dir(c, rec->parent);
+    struct dirent_row d = fitting_entry(c, rec->parent, rec->name);
+    struct inode dir = fitting_dir(c, d.ino);
+    FITS(c, dir.size == 0);
     entry_remove(c, &parent, &d);
     inode_save(c, &parent);
     dir_unlink(c, &dir, &(struct lost_name){rec->parent, rec->name, rec->trash});

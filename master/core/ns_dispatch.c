@@ -8,7 +8,7 @@
 #include "shared/base/mem.h"
 
 #define COUNTERS_KEY "ns.counters"
-enum { COUNTERS_BYTES = 48, COUNTERS_WITHOUT_TRASH = 40 };
+enum { COUNTERS_BYTES = 48 };
 
 static void read_counters(struct ns *ns)
 {
@@ -20,15 +20,13 @@ static void read_counters(struct ns *ns)
     if (store_get(ns->store, TABLE_META, bytes_str(COUNTERS_KEY), &row) != 0) {
         return; /* a new environment */
     }
-    if (row.len != COUNTERS_BYTES && row.len != COUNTERS_WITHOUT_TRASH) {
-        ns_damaged(ns, "meta");
-    }
+    ROW_IS(ns, "meta", row.len == COUNTERS_BYTES);
     ns->next_ino = get_le(row.data, 8);
     ns->next_handle = get_le(row.data + 8, 8);
     ns->next_session = get_le(row.data + 16, 8);
     ns->next_server = (uint32_t)get_le(row.data + 24, 8);
     ns->chunks = get_le(row.data + 32, 8);
-    ns->trash_bytes = row.len == COUNTERS_BYTES ? get_le(row.data + 40, 8) : 0;
+    ns->trash_bytes = get_le(row.data + 40, 8);
 }
 
 void ns_before_commit(struct ns *ns)
@@ -168,7 +166,7 @@ void ns_apply(struct ns *ns, const struct record *r, const union op_any *rec,
     const struct op_info *info = op_info_of(r->type);
     memset(rep, 0, sizeof(*rep));
     apply_op(&c, rec, rep);
-    if (info != NULL && info->class == OP_MUTATION && r->sequence > 0) {
+    if (info->class == OP_MUTATION && r->sequence > 0) {
         struct writer w;
         writer_init(&w);
         info->rep_encode(&w, rep);

@@ -19,12 +19,6 @@ static struct inode new_inode(const struct change *c, const struct inode *parent
     };
 }
 
-/* Loads the directory of a new entry; false if it is not there (any more). */
-static bool load_parent(struct change *c, uint64_t ino, struct inode *out)
-{
-    return inode_load(c->ns, ino, out) == 0 && inode_is_dir(out);
-}
-
 int prepare_mknod(struct look *l, struct mknod_rec *rec)
 {
     struct inode parent;
@@ -53,16 +47,11 @@ int prepare_mknod(struct look *l, struct mknod_rec *rec)
 
 void apply_mknod(struct change *c, const struct mknod_rec *rec, struct mknod_rep *rep)
 {
-    struct inode parent;
-    if (!load_parent(c, rec->parent, &parent)) {
-        return;
-    }
+    struct inode parent = fitting_dir(c, rec->parent);
     uint32_t mode = rec->mode & (S_IFMT | 07777);
     struct inode in = new_inode(c, &parent, rec->ino, mode, rec->uid, rec->gid);
     in.rdev = S_ISCHR(mode) || S_ISBLK(mode) ? rec->rdev : 0;
-    if (!entry_add(c, &parent, rec->name, &in)) {
-        return;
-    }
+    entry_add(c, &parent, rec->name, &in);
     inode_save(c, &parent);
     inode_save(c, &in);
     rep->attr = attr_of(c->ns, &in);
@@ -106,19 +95,14 @@ void apply_create(struct change *c, const struct create_rec *rec, struct create_
     };
     k.member_count = member_ids(rec->members, k.members);
     c->ns->next_handle = MAX(c->ns->next_handle, rec->handle + 1);
-    struct inode parent;
-    if (!load_parent(c, rec->parent, &parent)) {
-        return;
-    }
+    struct inode parent = fitting_dir(c, rec->parent);
     struct inode in =
         new_inode(c, &parent, rec->ino, S_IFREG | (rec->mode & 07777), rec->uid, rec->gid);
-    if (!entry_add(c, &parent, rec->name, &in)) {
-        return;
-    }
+    entry_add(c, &parent, rec->name, &in);
     if (rec->handle != 0) {
         chunk_add(c, &in, &k);
         rep->chunk = chunk_answer(c->ns, &k, c->scratch);
-        rep->chunk.primary = k.member_count > 0 ? k.members[0] : 0;
+        rep->chunk.primary = k.members[0];
     }
     writer_add(c, &in, c->record->session);
     inode_save(c, &parent);
@@ -142,15 +126,10 @@ int prepare_symlink(struct look *l, struct symlink_rec *rec)
 
 void apply_symlink(struct change *c, const struct symlink_rec *rec, struct symlink_rep *rep)
 {
-    struct inode parent;
-    if (!load_parent(c, rec->parent, &parent)) {
-        return;
-    }
+    struct inode parent = fitting_dir(c, rec->parent);
     struct inode in = new_inode(c, &parent, rec->ino, S_IFLNK | 0777, rec->uid, rec->gid);
     in.size = rec->target.len;
-    if (!entry_add(c, &parent, rec->name, &in)) {
-        return;
-    }
+    entry_add(c, &parent, rec->name, &in);
     inode_save(c, &parent);
     inode_save(c, &in);
     struct row_key key = row_key_u64(in.ino);
@@ -180,11 +159,10 @@ int prepare_link(struct look *l, struct link_rec *rec)
 
 void apply_link(struct change *c, const struct link_rec *rec, struct link_rep *rep)
 {
-    struct inode parent, in;
-    if (!load_parent(c, rec->parent, &parent) || inode_load(c->ns, rec->ino, &in) != 0 ||
-        inode_is_dir(&in) || in.nlink == 0 || !entry_add(c, &parent, rec->name, &in)) {
-        return;
-    }
+    struct inode parent = fitting_dir(c, rec->parent);
+    struct inode in = fitting_inode(c, rec->ino);
+    FITS(c, !inode_is_dir(&in) && in.nlink > 0);
+    entry_add(c, &parent, rec->name, &in);
     in.nlink++;
     in.ctime = c->now;
     inode_save(c, &parent);
@@ -217,13 +195,10 @@ int prepare_unlink(struct look *l, struct unlink_rec *rec)
 
 void apply_unlink(struct change *c, const struct unlink_rec *rec, struct unlink_rep *rep)
 {
-    struct inode parent, in;
-    struct dirent_row d;
-    if (inode_load(c->ns, rec->parent, &parent) != 0 ||
-        entry_load(c->ns, rec->parent, rec->name, &d, NULL) != 0 ||
-        inode_load(c->ns, d.ino, &in) != 0 || inode_is_dir(&in)) {
-        return;
-    }
+    struct inode parent = fitting_dir(c, rec->parent);
+    struct dirent_row d = fitting_entry(c, rec->parent, rec->name);
+    struct inode in = fitting_inode(c, d.ino);
+    FITS(c, !inode_is_dir(&in));
     entry_remove(c, &parent, &d);
     inode_save(c, &parent);
     inode_unlink(c, &in, rec->holders, &(struct lost_name){rec->parent, rec->name, rec->trash});

@@ -4,7 +4,8 @@
  * here from the tables and called by ns_dispatch.c. Queries and prepare run in a `struct look`,
  * which notes what was looked at; apply runs in a `struct change`, which notes what was changed.
  *
- * Rows that do not decode end the process (env_die): the environment is damaged.
+ * Rows that do not decode, and records that do not fit the state, end the process (env_die): the
+ * environment is damaged.
  */
 #ifndef MASTER_CORE_NS_INTERNAL_H
 #define MASTER_CORE_NS_INTERNAL_H
@@ -139,9 +140,15 @@ void inode_touch(struct change *c, struct inode *in);
 void ns_note_changed(struct change *c, uint64_t ino);
 void xattrs_remove(struct change *c, struct inode *in);
 
-/* Adds (name -> target) to the directory, whose entry count, times and nlink change but are not
- * saved. False, and nothing is changed, if the name is there. */
-bool entry_add(struct change *c, struct inode *dir, struct bytes name, const struct inode *target);
+/* Adds (name -> target), which is not there, to the directory, whose entry count, times and nlink
+ * change but are not saved. */
+void entry_add(struct change *c, struct inode *dir, struct bytes name, const struct inode *target);
+/* The same without a look: the inode, or directory, that the record names. */
+struct inode fitting_inode(struct change *c, uint64_t ino);
+struct inode fitting_dir(struct change *c, uint64_t ino);
+struct inode fitting_file(struct change *c, uint64_t ino);
+/* Its entry. */
+struct dirent_row fitting_entry(struct change *c, uint64_t dir, struct bytes name);
 /* Takes the entry out of the directory; nlink falls if it is a subdirectory's. */
 void entry_remove(struct change *c, struct inode *dir, const struct dirent_row *d);
 
@@ -236,6 +243,13 @@ MUST_CHECK int server_unpack(struct bytes key, struct bytes value, struct server
                              uint64_t *out_disk, struct server_state_rec *out_state);
 
 _Noreturn void ns_damaged(struct ns *ns, const char *table);
+/* A row of the table is as it was put. */
+#define ROW_IS(ns, table, x) ((x) ? (void)0 : ns_damaged((ns), (table)))
+
+/* The record fits the state: what was seen by whoever decided it is so still, here and at a replay. If
+ * not, the state is not what the log made, and the process ends. */
+#define FITS(c, x) ((x) ? (void)0 : ns_misfit((c), #x))
+_Noreturn void ns_misfit(const struct change *c, const char *what);
 
 /* ---------------------------------------------------------------- operations */
 
@@ -243,15 +257,15 @@ _Noreturn void ns_damaged(struct ns *ns, const char *table);
 #define NS_QUERIES(X)                                                                              \
     X(lookup)                                                                                      \
     X(getattr)                                                                                     \
-    X(readlink) X(readdir) X(getxattr) X(listxattr) X(locate) X(next_chunk) X(path_resolve)
+    X(readlink) X(readdir) X(getxattr) X(listxattr) X(next_chunk) X(path_resolve)
 
 #define DECLARE_QUERY(name)                                                                        \
     int query_##name(struct look *l, const struct name##_req *req, struct name##_rep *rep);
 NS_QUERIES(DECLARE_QUERY)
 #undef DECLARE_QUERY
 
-/* prepare_x finds the IN fields of *rec filled in and decides the rest. apply_x finds *rep zeroed;
- * a record that does not fit the state (what it names is gone) leaves both as they are. */
+/* prepare_x finds the IN fields of *rec filled in and decides the rest. apply_x finds *rep zeroed.
+ * Nothing is applied between the two. */
 #define DECLARE_QUERY(name)
 #define DECLARE_CONTROL(name)
 #define DECLARE_RECORD(name) void apply_##name(struct change *c, const struct name##_rec *rec);

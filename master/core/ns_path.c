@@ -87,8 +87,7 @@ void ns_path(struct ns *ns, uint64_t parent, struct bytes name, struct writer *w
     struct inode dir;
     bool whole = true;
     while (parent != ROOT_INO && whole) {
-        whole = count < PATH_DEPTH_MAX && inode_load(ns, parent, &dir) == 0 && inode_is_dir(&dir) &&
-                dir.name_len > 0;
+        whole = count < PATH_DEPTH_MAX && inode_load(ns, parent, &dir) == 0;
         if (whole) {
             chain[count++] = parent;
             parent = dir.parent;
@@ -97,7 +96,8 @@ void ns_path(struct ns *ns, uint64_t parent, struct bytes name, struct writer *w
     if (!whole) {
         writer_raw(w, "/(gone)", 7);
     }
-    while (count > 0 && inode_load(ns, chain[--count], &dir) == 0) {
+    while (count > 0) {
+        ROW_IS(ns, "inode", inode_load(ns, chain[--count], &dir) == 0);
         writer_raw(w, "/", 1);
         writer_raw(w, dir.name, dir.name_len);
     }

@@ -39,9 +39,8 @@ int query_readlink(struct look *l, const struct readlink_req *req, struct readli
     if (!S_ISLNK(in.mode)) {
         return -EINVAL;
     }
-    if (store_get(l->ns->store, TABLE_SYMLINK, row_key_bytes(&key), &rep->target) != 0) {
-        ns_damaged(l->ns, "symlink");
-    }
+    err = store_get(l->ns->store, TABLE_SYMLINK, row_key_bytes(&key), &rep->target);
+    ROW_IS(l->ns, "symlink", err == 0);
     return 0;
 }
 
@@ -62,9 +61,7 @@ static bool list_entry_row(void *owner, struct bytes key, struct bytes value)
     struct listing *g = owner;
     struct writer *w = g->look->scratch;
     struct dirent_row d;
-    if (dirent_unpack(key, value, &d) != 0) {
-        ns_damaged(g->look->ns, "directory entry");
-    }
+    ROW_IS(g->look->ns, "directory entry", dirent_unpack(key, value, &d) == 0);
     if (d.parent != g->dir) {
         return false;
     }
@@ -73,8 +70,9 @@ static bool list_entry_row(void *owner, struct bytes key, struct bytes value)
     }
     struct dir_entry entry = {
         .cookie = d.cookie, .name = d.name, .attr = {.ino = d.ino, .mode = d.type}};
-    struct inode in;
-    if (g->plus && look_inode(g->look, d.ino, &in) == 0) {
+    if (g->plus) {
+        struct inode in;
+        ROW_IS(g->look->ns, "directory entry", look_inode(g->look, d.ino, &in) == 0);
         entry.attr = attr_of(g->look->ns, &in);
     }
     uint32_t before = w->len;
@@ -114,35 +112,6 @@ int query_readdir(struct look *l, const struct readdir_req *req, struct readdir_
 }
 
 /* ---------------------------------------------------------------- chunks */
-
-int query_locate(struct look *l, const struct locate_req *req, struct locate_rep *rep)
-{
-    struct inode in;
-    int err = look_file(l, req->ino, &in);
-    if (err != 0) {
-        return err;
-    }
-    uint32_t count = MIN(req->count, (uint32_t)LOCATE_COUNT_MAX);
-    if (count == 0) {
-        return -EINVAL;
-    }
-    uint32_t start = l->scratch->len;
-    struct writer members;
-    writer_init(&members);
-    struct ns_chunk k;
-    uint64_t number = req->number;
-    while (chunk_seek(l->ns, &in, number, &k) == 0 && k.number - req->number < count) {
-        members.len = 0;
-        struct chunk chunk = chunk_answer(l->ns, &k, &members);
-        enc_chunk(l->scratch, &chunk);
-        number = k.number + 1;
-    }
-    writer_free(&members);
-    struct bytes all = writer_bytes(l->scratch);
-    rep->size = in.size;
-    rep->chunks = bytes_of(all.len == start ? NULL : all.data + start, all.len - start);
-    return 0;
-}
 
 int query_next_chunk(struct look *l, const struct next_chunk_req *req, struct next_chunk_rep *rep)
 {

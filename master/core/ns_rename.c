@@ -146,27 +146,23 @@ static void save_moved(struct change *c, struct inode *in, uint64_t new_parent,
     inode_save(c, in);
 }
 
-/* Finds both ends again; false if there is nothing to do. */
-static bool load_ends(struct change *c, const struct rename_rec *rec, struct ends *e)
+/* Finds both ends again. */
+static struct ends load_ends(struct change *c, const struct rename_rec *rec)
 {
-    struct ns *ns = c->ns;
-    if (inode_load(ns, rec->parent, &e->from_dir) != 0 ||
-        inode_load(ns, rec->new_parent, &e->to_dir) != 0 || !inode_is_dir(&e->to_dir) ||
-        entry_load(ns, rec->parent, rec->name, &e->from, NULL) != 0 ||
-        inode_load(ns, e->from.ino, &e->moved) != 0) {
-        return false;
+    struct ends e = {.from_dir = fitting_dir(c, rec->parent),
+                     .to_dir = fitting_dir(c, rec->new_parent),
+                     .from = fitting_entry(c, rec->parent, rec->name)};
+    e.moved = fitting_inode(c, e.from.ino);
+    e.has_to = entry_load(c->ns, rec->new_parent, rec->new_name, &e.to, NULL) == 0;
+    if (e.has_to) {
+        e.replaced = fitting_inode(c, e.to.ino);
     }
-    e->has_to = entry_load(ns, rec->new_parent, rec->new_name, &e->to, NULL) == 0 &&
-                inode_load(ns, e->to.ino, &e->replaced) == 0;
-    return true;
+    return e;
 }
 
 void apply_rename(struct change *c, const struct rename_rec *rec, struct rename_rep *rep)
 {
-    struct ends e;
-    if (!load_ends(c, rec, &e)) {
-        return;
-    }
+    struct ends e = load_ends(c, rec);
     rep->ino = e.moved.ino;
     if (e.has_to && e.moved.ino == e.replaced.ino) {
         return;
@@ -175,17 +171,15 @@ void apply_rename(struct change *c, const struct rename_rec *rec, struct rename_
     struct inode *from_dir = &e.from_dir;
     struct inode *to_dir = one_dir ? &e.from_dir : &e.to_dir;
     if (rec->flags == EXCHANGE) {
-        if (!e.has_to) {
-            return;
-        }
+        FITS(c, e.has_to);
         entry_retarget(c, to_dir, &e.to, rec->new_name, &e.moved);
         entry_retarget(c, from_dir, &e.from, rec->name, &e.replaced);
         save_moved(c, &e.replaced, rec->parent, rec->name);
     } else {
         if (e.has_to) {
             entry_retarget(c, to_dir, &e.to, rec->new_name, &e.moved);
-        } else if (!entry_add(c, to_dir, rec->new_name, &e.moved)) {
-            return;
+        } else {
+            entry_add(c, to_dir, rec->new_name, &e.moved);
         }
         entry_remove(c, from_dir, &e.from);
         struct lost_name was = {rec->new_parent, rec->new_name, rec->trash};

@@ -49,7 +49,8 @@ int prepare_replicas(const struct inode *in, const struct setxattr_rec *rec)
 void replicas_change(struct change *c, uint64_t ino, uint32_t replicas)
 {
     struct inode in;
-    if (replicas > REPLICAS_MAX || inode_load(c->ns, ino, &in) != 0 || !may_have_replicas(&in)) {
+    FITS(c, replicas <= REPLICAS_MAX);
+    if (inode_load(c->ns, ino, &in) != 0 || !may_have_replicas(&in)) {
         return;
     }
     in.replicas = (uint8_t)replicas;
@@ -63,9 +64,8 @@ void apply_replicas_put(struct change *c, const struct replicas_put_rec *rec)
     while (!reader_done(&r)) {
         uint64_t ino;
         dec_u64(&r, &ino);
-        if (r.err == 0) {
-            replicas_change(c, ino, rec->replicas);
-        }
+        FITS(c, r.err == 0);
+        replicas_change(c, ino, rec->replicas);
     }
 }
 

@@ -89,9 +89,7 @@ static void rows_drop(struct ns *ns, uint64_t session, uint64_t last)
     struct bytes key, value;
     while (store_seek(ns->store, TABLE_REPLY, row_key_bytes(&from), false, &key, &value) == 0) {
         uint64_t owner, sequence;
-        if (!row_key_get_pair(key, &owner, &sequence)) {
-            ns_damaged(ns, "reply");
-        }
+        ROW_IS(ns, "reply", row_key_get_pair(key, &owner, &sequence));
         if (owner != session || sequence > last) {
             break;
         }
@@ -103,9 +101,7 @@ static void rows_drop(struct ns *ns, uint64_t session, uint64_t last)
 static void settle(struct ns *ns, const struct session_news *n)
 {
     struct session_row s;
-    if (session_load(ns, n->session, &s) != 0) {
-        ns_damaged(ns, "session");
-    }
+    ROW_IS(ns, "session", session_load(ns, n->session, &s) == 0);
     if (n->moved) {
         s.acked = n->acked;
         session_save(ns, &s);

@@ -27,6 +27,14 @@ void ns_damaged(struct ns *ns, const char *table)
     env_die(ns->env, reason);
 }
 
+void ns_misfit(const struct change *c, const char *what)
+{
+    char reason[256];
+    snprintf(reason, sizeof(reason), "record %llu (%s) does not fit the state: %s is not so",
+             (unsigned long long)c->record->index, op_name(c->record->type), what);
+    env_die(c->ns->env, reason);
+}
+
 int inode_load(struct ns *ns, uint64_t ino, struct inode *out)
 {
     struct row_key key = row_key_u64(ino);
@@ -34,9 +42,7 @@ int inode_load(struct ns *ns, uint64_t ino, struct inode *out)
     if (store_get(ns->store, TABLE_INODE, row_key_bytes(&key), &row) != 0) {
         return -ENOENT;
     }
-    if (inode_unpack(row, ino, out) != 0) {
-        ns_damaged(ns, "inode");
-    }
+    ROW_IS(ns, "inode", inode_unpack(row, ino, out) == 0);
     return 0;
 }
 
@@ -44,9 +50,7 @@ int entry_load(struct ns *ns, uint64_t parent, struct bytes name, struct dirent_
                uint64_t *out_free)
 {
     int err = dirent_find(ns->store, parent, name, out, out_free);
-    if (err == ERR_CORRUPT) {
-        ns_damaged(ns, "directory entry");
-    }
+    ROW_IS(ns, "directory entry", err != ERR_CORRUPT);
     return err;
 }
 
@@ -145,6 +149,34 @@ uint32_t look_trash(struct look *l, const struct inode *in)
 
 /* ---------------------------------------------------------------- changing */
 
+struct inode fitting_inode(struct change *c, uint64_t ino)
+{
+    struct inode in;
+    FITS(c, inode_load(c->ns, ino, &in) == 0);
+    return in;
+}
+
+struct inode fitting_dir(struct change *c, uint64_t ino)
+{
+    struct inode in = fitting_inode(c, ino);
+    FITS(c, inode_is_dir(&in) && in.nlink > 0);
+    return in;
+}
+
+struct inode fitting_file(struct change *c, uint64_t ino)
+{
+    struct inode in = fitting_inode(c, ino);
+    FITS(c, inode_is_file(&in));
+    return in;
+}
+
+struct dirent_row fitting_entry(struct change *c, uint64_t dir, struct bytes name)
+{
+    struct dirent_row d;
+    FITS(c, entry_load(c->ns, dir, name, &d, NULL) == 0);
+    return d;
+}
+
 void inode_save_unseen(struct change *c, const struct inode *in)
 {
     uint8_t row[INODE_ROW_MAX];
@@ -184,13 +216,12 @@ void inode_drop(struct change *c, struct inode *in)
 void inode_unlink(struct change *c, struct inode *in, struct bytes holders,
                   const struct lost_name *was)
 {
-    if (in->nlink > 0) {
-        in->nlink--;
-    }
+    FITS(c, in->nlink > 0);
+    in->nlink--;
     in->ctime = c->now;
     if (in->nlink == 0) {
         bool held = orphan_keep(c, in->ino, holders);
-        if (was->trash != 0 && inode_is_file(in)) {
+        if (was->trash != 0) {
             trash_put(c, in, was);
         } else if (!held) {
             inode_drop(c, in);
@@ -228,20 +259,17 @@ void inode_clear_suid(struct inode *in)
     }
 }
 
-bool entry_add(struct change *c, struct inode *dir, struct bytes name, const struct inode *target)
+void entry_add(struct change *c, struct inode *dir, struct bytes name, const struct inode *target)
 {
     struct dirent_row d;
     uint64_t cookie;
-    if (name.len > NAME_LEN_MAX || entry_load(c->ns, dir->ino, name, &d, &cookie) == 0 ||
-        cookie == 0) {
-        return false;
-    }
+    FITS(c, name.len > 0 && name.len <= NAME_LEN_MAX);
+    FITS(c, entry_load(c->ns, dir->ino, name, &d, &cookie) != 0 && cookie != 0);
     d = (struct dirent_row){dir->ino, cookie, target->ino, target->mode & S_IFMT, name};
     dirent_save(c->ns->store, &d);
     dir->size++;
     dir->nlink += inode_is_dir(target);
     inode_touch(c, dir);
-    return true;
 }
 
 void entry_remove(struct change *c, struct inode *dir, const struct dirent_row *d)

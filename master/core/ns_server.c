@@ -75,9 +75,8 @@ static int load_server(struct ns *ns, uint32_t id, struct server *out, uint64_t 
     if (store_get(ns->store, TABLE_SERVER, row_key_bytes(&key), &value) != 0) {
         return -ENOENT;
     }
-    if (server_unpack(row_key_bytes(&key), value, out, out_disk, out_state) != 0) {
-        ns_damaged(ns, "server");
-    }
+    int err = server_unpack(row_key_bytes(&key), value, out, out_disk, out_state);
+    ROW_IS(ns, "server", err == 0);
     return 0;
 }
 
@@ -86,9 +85,8 @@ void apply_server_state(struct change *c, const struct server_state_rec *rec)
     struct server s;
     uint64_t disk;
     struct server_state_rec old;
-    if (load_server(c->ns, rec->id, &s, &disk, &old) == 0) {
-        save_server(c, disk, &s, rec);
-    }
+    FITS(c, load_server(c->ns, rec->id, &s, &disk, &old) == 0);
+    save_server(c, disk, &s, rec);
 }
 
 int ns_server_state(struct ns *ns, uint32_t id, struct server_state_rec *out)
@@ -105,9 +103,7 @@ void apply_server_add(struct change *c, const struct server_add_rec *rec)
     struct server_state_rec state = {0};
     (void)load_server(c->ns, rec->server.id, &old, &disk, &state); /* kept, if it is known */
     save_server(c, rec->disk, &rec->server, &state);
-    if (rec->server.id >= c->ns->next_server && rec->server.id < UINT32_MAX) {
-        c->ns->next_server = rec->server.id + 1;
-    }
+    c->ns->next_server = MAX(c->ns->next_server, rec->server.id + 1);
 }
 
 int ns_server_next(struct ns *ns, uint32_t id, struct server *out, uint64_t *out_disk)
@@ -118,9 +114,7 @@ int ns_server_next(struct ns *ns, uint32_t id, struct server *out, uint64_t *out
     if (store_seek(ns->store, TABLE_SERVER, row_key_bytes(&from), false, &key, &value) != 0) {
         return -ENOENT;
     }
-    if (server_unpack(key, value, out, out_disk, &state) != 0) {
-        ns_damaged(ns, "server");
-    }
+    ROW_IS(ns, "server", server_unpack(key, value, out, out_disk, &state) == 0);
     return 0;
 }
 
@@ -135,9 +129,9 @@ struct chunk chunk_answer(struct ns *ns, const struct ns_chunk *k, struct writer
     for (uint32_t i = 0; i < k->member_count; i++) {
         struct server s;
         uint64_t disk;
-        if (ns_server_next(ns, k->members[i], &s, &disk) == 0 && s.id == k->members[i]) {
-            enc_server(w, &s);
-        }
+        int err = ns_server_next(ns, k->members[i], &s, &disk);
+        ROW_IS(ns, "server", err == 0 && s.id == k->members[i]);
+        enc_server(w, &s);
     }
     struct bytes all = writer_bytes(w);
     return (struct chunk){

@@ -30,9 +30,7 @@ int session_load(struct ns *ns, uint64_t session, struct session_row *out)
     if (store_get(ns->store, TABLE_SESSION, row_key_bytes(&key), &value) != 0) {
         return -ENOENT;
     }
-    if (session_unpack(row_key_bytes(&key), value, out) != 0) {
-        ns_damaged(ns, "session");
-    }
+    ROW_IS(ns, "session", session_unpack(row_key_bytes(&key), value, out) == 0);
     return 0;
 }
 
@@ -63,9 +61,7 @@ static int session_next(struct ns *ns, uint64_t session, struct session_row *out
     if (store_seek(ns->store, TABLE_SESSION, row_key_bytes(&from), false, &key, &value) != 0) {
         return -ENOENT;
     }
-    if (session_unpack(key, value, out) != 0) {
-        ns_damaged(ns, "session");
-    }
+    ROW_IS(ns, "session", session_unpack(key, value, out) == 0);
     return 0;
 }
 
@@ -115,9 +111,7 @@ int ns_orphan_next(struct ns *ns, uint64_t ino, uint64_t session, uint64_t *out_
     if (store_seek(ns->store, TABLE_ORPHAN, row_key_bytes(&from), false, &key, &value) != 0) {
         return -ENOENT;
     }
-    if (!row_key_get_pair(key, out_ino, out_session)) {
-        ns_damaged(ns, "orphan");
-    }
+    ROW_IS(ns, "orphan", row_key_get_pair(key, out_ino, out_session));
     return 0;
 }
 
@@ -134,11 +128,10 @@ bool orphan_keep(struct change *c, uint64_t ino, struct bytes holders)
     while (!reader_done(&r)) {
         uint64_t session;
         dec_u64(&r, &session);
-        if (r.err == 0 && ns_session_exists(c->ns, session)) {
-            struct row_key key = row_key_pair(ino, session);
-            store_put(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key), bytes_of("", 0));
-            held = true;
-        }
+        FITS(c, r.err == 0 && ns_session_exists(c->ns, session));
+        struct row_key key = row_key_pair(ino, session);
+        store_put(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key), bytes_of("", 0));
+        held = true;
     }
     return held;
 }
@@ -146,13 +139,14 @@ bool orphan_keep(struct change *c, uint64_t ino, struct bytes holders)
 void orphan_release(struct change *c, uint64_t ino, uint64_t session)
 {
     struct row_key key = row_key_pair(ino, session);
-    struct inode in;
     writer_remove(c, session, ino, false);
-    if (store_del(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key)) == 0 &&
-        !orphan_held(c->ns, ino) && inode_load(c->ns, ino, &in) == 0 && in.nlink == 0) {
-        if (in.trash_expires == 0) {
-            inode_drop(c, &in);
-        }
+    if (store_del(c->ns->store, TABLE_ORPHAN, row_key_bytes(&key)) != 0 ||
+        orphan_held(c->ns, ino)) {
+        return;
+    }
+    struct inode in = fitting_file(c, ino);
+    if (in.trash_expires == 0) {
+        inode_drop(c, &in);
     }
 }
 

@@ -34,9 +34,7 @@ int trash_unpack(struct bytes key, struct bytes value, struct ns_trash *out)
 static void take_row(struct ns *ns, struct bytes key, struct bytes value, struct ns_trash *out)
 {
     struct inode in;
-    if (trash_unpack(key, value, out) != 0 || inode_load(ns, out->ino, &in) != 0) {
-        ns_damaged(ns, "trash");
-    }
+    ROW_IS(ns, "trash", trash_unpack(key, value, out) == 0 && inode_load(ns, out->ino, &in) == 0);
     out->chunks = chunks_of(&in);
     out->size = in.size;
     out->mode = in.mode;
@@ -61,9 +59,7 @@ int ns_trash_get(struct ns *ns, uint64_t ino, struct ns_trash *out)
         return -ENOENT;
     }
     struct row_key key = row_key_pair(in.trash_expires, ino);
-    if (store_get(ns->store, TABLE_TRASH, row_key_bytes(&key), &value) != 0) {
-        ns_damaged(ns, "trash");
-    }
+    ROW_IS(ns, "trash", store_get(ns->store, TABLE_TRASH, row_key_bytes(&key), &value) == 0);
     take_row(ns, row_key_bytes(&key), value, out);
     return 0;
 }
@@ -94,12 +90,8 @@ void trash_take(struct change *c, struct inode *in)
     struct row_key key = row_key_pair(in->trash_expires, in->ino);
     struct bytes value;
     struct ns_trash t;
-    if (store_get(c->ns->store, TABLE_TRASH, row_key_bytes(&key), &value) != 0) {
-        return;
-    }
-    if (trash_unpack(row_key_bytes(&key), value, &t) != 0) {
-        ns_damaged(c->ns, "trash");
-    }
+    ROW_IS(c->ns, "trash", store_get(c->ns->store, TABLE_TRASH, row_key_bytes(&key), &value) == 0);
+    ROW_IS(c->ns, "trash", trash_unpack(row_key_bytes(&key), value, &t) == 0);
     c->ns->trash_bytes -= t.bytes;
     store_del(c->ns->store, TABLE_TRASH, row_key_bytes(&key));
     in->trash_expires = 0;
@@ -110,8 +102,8 @@ void trash_take(struct change *c, struct inode *in)
 static void drop_one(struct change *c, uint64_t expires, uint64_t ino)
 {
     struct inode in;
-    if (expires == 0 || inode_load(c->ns, ino, &in) != 0 || in.trash_expires != expires) {
-        return;
+    if (inode_load(c->ns, ino, &in) != 0 || in.trash_expires != expires) {
+        return; /* it was named twice */
     }
     trash_take(c, &in);
     if (inode_is_dir(&in)) {
@@ -131,21 +123,17 @@ void apply_trash_drop(struct change *c, const struct trash_drop_rec *rec)
         uint64_t expires, ino;
         dec_u64(&r, &expires);
         dec_u64(&r, &ino);
-        if (r.err == 0) {
-            drop_one(c, expires, ino);
-        }
+        FITS(c, r.err == 0 && expires != 0);
+        drop_one(c, expires, ino);
     }
 }
 
 void apply_chunks_drop(struct change *c, const struct chunks_drop_rec *rec)
 {
-    struct inode in;
+    struct inode in = fitting_file(c, rec->ino);
     struct row_key key = row_key_pair(0, rec->ino);
     struct bytes value;
-    if (store_get(c->ns->store, TABLE_TRASH, row_key_bytes(&key), &value) != 0 ||
-        inode_load(c->ns, rec->ino, &in) != 0) {
-        return;
-    }
+    FITS(c, store_get(c->ns->store, TABLE_TRASH, row_key_bytes(&key), &value) == 0);
     chunks_remove_some(c, &in, rec->count);
     if (chunks_of(&in) > 0) {
         inode_save(c, &in);
@@ -157,12 +145,10 @@ void apply_chunks_drop(struct change *c, const struct chunks_drop_rec *rec)
 
 void apply_trash_return(struct change *c, const struct trash_return_rec *rec)
 {
-    struct inode in, parent;
-    if (inode_load(c->ns, rec->ino, &in) != 0 || in.trash_expires == 0 ||
-        inode_load(c->ns, rec->parent, &parent) != 0 || !inode_is_dir(&parent) ||
-        parent.nlink == 0 || rec->name.len == 0 || !entry_add(c, &parent, rec->name, &in)) {
-        return;
-    }
+    struct inode in = fitting_inode(c, rec->ino);
+    struct inode parent = fitting_dir(c, rec->parent);
+    FITS(c, in.trash_expires != 0);
+    entry_add(c, &parent, rec->name, &in);
     trash_take(c, &in);
     orphan_forget(c, in.ino);
     in.ctime = c->now;
@@ -206,7 +192,7 @@ static int removed_above(struct ns *ns, uint64_t parent, uint64_t chain[PATH_DEP
     struct inode dir;
     *out_count = 0;
     for (;;) {
-        if (inode_load(ns, parent, &dir) != 0 || !inode_is_dir(&dir)) {
+        if (inode_load(ns, parent, &dir) != 0) {
             return -ESTALE;
         }
         if (dir.nlink != 0) {
@@ -238,11 +224,9 @@ int ns_trash_return(struct ns *ns, uint64_t ino, uint64_t parent, struct bytes n
     while (count > 0) {
         /* A directory made in the place of the removed one stands for it. */
         struct inode above;
-        if (inode_load(ns, chain[count - 1], &above) != 0) {
-            return -ESTALE;
-        }
+        ROW_IS(ns, "inode", inode_load(ns, chain[count - 1], &above) == 0);
         struct bytes above_name = bytes_of(above.name, above.name_len);
-        err = above.name_len == 0 ? -ESTALE : look_free(ns, live, above_name, &dir);
+        err = look_free(ns, live, above_name, &dir);
         if (err == 0) {
             rec->trash_return_rec = (struct trash_return_rec){
                 .ino = above.ino, .parent = live, .name = keep_bytes(scratch, above_name)};

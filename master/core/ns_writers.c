@@ -32,9 +32,7 @@ int ns_writer_next(struct ns *ns, uint64_t session, uint64_t ino, uint64_t *out_
     if (store_seek(ns->store, TABLE_WRITER, row_key_bytes(&from), false, &key, &value) != 0) {
         return -ENOENT;
     }
-    if (!row_key_get_pair(key, out_session, out_ino)) {
-        ns_damaged(ns, "writer");
-    }
+    ROW_IS(ns, "writer", row_key_get_pair(key, out_session, out_ino));
     return 0;
 }
 
@@ -51,14 +49,11 @@ void writer_add(struct change *c, struct inode *in, uint64_t session)
 void writer_remove(struct change *c, uint64_t session, uint64_t ino, bool died)
 {
     struct row_key key = row_key_pair(session, ino);
-    struct inode in;
-    if (store_del(c->ns->store, TABLE_WRITER, row_key_bytes(&key)) != 0 ||
-        inode_load(c->ns, ino, &in) != 0) {
+    if (store_del(c->ns->store, TABLE_WRITER, row_key_bytes(&key)) != 0) {
         return;
     }
-    if (in.writers == 0) {
-        ns_damaged(c->ns, "writer");
-    }
+    struct inode in = fitting_file(c, ino);
+    ROW_IS(c->ns, "writer", in.writers > 0);
     in.writers--;
     in.cut_due |= died;
     if (in.writers > 0 || !in.cut_due) {
@@ -82,8 +77,8 @@ void writers_end(struct change *c, uint64_t session)
 void writers_drop(struct change *c, struct inode *in)
 {
     uint64_t session = 0, ino;
-    while (in->writers > 0 && ns_writer_next(c->ns, session, in->ino, &session, &ino) == 0 &&
-           session < UINT64_MAX) {
+    while (in->writers > 0) {
+        ROW_IS(c->ns, "writer", ns_writer_next(c->ns, session, in->ino, &session, &ino) == 0);
         if (ino == in->ino) {
             struct row_key key = row_key_pair(session, ino);
             store_del(c->ns->store, TABLE_WRITER, row_key_bytes(&key));
@@ -102,7 +97,9 @@ void apply_writers_add(struct change *c, const struct writers_add_rec *rec)
         uint64_t ino;
         struct inode in;
         dec_u64(&r, &ino);
-        if (r.err == 0 && inode_load(c->ns, ino, &in) == 0 && inode_is_file(&in)) {
+        FITS(c, r.err == 0);
+        if (inode_load(c->ns, ino, &in) == 0) { /* a file that was made, and is gone meanwhile */
+            FITS(c, inode_is_file(&in));
             writer_add(c, &in, rec->session);
             inode_save(c, &in);
         }
@@ -116,8 +113,7 @@ void apply_writers_remove(struct change *c, const struct writers_remove_rec *rec
         uint64_t session, ino;
         dec_u64(&r, &session);
         dec_u64(&r, &ino);
-        if (r.err == 0) {
-            writer_remove(c, session, ino, false);
-        }
+        FITS(c, r.err == 0);
+        writer_remove(c, session, ino, false);
     }
 }

@@ -58,7 +58,7 @@ static bool add_name(void *owner, struct bytes key, struct bytes value)
     struct list_names *n = owner;
     struct byte_reader r = byte_reader_of(key);
     (void)value;
-    if (get_key_u64(&r) != n->ino || r.bad) {
+    if (get_key_u64(&r) != n->ino) {
         return false;
     }
     writer_raw(n->out, r.at, (uint32_t)byte_reader_left(&r));
@@ -120,18 +120,15 @@ int prepare_setxattr(struct look *l, struct setxattr_rec *rec)
 
 void apply_setxattr(struct change *c, const struct setxattr_rec *rec, struct setxattr_rep *rep)
 {
-    struct inode in;
+    struct inode in = fitting_inode(c, rec->ino);
     struct bytes old;
     uint8_t key[XATTR_KEY_MAX];
     (void)rep;
-    if (check_name(rec->name) != 0 || inode_load(c->ns, rec->ino, &in) != 0) {
-        return;
-    }
+    FITS(c, check_name(rec->name) == 0);
     if (is_replicas_name(rec->name)) {
         uint32_t replicas;
-        if (replicas_parse(rec->value, &replicas)) {
-            replicas_change(c, rec->ino, replicas);
-        }
+        FITS(c, replicas_parse(rec->value, &replicas));
+        replicas_change(c, rec->ino, replicas);
         return;
     }
     if (xattr_load(c->ns, rec->ino, rec->name, &old) != 0) {
@@ -159,17 +156,15 @@ int prepare_removexattr(struct look *l, struct removexattr_rec *rec)
 void apply_removexattr(struct change *c, const struct removexattr_rec *rec,
                        struct removexattr_rep *rep)
 {
-    struct inode in;
+    struct inode in = fitting_inode(c, rec->ino);
     uint8_t key[XATTR_KEY_MAX];
     (void)rep;
     if (is_replicas_name(rec->name)) {
         replicas_change(c, rec->ino, 0);
         return;
     }
-    if (check_name(rec->name) != 0 || inode_load(c->ns, rec->ino, &in) != 0 ||
-        store_del(c->ns->store, TABLE_XATTR, xattr_key(key, rec->ino, rec->name)) != 0) {
-        return;
-    }
+    FITS(c, check_name(rec->name) == 0);
+    FITS(c, store_del(c->ns->store, TABLE_XATTR, xattr_key(key, rec->ino, rec->name)) == 0);
     in.xattr_names -= rec->name.len + 1;
     in.ctime = c->now;
     inode_save(c, &in);
@@ -179,15 +174,14 @@ void xattrs_remove(struct change *c, struct inode *in)
 {
     struct row_key from = row_key_u64(in->ino);
     struct bytes key, value;
-    while (in->xattr_names > 0 &&
-           store_seek(c->ns->store, TABLE_XATTR, row_key_bytes(&from), false, &key, &value) == 0) {
+    while (in->xattr_names > 0) {
         uint8_t copy[XATTR_KEY_MAX];
-        if (key.len > sizeof(copy) || key.len <= from.len ||
-            memcmp(key.data, from.data, from.len) != 0) {
-            break;
-        }
+        struct store *s = c->ns->store;
+        int err = store_seek(s, TABLE_XATTR, row_key_bytes(&from), false, &key, &value);
+        bool is = err == 0 && key.len <= sizeof(copy) && key.len > from.len;
+        ROW_IS(c->ns, "attribute", is && memcmp(key.data, from.data, from.len) == 0);
         memcpy(copy, key.data, key.len);
-        in->xattr_names -= MIN(in->xattr_names, key.len - from.len + 1);
+        in->xattr_names -= key.len - from.len + 1;
         store_del(c->ns->store, TABLE_XATTR, bytes_of(copy, key.len));
     }
 }

@@ -1,7 +1,7 @@
 /* store.c - rows in LMDB.
  *
  * TABLE_META key "store.position" holds what the last commit contains, 40 bytes little endian:
- *   format u32 (2), epoch u32, index u64, chain u64, hash u64, time i64. Format 1 ends before the time.
+ *   format u32 (2), epoch u32, index u64, chain u64, hash u64, time i64.
  */
 #include "master/core/store_internal.h"
 #include "shared/base/hash.h"
@@ -12,7 +12,6 @@
 enum {
     POSITION_BYTES = 40,
     POSITION_FORMAT = 2,
-    POSITION_BYTES_1 = 32,
     KEY_LEN_BYTES = 2,
 };
 
@@ -107,15 +106,14 @@ int store_position_read(MDB_txn *txn, MDB_dbi meta, struct store_position *out)
         return rc;
     }
     const uint8_t *p = value.mv_data;
-    bool known = value.mv_size == POSITION_BYTES && get_le(p, 4) == POSITION_FORMAT;
-    if (!known && (value.mv_size != POSITION_BYTES_1 || get_le(p, 4) != 1)) {
+    if (value.mv_size != POSITION_BYTES || get_le(p, 4) != POSITION_FORMAT) {
         return MDB_CORRUPTED;
     }
     *out = (struct store_position){.index = get_le(p + 8, 8),
                                    .epoch = (uint32_t)get_le(p + 4, 4),
                                    .chain = get_le(p + 16, 8),
                                    .hash = get_le(p + 24, 8),
-                                   .time_ns = known ? (int64_t)get_le(p + 32, 8) : 0};
+                                   .time_ns = (int64_t)get_le(p + 32, 8)};
     return 0;
 }
 

@@ -23,7 +23,7 @@ static struct ns_chunk row(void)
 static uint32_t outsider(void)
 {
     struct ns_chunk k = row();
-    for (uint32_t id = 1; id <= f->m->servers.count; id++) {
+    for (uint32_t id = 1; id <= f->m->servers.highest; id++) {
         if (!ns_is_member(&k, id)) {
             return id;
         }
@@ -146,8 +146,15 @@ static void put_orphan(struct fake *k, uint64_t handle)
 /* Moves the next handle beyond `handle`. */
 static void give_handles(uint64_t handle)
 {
-    union op_any rec = {.chunk_new_rec = {.ino = 999999, .handle = handle, .version = 1}};
-    (void)commit_record(f->m, OP_chunk_new, &rec, NULL, NULL);
+    uint64_t ino = ns_counts(f->m->ns).next_ino;
+    union op_any made = {.create_rec = {.parent = ROOT_INO,
+                                        .name = bytes_str("given"),
+                                        .ino = ino,
+                                        .handle = handle,
+                                        .version = 1}};
+    union op_any removed = {.unlink_rec = {.parent = ROOT_INO, .name = bytes_str("given")}};
+    (void)commit_record(f->m, OP_create, &made, NULL, NULL);
+    (void)commit_record(f->m, OP_unlink, &removed, NULL, NULL);
 }
 
 START_TEST(orphan_goes_if_its_handle_was_given)
@@ -260,7 +267,7 @@ static void all_have(uint64_t avail)
     for (int i = 0; i < FAKES_MAX; i++) {
         f->fakes[i].avail = avail;
     }
-    for (uint32_t id = 1; id <= f->m->servers.count; id++) {
+    for (uint32_t id = 1; id <= f->m->servers.highest; id++) {
         while (servers_get(&f->m->servers, id)->avail != avail) {
             fixture_run_ms(f, 5);
         }

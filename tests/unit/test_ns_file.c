@@ -222,7 +222,6 @@ START_TEST(open_files_stay)
     uint64_t handle = chunk(f, a, 0).handle;
     hold(f, a, s1);
     hold(f, a, s2);
-    hold(f, a, 999); /* a session that has ended holds nothing */
     ck_assert_int_eq(DO(f, link, .ino = a, .parent = ROOT_INO, .name = N("b")), 0);
     ck_assert_int_eq(DO(f, unlink, .parent = ROOT_INO, .name = N("b")), 0);
     ck_assert_uint_eq(store_rows(f->store, TABLE_ORPHAN), 0);

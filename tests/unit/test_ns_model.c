@@ -336,9 +336,11 @@ static void op_chunk(struct model *m, bool bump)
 {
     uint64_t ino = any_inode(m), number = sim_below(&m->r, CHUNKS);
     struct m_inode *in = &m->inode[ino];
-    if (!bump) {
+    if (!bump && in->exists && in->type == S_IFREG && !in->chunk[number]) {
         grow_chunk(m->f, ino, number);
-        in->chunk[number] |= in->exists && in->type == S_IFREG;
+        in->chunk[number] = true;
+    } else if (!bump) {
+        return;
     } else if (in->exists && in->chunk[number]) {
         bump_chunk(m->f, ino, number);
         in->bound[number] = true;
