@@ -47,7 +47,7 @@ static void look_at_servers(struct master *m)
     b->high_fill = 0;
     for (uint32_t id = 1; id <= m->servers.highest; id++) { /* full ones too */
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && server_alive(s, env_mono_ns(m->env)) && !server_leaving(s)) {
+        if (server_alive(s, env_mono_ns(m->env)) && !server_leaving(s)) {
             struct placement_server one = server_as_candidate(s);
             b->low_fill = MIN(b->low_fill, placement_fill(&one));
             b->high_fill = MAX(b->high_fill, placement_fill(&one));
@@ -102,9 +102,7 @@ void balance_pass_begin(struct master *m)
     say_what_is_missing(m);
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL) {
-            s->member_counting = s->stuck_counting = 0;
-        }
+        s->member_counting = s->stuck_counting = 0;
     }
 }
 
@@ -115,9 +113,6 @@ void balance_pass_end(struct master *m)
     b->crowded_chunks = b->crowded;
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
-        if (s == NULL) {
-            continue;
-        }
         s->member_of = s->member_counting;
         s->stuck = s->stuck_counting;
         bool empty = server_leaving(s) && balance_counted(m, s) && s->member_of == 0;
@@ -131,13 +126,13 @@ void balance_pass_end(struct master *m)
 
 /* ---------------------------------------------------------------- moves */
 
-/* The members as placement sees them; false if one is not known or leaving: that comes first. */
+/* The members as placement sees them; false if one is leaving: that comes first. */
 static bool members_of(struct master *m, const struct ns_chunk *row,
                        struct placement_server out[REPLICAS_MAX])
 {
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
-        if (s == NULL || server_leaving(s)) {
+        if (server_leaving(s)) {
             return false;
         }
         out[i] = server_as_candidate(s);
@@ -204,11 +199,9 @@ void balance_row(struct master *m, const struct ns_chunk *row, bool whole)
     }
     for (uint32_t i = 0; i < row->member_count; i++) {
         struct chunkserver *s = servers_get(&m->servers, row->members[i]);
-        if (s != NULL) {
-            s->member_counting++;
-            if (server_leaving(s)) {
-                look_at_leaving(m, row, s);
-            }
+        s->member_counting++;
+        if (server_leaving(s)) {
+            look_at_leaving(m, row, s);
         }
     }
     if (whole && repair_picture_complete(m)) {
@@ -234,9 +227,6 @@ void balance_warnings(const struct master *m, struct writer *w)
     }
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s == NULL) {
-            continue;
-        }
         if (server_leaving(s) && balance_counted(m, s) && s->stuck > 0) {
             snprintf(text, sizeof(text),
                      "chunkserver %u cannot be emptied: no other one has room for %llu of its "

@@ -105,7 +105,7 @@ void commit_wait_for(struct master *m, struct commit_wait *w, uint64_t index)
 
 bool commit_full(const struct master *m)
 {
-    return m->commit.uncommitted >= COMMIT_RECORDS || store_commit_due(m->store);
+    return m->commit.uncommitted >= m->cfg.bounds.commit_records || store_commit_due(m->store);
 }
 
 /* Mutations must wait until the log has caught up and LMDB has committed. */
@@ -129,8 +129,10 @@ static void queue(struct peer *p, const struct frame_header *head, struct slice 
 void commit_mutation(struct master *m, struct peer *p, struct message *msg)
 {
     struct commit *c = &m->commit;
-    if (replies_count(m->replies) >= HELD_REPLIES_MAX ||
-        oplog_pending_bytes(m->log) >= PENDING_LOG_BYTES_MAX || c->queued >= MUTATION_QUEUE_MAX) {
+    const struct master_bounds *most = &m->cfg.bounds;
+    if (replies_count(m->replies) >= most->held_replies ||
+        oplog_pending_bytes(m->log) >= most->pending_log_bytes ||
+        c->queued >= most->queued_mutations) {
         master_answer(p, &msg->head, ERR_BUSY, 0, (struct slice){0});
         return;
     }

@@ -11,8 +11,7 @@ static uint32_t confirmed(const struct master *m, const struct ns_chunk *row)
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
         enum note_kind kind = notes_get(&m->notes, row->handle, row->members[i], row->version);
-        n += s != NULL && server_alive(s, now) && s->reported &&
-             (kind == NOTE_NONE || kind == NOTE_EXTRA);
+        n += server_alive(s, now) && s->reported && (kind == NOTE_NONE || kind == NOTE_EXTRA);
     }
     return n;
 }
@@ -120,8 +119,7 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
             continue;
         }
         struct chunkserver *s = servers_get(&m->servers, n->server);
-        if (!quiet || s == NULL || !server_alive(s, env_mono_ns(m->env)) ||
-            !may_go(row, n, good, wanted)) {
+        if (!quiet || !server_alive(s, env_mono_ns(m->env)) || !may_go(row, n, good, wanted)) {
             continue;
         }
         if (due(m, n) && remove_replica(m, s, row->handle)) {
@@ -138,7 +136,7 @@ bool deletion_orphan(void *owner, struct note *n)
         return false;
     }
     struct chunkserver *s = servers_get(&m->servers, n->server);
-    if (n->kind != NOTE_EXTRA || s == NULL || s->peer == NULL) {
+    if (n->kind != NOTE_EXTRA || s->peer == NULL) {
         return true;
     }
     if (n->handle >= ns_next_handle(m->ns) || !m->deletion.settled ||

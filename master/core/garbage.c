@@ -100,8 +100,7 @@ void garbage_scan(struct master *m)
             break;
         }
         struct chunkserver *s = servers_get(&m->servers, g->server);
-        any |=
-            s != NULL && add(m, s, g->handle, true, ns_garbage_aside(m->ns, g->handle, g->server));
+        any |= add(m, s, g->handle, true, ns_garbage_aside(m->ns, g->handle, g->server));
         g->server++;
     }
     if (!any) {
@@ -109,10 +108,7 @@ void garbage_scan(struct master *m)
             now + IDLE_PAUSE_MS * NS_PER_MS; /* of servers that are away, or busy with it */
     }
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
-        struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL) {
-            garbage_flush(m, s);
-        }
+        garbage_flush(m, servers_get(&m->servers, id));
     }
 }
 
@@ -121,15 +117,14 @@ bool garbage_settled(struct master *m)
     uint64_t now = env_mono_ns(m->env);
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && (s->drop_count > 0 || rpc_call_running(&s->drop_call))) {
+        if (s->drop_count > 0 || rpc_call_running(&s->drop_call)) {
             return false;
         }
     }
     uint64_t handle = 0;
     uint32_t server = 0;
     while (ns_garbage_next(m->ns, handle, server, &handle, &server) == 0) {
-        const struct chunkserver *s = servers_get(&m->servers, server);
-        if (s != NULL && server_alive(s, now)) {
+        if (server_alive(servers_get(&m->servers, server), now)) {
             return false;
         }
         server++;

@@ -100,7 +100,7 @@ static void timer_fired(struct env_timer *t)
 
 static struct grant *grant_new(struct master *m, const struct ns_chunk *row)
 {
-    if (m->grants.by_handle.count >= GRANTS_MAX) {
+    if (m->grants.by_handle.count >= m->cfg.bounds.grants) {
         return NULL;
     }
     struct grant *g = mem_new(struct grant);
@@ -266,7 +266,7 @@ uint32_t grants_blocked(const struct master *m)
 
 bool grants_repair(struct master *m, const struct ns_chunk *row, const struct repair_action *action)
 {
-    if (m->grants.repairs >= REPAIRS_MAX || find(m, row->handle) != NULL ||
+    if (m->grants.repairs >= m->cfg.bounds.repairs || find(m, row->handle) != NULL ||
         !setback_past(&m->setbacks, row->handle, env_mono_ns(m->env))) {
         return false;
     }
@@ -296,7 +296,7 @@ bool grants_repair(struct master *m, const struct ns_chunk *row, const struct re
 static void note_complaint(struct grant *g, const struct grant_req *req, uint32_t primary)
 {
     struct master *m = g->m;
-    struct chunkserver *s = servers_get(&m->servers, req->failed_server);
+    struct chunkserver *s = servers_find(&m->servers, req->failed_server);
     if (s == NULL) {
         return;
     }
@@ -345,10 +345,8 @@ static void ask_new(struct master *m, struct peer *p, const struct frame_header 
     uint64_t index = commit_record(m, OP_chunk_new, &rec, NULL, NULL);
     writer_free(&w);
     struct ns_chunk row;
-    if (ns_chunk_get(m->ns, req->ino, req->number, &row) != 0) {
-        master_answer(p, head, -EIO, index, (struct slice){0});
-        return;
-    }
+    int err = ns_chunk_get(m->ns, req->ino, req->number, &row);
+    ASSERT(err == 0);
     answer_row(p, head, &row, index);
 }
 
@@ -366,7 +364,7 @@ static int refusal(struct master *m, const struct grant_req *req)
     if (req->number >= (uint64_t)INT64_MAX / m->cfg.geometry.chunk_bytes) {
         return -EFBIG;
     }
-    return m->grants.waiters >= GRANT_WAITERS_MAX ? ERR_BUSY : 0;
+    return m->grants.waiters >= m->cfg.bounds.grant_waiters ? ERR_BUSY : 0;
 }
 
 /* It fills a replica that is no member, or will when the row is committed. */
@@ -391,7 +389,7 @@ void grants_ask(struct master *m, struct peer *p, const struct frame_header *hea
     struct grant *g = find(m, row.handle);
     bool filling = g != NULL && fills(g);
     const struct chunkserver *primary = servers_get(&m->servers, row.members[0]);
-    bool live = primary != NULL && server_alive(primary, env_mono_ns(m->env));
+    bool live = server_alive(primary, env_mono_ns(m->env));
     bool unheard = req->failed_version >= row.version || complains(m, req, &row);
     if (live && !unheard && (g == NULL || filling)) {
         answer_row(p, head, &row, ns_changed_at(m->ns, req->ino));

@@ -11,7 +11,7 @@
  * At least min(2, members before) replicas must take part; the machine tries again until they do.
  * The same machine repairs: replicas to be compared or refilled, and new members, which are first
  * filled while writes go on.
- * Loop thread only. Bounds: GRANTS_MAX machines, GRANT_WAITERS_MAX requests.
+ * Loop thread only. Bounds of machines and requests: master_bounds.
  */
 #ifndef MASTER_CORE_GRANTS_H
 #define MASTER_CORE_GRANTS_H

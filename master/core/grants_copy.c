@@ -185,7 +185,7 @@ void grant_fill(struct grant *g)
     writer_init(&others);
     for (uint32_t i = 0; i < g->row.member_count; i++) {
         const struct chunkserver *s = servers_get(&g->m->servers, g->row.members[i]);
-        if (s != NULL && s->id != g->fill_from && s->id != g->add && s->peer != NULL) {
+        if (s->id != g->fill_from && s->id != g->add && s->peer != NULL) {
             name_server(g, s->id, &others);
         }
     }

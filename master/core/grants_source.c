@@ -38,7 +38,7 @@ static uint32_t agreeing(const struct grant *g, const struct replica *r)
 static bool proves_empty(const struct part *p)
 {
     const struct chunkserver *s = servers_get(&p->grant->m->servers, p->server);
-    return p->replica.version != 0 && !p->added && p->replica.previous == 0 && s != NULL &&
+    return p->replica.version != 0 && !p->added && p->replica.previous == 0 &&
            p->grant->handle >= s->first_handle;
 }
 

@@ -114,15 +114,11 @@ static uint32_t find_addition(struct grant *g)
     struct placement_server all[SERVERS_MAX], have[REPLICAS_MAX];
     uint32_t count = servers_candidates(&m->servers, env_mono_ns(m->env), &m->cfg.geometry, false,
                                         all, SERVERS_MAX);
-    uint32_t have_count = 0;
     for (uint32_t i = 0; i < g->row.member_count; i++) {
-        const struct chunkserver *s = servers_get(&m->servers, g->row.members[i]);
-        if (s != NULL) {
-            have[have_count++] = server_as_candidate(s);
-        }
+        have[i] = server_as_candidate(servers_get(&m->servers, g->row.members[i]));
     }
     uint32_t id = 0;
-    return placement_choose(m->env, all, count, have, have_count, 1, &id) == 1 ? id : 0;
+    return placement_choose(m->env, all, count, have, g->row.member_count, 1, &id) == 1 ? id : 0;
 }
 
 void grant_part_add(struct grant *g, uint32_t server, bool added)
@@ -130,7 +126,7 @@ void grant_part_add(struct grant *g, uint32_t server, bool added)
     struct part *p = &g->parts[g->part_count++];
     *p = (struct part){.grant = g, .server = server, .added = added};
     const struct chunkserver *s = server_of(p);
-    if (s == NULL || (s->peer == NULL && env_mono_ns(g->m->env) >= s->lease_until_ns)) {
+    if (s->peer == NULL && env_mono_ns(g->m->env) >= s->lease_until_ns) {
         p->state = PART_OUT;
         p->status = ERR_DISCONNECTED;
         p->unasked = true;
@@ -206,7 +202,7 @@ static int choose_parts(struct grant *g)
     }
     if (possible(g) < needed(g) && g->complained != 0) {
         const struct chunkserver *full = servers_get(&g->m->servers, g->complained);
-        bool room = g->trash_asked && full != NULL && server_has_room(full, &g->m->cfg.geometry);
+        bool room = g->trash_asked && server_has_room(full, &g->m->cfg.geometry);
         if (g->no_space && !g->stopped && !room) {
             g->trash_asked = trash_give(g->m, false);
             return g->trash_asked ? -EAGAIN : -ENOSPC;
@@ -397,7 +393,7 @@ static bool somebody_returned(struct grant *g)
     for (uint32_t i = 0; i < g->part_count; i++) {
         const struct part *p = &g->parts[i];
         const struct chunkserver *s = server_of(p);
-        bool may_serve = s != NULL && (s->peer != NULL || s->lease_until_ns > now);
+        bool may_serve = s->peer != NULL || s->lease_until_ns > now;
         if (p->state == PART_OUT && p->unasked && !p->added && may_serve) {
             return true;
         }
@@ -566,7 +562,7 @@ static void prepared(struct rpc_call *c)
         }
     } else {
         p->state = PART_LOST;
-        if (s != NULL && deserves_fence(p->status)) {
+        if (deserves_fence(p->status)) {
             master_fence_server(g->m, s, err_text(p->status));
         }
     }

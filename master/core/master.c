@@ -45,7 +45,7 @@ void server_call(struct master *m, uint32_t server, struct rpc_call *call, enum 
                  struct slice body, uint32_t timeout_ms)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
-    struct rpc *to = s != NULL && s->peer != NULL ? &s->peer->rpc : &m->nowhere;
+    struct rpc *to = s->peer != NULL ? &s->peer->rpc : &m->nowhere;
     struct frame_header head = {.op = (uint16_t)op, .epoch = m->epoch, .index = committed_index(m)};
     rpc_call(to, call, &head, body, NULL, timeout_ms);
 }
@@ -153,7 +153,7 @@ static bool unusable(const struct master *m, const struct ns_chunk *row, uint32_
 {
     const struct chunkserver *s = servers_get(&m->servers, id);
     enum note_kind kind = notes_get(&m->notes, row->handle, id, row->version);
-    return s == NULL || !server_alive(s, now) || (kind != NOTE_NONE && kind != NOTE_EXTRA);
+    return !server_alive(s, now) || (kind != NOTE_NONE && kind != NOTE_EXTRA);
 }
 
 void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, struct writer *w,
@@ -169,23 +169,22 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
         usable += !unusable(m, row, row->members[i], now);
-        alive += s != NULL && server_alive(s, now);
+        alive += server_alive(s, now);
     }
     for (uint32_t k = 0; k < 2 * row->member_count; k++) {
         uint32_t i = k % row->member_count;
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
         /* For readers the slow ones come last. */
-        bool last = reading && s != NULL && s->slow;
+        bool last = reading && s->slow;
         if (last != (k >= row->member_count)) {
             continue;
         }
         /* That a first version has no replica means nothing before every member has said so, but
          * those that are gone. */
-        bool gone = alive > 0 && (s == NULL || !server_alive(s, now)) &&
-                    repair_away_long(m, row->members[i]);
+        bool gone = alive > 0 && !server_alive(s, now) && repair_away_long(m, row->members[i]);
         bool left_out =
             reading && (row->fresh ? gone : usable > 0 && unusable(m, row, row->members[i], now));
-        if (s == NULL || left_out) {
+        if (left_out) {
             whole = false;
             continue;
         }
@@ -194,7 +193,7 @@ void master_chunk(struct master *m, const struct ns_chunk *row, bool reading, st
         enc_server(w, &field);
     }
     const struct chunkserver *primary = servers_get(&m->servers, row->members[0]);
-    bool live = primary != NULL && server_alive(primary, now);
+    bool live = server_alive(primary, now);
     *out = (struct chunk){
         .ino = row->ino,
         .number = row->number,
@@ -283,12 +282,35 @@ static void tick_fired(struct env_timer *t)
 
 /* ---------------------------------------------------------------- start */
 
+static void usual(uint32_t *bound, uint32_t value)
+{
+    if (*bound == 0) {
+        *bound = value;
+    }
+}
+
+static void usual_bounds(struct master_bounds *b)
+{
+    usual(&b->commit_records, COMMIT_RECORDS);
+    usual(&b->held_replies, HELD_REPLIES_MAX);
+    usual(&b->queued_mutations, MUTATION_QUEUE_MAX);
+    usual(&b->pending_log_bytes, PENDING_LOG_BYTES_MAX);
+    usual(&b->grants, GRANTS_MAX);
+    usual(&b->grant_waiters, GRANT_WAITERS_MAX);
+    usual(&b->repairs, REPAIRS_MAX);
+    usual(&b->repair_queue, REPAIR_QUEUE_MAX);
+    usual(&b->setbacks, SETBACKS_MAX);
+    usual(&b->name_leases, NAME_LEASES_MAX);
+    usual(&b->waiting_reads, SHADOW_WAITING_MAX);
+}
+
 struct master *master_create(struct env *env, const struct master_config *cfg)
 {
     static const struct rpc_events nothing = {0};
     struct master *m = mem_new(struct master);
     m->env = env;
     m->cfg = *cfg;
+    usual_bounds(&m->cfg.bounds);
     writer_init(&m->prep);
     writer_init(&m->apply);
     writer_init(&m->closed);
@@ -296,9 +318,9 @@ struct master *master_create(struct env *env, const struct master_config *cfg)
     list_init(&m->recalls);
     list_init(&m->serve_wait.link);
     sessions_init(&m->sessions);
-    name_leases_init(&m->name_leases);
+    name_leases_init(&m->name_leases, m->cfg.bounds.name_leases);
     notes_init(&m->notes);
-    setbacks_init(&m->setbacks);
+    setbacks_init(&m->setbacks, m->cfg.bounds.setbacks);
     grants_init(m);
     repair_init(m);
     scrubs_init(m);
@@ -347,10 +369,9 @@ static void load_volatile(struct master *m)
     ns_sessions(m->ns, add_session, m);
     for (uint32_t id = 1; ns_server_next(m->ns, id, &row, &disk) == 0; id = row.id + 1) {
         struct chunkserver *s = servers_put(&m->servers, disk, &row);
-        if (s != NULL) { /* a lease our predecessor renewed may run */
-            s->lease_until_ns = m->start_ns + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
-            server_state_load(m, s);
-        }
+        /* A lease our predecessor renewed may run. */
+        s->lease_until_ns = m->start_ns + m->cfg.geometry.lease_ms * NS_PER_MS / 100 * 101;
+        server_state_load(m, s);
     }
 }
 
@@ -554,9 +575,9 @@ void master_destroy(struct master *m)
 
 int master_audit(struct master *m, struct why *why)
 {
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && s->peer != NULL && s->peer->server != s) {
+        if (s->peer != NULL && s->peer->server != s) {
             return why_set(why, ERR_CORRUPT, "server %u and its connection disagree", id);
         }
     }
@@ -579,9 +600,9 @@ bool master_settled(struct master *m)
         !repair_queue_empty(&m->repair.queue)) {
         return false;
     }
-    for (uint32_t id = 1; id <= SERVERS_MAX; id++) {
+    for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL && s->peer != NULL && (!s->reported || !s->beating)) {
+        if (s->peer != NULL && (!s->reported || !s->beating)) {
             return false;
         }
     }

@@ -14,6 +14,21 @@
 
 struct master;
 
+/* How much is kept in memory before others are told to wait, or left out; 0 = the usual. */
+struct master_bounds {
+    uint32_t commit_records;    /* applied, before LMDB commits */
+    uint32_t held_replies;      /* until the log has what they saw */
+    uint32_t queued_mutations;  /* until LMDB has committed */
+    uint32_t pending_log_bytes; /* of records that are not durable */
+    uint32_t grants;            /* machines that make versions of chunks ... */
+    uint32_t grant_waiters;     /* ... requests of mounts that wait for one ... */
+    uint32_t repairs;           /* ... and those that nobody asked for */
+    uint32_t repair_queue;      /* chunks that wait for copies */
+    uint32_t setbacks;          /* chunks whose repair failed lately */
+    uint32_t name_leases;       /* directories whose names are promised to a mount */
+    uint32_t waiting_reads;     /* of a shadow: until it has applied more */
+};
+
 struct master_config {
     char cluster[64];    /* cluster name; default "gfs" */
     char listen[256];    /* HOST:PORT */
@@ -36,7 +51,8 @@ struct master_config {
     struct log_set set;           /* the masters of the cluster; count 0 = this one alone */
     bool logger_only;             /* of a set: never the primary, and answers no reads */
     bool force;                   /* start although the log is damaged */
-    char boot_override[64];       /* tests: stands for the kernel's boot id; empty = use env's */
+    struct master_bounds bounds;
+    char boot_override[64]; /* tests: stands for the kernel's boot id; empty = use env's */
 };
 
 struct master *master_create(struct env *env, const struct master_config *cfg);

@@ -15,8 +15,9 @@ struct name_lease {
     bool ended; /* not renewed any more */
 };
 
-void name_leases_init(struct name_leases *t)
+void name_leases_init(struct name_leases *t, uint32_t max)
 {
+    t->max = max;
     hmap_init(&t->by_dir);
     list_init(&t->used);
 }
@@ -63,7 +64,7 @@ static void renew(struct name_leases *t, struct name_lease *l, uint64_t now)
 /* False if all there can be run. */
 static bool give(struct name_leases *t, uint64_t dir, uint64_t session, uint64_t now)
 {
-    if (t->by_dir.count >= NAME_LEASES_MAX) {
+    if (t->by_dir.count >= t->max) {
         struct name_lease *oldest = list_entry(t->used.next, struct name_lease, link);
         if (oldest->until_ns > now) {
             return false;

@@ -9,7 +9,7 @@
  * about it and a little longer, so that no message is needed to end a lease, and a session that is
  * away holds nobody up for longer. Leases are not logged: a master that starts lets sessions add
  * names only when every lease of its predecessor has ended.
- * At most NAME_LEASES_MAX are remembered, those used last. Loop thread only.
+ * At most `max` are remembered, those used last. Loop thread only.
  */
 #ifndef MASTER_CORE_NAME_LEASES_H
 #define MASTER_CORE_NAME_LEASES_H
@@ -23,13 +23,14 @@ enum { NAME_LEASES_MAX = 1 << 16 };
 struct name_leases {
     struct hmap by_dir;
     struct list used; /* struct name_lease, the one renewed last at the end */
+    uint32_t max;
     uint64_t
         none_until_ns; /* since when there may be new ones: restoring from the trash ended all */
 };
 
 struct master;
 
-void name_leases_init(struct name_leases *t);
+void name_leases_init(struct name_leases *t, uint32_t max);
 void name_leases_close(struct name_leases *t);
 /* The session's mutation must wait: it adds a name where another session may be sure that there are
  * no new ones. */

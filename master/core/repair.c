@@ -4,7 +4,7 @@
 void repair_init(struct master *m)
 {
     m->repair = (struct repair){0};
-    repair_queue_init(&m->repair.queue, REPAIR_QUEUE_MAX);
+    repair_queue_init(&m->repair.queue, m->cfg.bounds.repair_queue);
 }
 
 void repair_close(struct master *m)
@@ -28,7 +28,7 @@ bool repair_away_long(const struct master *m, uint32_t server)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
     return server_awaited_ns(m, s) > m->cfg.away_grace_ms * NS_PER_MS &&
-           (s == NULL || !server_in_maintenance(s, env_mono_ns(m->env)));
+           !server_in_maintenance(s, env_mono_ns(m->env));
 }
 
 bool repair_picture_complete(const struct master *m)
@@ -43,7 +43,7 @@ static uint32_t crowding(const struct master *m, const struct ns_chunk *row,
     uint32_t racks = 0, hosts = 0;
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *other = servers_get(&m->servers, row->members[i]);
-        if (other != NULL && other != s) {
+        if (other != s) {
             racks += strcmp(other->rack, s->rack) == 0;
             hosts += strcmp(other->host, s->host) == 0;
         }
@@ -67,7 +67,7 @@ void repair_look(const struct master *m, const struct ns_chunk *row, struct repa
         struct plan_member *p = &out->members[i];
         *p = (struct plan_member){.server = id,
                                   .note = notes_get(&m->notes, row->handle, id, row->version)};
-        if (s == NULL || !server_alive(s, now)) {
+        if (!server_alive(s, now)) {
             p->away_long = repair_away_long(m, id);
             continue;
         }
@@ -169,10 +169,7 @@ static void pass_end(struct master *m)
     uint64_t pause = r->acted ? PASS_PAUSE_BUSY_MS : PASS_PAUSE_MS;
     r->next_ns = now + MAX(pause * NS_PER_MS, (now - r->begin_ns) * 4);
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
-        struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL) {
-            garbage_flush(m, s);
-        }
+        garbage_flush(m, servers_get(&m->servers, id));
     }
 }
 

@@ -27,8 +27,8 @@ static uint64_t chunk_size(struct master *m, const struct ns_chunk *row)
 bool repair_may_take(const struct master *m, uint32_t server)
 {
     const struct chunkserver *s = servers_get(&m->servers, server);
-    return s != NULL && server_alive(s, env_mono_ns(m->env)) &&
-           server_has_room(s, &m->cfg.geometry) && !server_leaving(s);
+    return server_alive(s, env_mono_ns(m->env)) && server_has_room(s, &m->cfg.geometry) &&
+           !server_leaving(s);
 }
 
 bool repair_enqueue(struct master *m, const struct ns_chunk *row, const struct repair_plan *p)
@@ -95,7 +95,7 @@ static uint32_t find_target(struct pump *w, const struct ns_chunk *row, uint32_t
     uint32_t have_count = 0, id = 0;
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&w->m->servers, row->members[i]);
-        if (s != NULL && s->id != without) {
+        if (s->id != without) {
             have[have_count++] = server_as_candidate(s);
         }
     }
@@ -122,7 +122,7 @@ static uint32_t find_source(struct pump *w, const struct repair_view *v,
     for (uint32_t i = 0; i < v->chunk.count; i++) {
         const struct plan_member *member = &v->members[i];
         struct chunkserver *s = servers_get(&w->m->servers, member->server);
-        if (s == NULL || !plan_may_give(&v->chunk, p, member)) {
+        if (!plan_may_give(&v->chunk, p, member)) {
             continue;
         }
         bool free = has_place(w, s);

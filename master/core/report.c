@@ -411,12 +411,12 @@ bool report_slice(struct master *m)
     bool more = false;
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
-        for (uint32_t n = 0; s != NULL && s->report != NULL && n < SLICE_ROWS * 4; n++) {
+        for (uint32_t n = 0; s->report != NULL && n < SLICE_ROWS * 4; n++) {
             if (!step(m, s)) {
                 break;
             }
         }
-        more |= s != NULL && s->report != NULL && !list_empty(&s->report->parts);
+        more |= s->report != NULL && !list_empty(&s->report->parts);
     }
     return more;
 }

@@ -251,7 +251,7 @@ static void add_questions(struct master *m, const struct check *c, const struct 
 {
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
-        if (s != NULL && server_alive(s, env_mono_ns(m->env)) && !has_answer(c, s->id)) {
+        if (server_alive(s, env_mono_ns(m->env)) && !has_answer(c, s->id)) {
             enc_u64(&ask_of(m, s->id)->handles, &c->handle);
         }
     }

@@ -8,9 +8,8 @@ enum { AWAY_LOGGED_LEASES = 2 }; /* an absence is logged after so many lease tim
 void server_state_load(struct master *m, struct chunkserver *s)
 {
     struct server_state_rec state;
-    if (ns_server_state(m->ns, s->id, &state) != 0) {
-        return;
-    }
+    int err = ns_server_state(m->ns, s->id, &state);
+    ASSERT(err == 0);
     s->draining = state.draining;
     s->failing = state.failing != 0;
     s->failing_reason = state.failing;
@@ -47,8 +46,7 @@ void server_state_failing(struct master *m, struct chunkserver *s, uint32_t reas
 
 uint64_t server_awaited_ns(const struct master *m, const struct chunkserver *s)
 {
-    uint64_t heard = s != NULL ? s->heartbeat_awake_ns : 0;
-    return master_awake_ns(m) - MAX(heard, m->start_awake_ns);
+    return master_awake_ns(m) - MAX(s->heartbeat_awake_ns, m->start_awake_ns);
 }
 
 static void look_at_absence(struct master *m, struct chunkserver *s, uint64_t now)
@@ -70,9 +68,6 @@ void server_state_tick(struct master *m)
     uint64_t now = env_mono_ns(m->env);
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
-        if (s == NULL) {
-            continue;
-        }
         look_at_absence(m, s, now);
         if (s->maintenance_until_ns != 0 && now >= s->maintenance_until_ns) {
             s->maintenance_until_ns = s->maintenance_until = 0;
@@ -164,7 +159,7 @@ void server_state_request(struct peer *p, struct message *msg)
         service_close_soon(p);
         return;
     }
-    struct chunkserver *s = servers_get(&m->servers, req.server);
+    struct chunkserver *s = servers_find(&m->servers, req.server);
     int err = s == NULL ? -ENOENT : 0;
     if (req.action < SERVER_DRAIN || req.action > SERVER_MAINTENANCE ||
         req.duration_ms > MAINTENANCE_MS_MAX) {

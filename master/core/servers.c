@@ -7,24 +7,28 @@ enum { LOAD_MS = 10000, LOAD_IDLE = 1 << 20 };
 void servers_close(struct servers *ss)
 {
     for (uint32_t id = 1; id <= ss->highest; id++) {
-        if (ss->by_id[id] != NULL) {
-            rpc_cancel(&ss->by_id[id]->drop_call);
-            mem_free(ss->by_id[id]);
-            ss->by_id[id] = NULL;
-        }
+        rpc_cancel(&ss->by_id[id]->drop_call);
+        mem_free(ss->by_id[id]);
+        ss->by_id[id] = NULL;
     }
-    ss->count = ss->highest = 0;
+    ss->highest = 0;
+}
+
+struct chunkserver *servers_find(const struct servers *ss, uint32_t id)
+{
+    return id <= SERVERS_MAX ? ss->by_id[id] : NULL;
 }
 
 struct chunkserver *servers_get(const struct servers *ss, uint32_t id)
 {
-    return id <= SERVERS_MAX ? ss->by_id[id] : NULL;
+    ASSERT(id > 0 && id <= ss->highest);
+    return ss->by_id[id];
 }
 
 struct chunkserver *servers_by_disk(const struct servers *ss, uint64_t disk)
 {
     for (uint32_t id = 1; id <= ss->highest; id++) {
-        if (ss->by_id[id] != NULL && ss->by_id[id]->disk == disk) {
+        if (ss->by_id[id]->disk == disk) {
             return ss->by_id[id];
         }
     }
@@ -42,17 +46,12 @@ static void copy_text(char *out, size_t size, struct bytes text)
 
 struct chunkserver *servers_put(struct servers *ss, uint64_t disk, const struct server *row)
 {
-    if (row->id == 0 || row->id > SERVERS_MAX) {
-        return NULL;
+    ASSERT(row->id > 0 && row->id <= SERVERS_MAX && row->id <= ss->highest + 1);
+    if (row->id > ss->highest) {
+        ss->by_id[++ss->highest] = mem_new(struct chunkserver);
     }
     struct chunkserver *s = ss->by_id[row->id];
-    if (s == NULL) {
-        s = mem_new(struct chunkserver);
-        s->id = row->id;
-        ss->by_id[row->id] = s;
-        ss->count++;
-        ss->highest = MAX(ss->highest, row->id);
-    }
+    s->id = row->id;
     s->disk = disk;
     copy_text(s->addr, sizeof(s->addr), row->addr);
     copy_text(s->host, sizeof(s->host), row->host);
@@ -94,7 +93,7 @@ uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, bool leaving)
     uint32_t n = 0;
     for (uint32_t id = 1; id <= ss->highest; id++) {
         const struct chunkserver *s = ss->by_id[id];
-        n += s != NULL && server_alive(s, now_ns) && (leaving || !server_leaving(s));
+        n += server_alive(s, now_ns) && (leaving || !server_leaving(s));
     }
     return n;
 }
@@ -102,7 +101,7 @@ uint32_t servers_alive(const struct servers *ss, uint64_t now_ns, bool leaving)
 bool servers_all_reported(const struct servers *ss)
 {
     for (uint32_t id = 1; id <= ss->highest; id++) {
-        if (ss->by_id[id] != NULL && !ss->by_id[id]->reported) {
+        if (!ss->by_id[id]->reported) {
             return false;
         }
     }
@@ -113,7 +112,7 @@ uint32_t servers_staying(const struct servers *ss)
 {
     uint32_t n = 0;
     for (uint32_t id = 1; id <= ss->highest; id++) {
-        n += ss->by_id[id] != NULL && !server_leaving(ss->by_id[id]);
+        n += !server_leaving(ss->by_id[id]);
     }
     return n;
 }
@@ -166,8 +165,7 @@ uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const str
     uint32_t n = 0;
     for (uint32_t id = 1; id <= ss->highest && n < max; id++) {
         const struct chunkserver *s = ss->by_id[id];
-        if (s != NULL && server_alive(s, now_ns) && server_has_room(s, geo) &&
-            (leaving || !server_leaving(s))) {
+        if (server_alive(s, now_ns) && server_has_room(s, geo) && (leaving || !server_leaving(s))) {
             out[n++] = server_as_candidate(s);
         }
     }
@@ -177,5 +175,5 @@ uint32_t servers_candidates(const struct servers *ss, uint64_t now_ns, const str
 
 uint32_t servers_wanted(const struct servers *ss, const struct geometry *geo, uint32_t wanted)
 {
-    return MAX(1u, MIN(wanted != 0 ? wanted : geo->replicas, ss->count));
+    return MAX(1u, MIN(wanted != 0 ? wanted : geo->replicas, ss->highest));
 }

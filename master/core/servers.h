@@ -80,15 +80,17 @@ struct chunkserver {
 };
 
 struct servers {
-    struct chunkserver *by_id[SERVERS_MAX + 1]; /* NULL = unknown */
-    uint32_t count;
-    uint32_t highest; /* id of all */
+    struct chunkserver *by_id[SERVERS_MAX + 1]; /* those that ever joined: 1 to highest */
+    uint32_t highest;
 };
 
 void servers_close(struct servers *ss);
-struct chunkserver *servers_get(const struct servers *ss, uint32_t id); /* NULL if unknown */
+/* The server that was given this id. */
+struct chunkserver *servers_get(const struct servers *ss, uint32_t id);
+/* The same for a number that somebody names: NULL if none was given it. */
+struct chunkserver *servers_find(const struct servers *ss, uint32_t id);
 struct chunkserver *servers_by_disk(const struct servers *ss, uint64_t disk);
-/* Learns of a disk or of its new labels. NULL if the id is out of bounds. */
+/* Learns of a disk, which has the next id, or of its new labels. */
 struct chunkserver *servers_put(struct servers *ss, uint64_t disk, const struct server *row);
 /* True if the row says something new. */
 bool servers_differs(const struct chunkserver *s, const struct server *row);

@@ -121,9 +121,9 @@ static void after_mutation(struct peer *p, const struct frame_header *head, cons
             (void)sessions_add(&m->sessions, rep->session_open_rep.session, true,
                                master_awake_ns(m));
         }
-    } else if (head->op == OP_session_end && p->session != NULL) {
+    } else if (head->op == OP_session_end) {
         session_gone(m, p->session);
-    } else if (head->op == OP_create && rep->create_rep.attr.ino != 0 && p->session != NULL) {
+    } else if (head->op == OP_create) {
         /* Its row came with its record; not so if it was made, and its session attached without it,
          * before this repetition. */
         int err = opens_made(m, p->session, rep->create_rep.attr.ino);
@@ -293,9 +293,6 @@ static void query_statfs(struct master *m, struct statfs_rep *rep)
                                .files_free = store_room(m->store) / BYTES_PER_INODE};
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s == NULL) {
-            continue;
-        }
         if (server_alive(s, now) && s->total > 0) {
             rep->total += s->total;
             rep->avail += s->avail;
@@ -334,9 +331,6 @@ static int query_locate(struct master *m, const struct locate_req *req, struct l
         writer_reset(&members);
         master_chunk(m, &row, true, &members, &c);
         enc_chunk(&m->prep, &c);
-        if (row.number == UINT64_MAX) {
-            break;
-        }
         number = row.number + 1;
     }
     writer_free(&members);
@@ -353,7 +347,7 @@ void service_query(struct peer *p, const struct frame_header *head, struct bytes
         protocol_error(p, head);
         return;
     }
-    if (replies_count(m->replies) >= HELD_REPLIES_MAX) {
+    if (replies_count(m->replies) >= m->cfg.bounds.held_replies) {
         answer_status(p, head, ERR_BUSY);
         return;
     }

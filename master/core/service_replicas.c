@@ -21,7 +21,7 @@ static uint32_t copies_of(const struct master *m, const struct ns_chunk *row)
     for (uint32_t i = 0; i < row->member_count; i++) {
         const struct chunkserver *s = servers_get(&m->servers, row->members[i]);
         enum note_kind kind = notes_get(&m->notes, row->handle, row->members[i], row->version);
-        n += s != NULL && server_alive(s, now) && (kind == NOTE_NONE || kind == NOTE_EXTRA);
+        n += server_alive(s, now) && (kind == NOTE_NONE || kind == NOTE_EXTRA);
     }
     return n;
 }
@@ -46,7 +46,7 @@ static void replicas_get(struct peer *p, struct message *msg)
     uint32_t seen = 0;
     bool more = true;
     while (seen++ < INSPECT_ROWS) {
-        more = ns_file_chunk_next(m->ns, req.ino, number, &row) == 0 && row.number != UINT64_MAX;
+        more = ns_file_chunk_next(m->ns, req.ino, number, &row) == 0;
         if (!more) {
             break;
         }

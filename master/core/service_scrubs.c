@@ -65,14 +65,12 @@ static void answer_status(struct peer *p, const struct frame_header *head)
     writer_init(&w);
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s != NULL) {
-            struct scrub_status one = {.server = server_as_field(s),
-                                       .alive = server_alive(s, env_mono_ns(m->env)),
-                                       .stalled = s->scrub_stalled,
-                                       .boot = s->boot,
-                                       .state = s->scrub};
-            enc_scrub_status(&w, &one);
-        }
+        struct scrub_status one = {.server = server_as_field(s),
+                                   .alive = server_alive(s, env_mono_ns(m->env)),
+                                   .stalled = s->scrub_stalled,
+                                   .boot = s->boot,
+                                   .state = s->scrub};
+        enc_scrub_status(&w, &one);
     }
     struct scrub_status_rep rep = {.servers = writer_bytes(&w),
                                    .compared = m->scrubs.compared,
@@ -108,7 +106,7 @@ static void scan_now(struct peer *p, struct message *msg)
     struct master *m = p->m;
     struct scrub_now_req req;
     int err = scrub_now_req_decode(slice_bytes(&msg->body), &req);
-    const struct chunkserver *s = err == 0 ? servers_get(&m->servers, req.server) : NULL;
+    const struct chunkserver *s = err == 0 ? servers_find(&m->servers, req.server) : NULL;
     if (s == NULL || s->peer == NULL) {
         err = err != 0 ? err : s == NULL ? -ENOENT : -ENOTCONN;
         master_answer(p, &msg->head, err, 0, (struct slice){0});

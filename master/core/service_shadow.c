@@ -105,7 +105,7 @@ static void drop(struct master *m, struct waiting_read *w)
 static void put_off(struct peer *p, struct message *msg)
 {
     struct master *m = p->m;
-    if (m->shadow.count >= SHADOW_WAITING_MAX) {
+    if (m->shadow.count >= m->cfg.bounds.waiting_reads) {
         refuse(p, &msg->head, ERR_BUSY);
         return;
     }

@@ -15,8 +15,9 @@ struct setback {
     int said;          /* status of the last line about it, 0 = none */
 };
 
-void setbacks_init(struct setbacks *s)
+void setbacks_init(struct setbacks *s, uint32_t max)
 {
+    s->max = max;
     hmap_init(&s->map);
 }
 
@@ -51,7 +52,7 @@ static struct setback *find(const struct setbacks *s, uint64_t handle)
 static struct setback *find_or_add(struct setbacks *s, uint64_t handle, uint64_t now_ns)
 {
     struct setback *b = find(s, handle);
-    if (b == NULL && s->map.count < SETBACKS_MAX) {
+    if (b == NULL && s->map.count < s->max) {
         b = mem_new(struct setback);
         b->handle = handle;
         hmap_add(&s->map, &b->node, hmap_hash_u64(handle));

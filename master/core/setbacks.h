@@ -3,8 +3,8 @@
  * The pause doubles from SETBACK_FIRST_MS to SETBACK_MAX_MS with every failure in a row; it ends
  * early when a chunkserver has reported, because that is what may change the outcome. An entry goes
  * when the chunk is in order again, or when nothing was tried for SETBACK_KEEP_MS.
- * Pure; loop thread only. Bound: SETBACKS_MAX; what fails beyond it is not remembered, and nothing
- * is said of it.
+ * Pure; loop thread only. Bound: `max`; what fails beyond it is not remembered, and nothing is said
+ * of it.
  */
 #ifndef MASTER_CORE_SETBACKS_H
 #define MASTER_CORE_SETBACKS_H
@@ -23,9 +23,10 @@ enum {
 
 struct setbacks {
     struct hmap map; /* by handle */
+    uint32_t max;
 };
 
-void setbacks_init(struct setbacks *s);
+void setbacks_init(struct setbacks *s, uint32_t max);
 void setbacks_close(struct setbacks *s);
 /* Whether the chunk may be repaired now. */
 bool setback_past(const struct setbacks *s, uint64_t handle, uint64_t now_ns);

@@ -68,7 +68,7 @@ void slow_heard(struct master *m, struct chunkserver *s, const struct heartbeat_
         uint32_t id, us;
         dec_u32(&r, &id);
         dec_u32(&r, &us);
-        struct chunkserver *other = r.err == 0 ? servers_get(&m->servers, id) : NULL;
+        struct chunkserver *other = r.err == 0 ? servers_find(&m->servers, id) : NULL;
         if (other != NULL && other != s && us != 0) {
             struct slow_track *t = &other->track;
             t->peer_us = slow_mean(t->peer_us, us, now - t->peer_at_ns, window_ns(m));
@@ -94,7 +94,7 @@ static enum slow_look look_at(struct master *m, const struct chunkserver *s, boo
     uint32_t count = 0;
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *o = servers_get(&m->servers, id);
-        if (o != NULL && o != s && server_alive(o, now)) {
+        if (o != s && server_alive(o, now)) {
             others[count++] = figure(m, o, disk, now);
         }
     }
@@ -125,13 +125,13 @@ void slow_tick(struct master *m)
     m->slow_next_ns = now + NS_PER_S;
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        alive += s != NULL && server_alive(s, now);
-        slow += s != NULL && s->slow;
+        alive += server_alive(s, now);
+        slow += s->slow;
     }
     uint32_t most = MAX(alive / SLOW_SERVERS_SHARE, 1u);
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         struct chunkserver *s = servers_get(&m->servers, id);
-        if (s == NULL || !server_alive(s, now)) {
+        if (!server_alive(s, now)) {
             continue;
         }
         enum slow_look disk = look_at(m, s, true, now), peer = look_at(m, s, false, now);

@@ -26,7 +26,7 @@ static bool disks_are_low(const struct master *m)
     uint32_t alive = 0, roomy = 0;
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        if (s == NULL || !server_alive(s, now) || s->draining || s->failing) {
+        if (!server_alive(s, now) || server_leaving(s)) {
             continue;
         }
         uint64_t low = MAX(s->total / LOW_SHARE, MIN((uint64_t)geo->chunk_bytes, s->total / 16));
@@ -52,7 +52,7 @@ static uint64_t round_bytes(const struct master *m)
     uint64_t total = 0;
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         const struct chunkserver *s = servers_get(&m->servers, id);
-        total += s != NULL && server_alive(s, env_mono_ns(m->env)) ? s->total : 0;
+        total += server_alive(s, env_mono_ns(m->env)) ? s->total : 0;
     }
     return MAX(total / m->cfg.geometry.replicas / ROUND_SHARE,
                (uint64_t)m->cfg.geometry.chunk_bytes / 8);

@@ -29,7 +29,7 @@ static bool is_member(uint32_t id)
 /* A server that is not a member. */
 static uint32_t outsider(void)
 {
-    for (uint32_t id = 1; id <= f->m->servers.count; id++) {
+    for (uint32_t id = 1; id <= f->m->servers.highest; id++) {
         if (!is_member(id)) {
             return id;
         }

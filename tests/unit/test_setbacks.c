@@ -14,7 +14,7 @@ static uint64_t now;
 
 static void setup(void)
 {
-    setbacks_init(&s);
+    setbacks_init(&s, SETBACKS_MAX);
     now = 1;
 }
 
