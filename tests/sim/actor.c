@@ -402,7 +402,9 @@ int do_readdir(struct actor *a, uint64_t ino, uint64_t cookie)
     e->ino = ino;
     e->offset = cookie;
     e->flags = (uint32_t)sim_below(&a->rand, 2);
-    client_readdir(a->mount->client, call_of(a), ino, cookie, 32 * 1024, e->flags != 0);
+    uint32_t bytes =
+        sim_chance(&a->rand, 1, 3) ? (uint32_t)sim_between(&a->rand, 100, 2000) : 32768;
+    client_readdir(a->mount->client, call_of(a), ino, cookie, bytes, e->flags != 0);
     return finish(a);
 }
 

@@ -169,6 +169,16 @@ static uint64_t index_of(const char *path)
     return index;
 }
 
+static bool is_damaged(const struct world *w, uint64_t index)
+{
+    for (uint32_t i = 0; i < w->bad_count; i++) {
+        if (w->bad_checkpoints[i] == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Damages a checkpoint's file or its sums. */
 static bool damage_checkpoint(struct world *w, const char *mdb)
 {
@@ -195,17 +205,16 @@ bool fault_damage_checkpoint(struct world *w)
     struct trial_files log = {.prefix = "log/log-", .suffix = ""};
     trial_files_find(s->process->disk, &f);
     trial_files_find(s->process->disk, &log);
-    bool hurt = false;
     uint32_t usable = 0;
     for (uint32_t i = 0; i < f.count; i++) {
-        hurt |= strcmp(f.paths[i], w->bad_checkpoint) == 0; /* it is still there */
-        usable += log.count > 0 && index_of(f.paths[i]) + 1 >= index_of(log.paths[0]);
+        uint64_t index = index_of(f.paths[i]);
+        usable += log.count > 0 && index + 1 >= index_of(log.paths[0]) && !is_damaged(w, index);
     }
     mem_free(log.paths);
     bool done = false;
-    if (!hurt && usable >= 2) {
+    if (usable >= 2 && w->bad_count < COUNT_OF(w->bad_checkpoints)) {
         uint32_t chosen = (uint32_t)sim_below(&w->rand, f.count);
-        snprintf(w->bad_checkpoint, sizeof(w->bad_checkpoint), "%s", f.paths[chosen]);
+        w->bad_checkpoints[w->bad_count++] = index_of(f.paths[chosen]);
         done = damage_checkpoint(w, f.paths[chosen]);
     }
     mem_free(f.paths);

@@ -136,7 +136,7 @@ static bool power_rack(struct world *w)
 {
     uint32_t rack = 1 + (uint32_t)sim_below(&w->rand, WORLD_RACKS);
     for (uint32_t i = 1; i < w->server_count; i++) {
-        if (world_rack(i) == rack) {
+        if (w->servers[i].rack == rack) {
             server_kill(&w->servers[i], true, fault_down_time(w));
         }
     }

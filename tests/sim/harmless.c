@@ -1,10 +1,13 @@
 /* harmless.c - typed requests that do no harm. */
 #include "tests/sim/harmless.h"
+#include "master/core/master_internal.h"
 #include "tests/sim/data_work.h"
 
 #include <string.h>
 
 enum { LOOKS = 8, TREE_LOOKS = 24 };
+/* Leases that run so long yet run when the request arrives. */
+#define CLAIM_NS (700 * NS_PER_MS)
 
 /* ---------------------------------------------------------------- what there is */
 
@@ -63,8 +66,7 @@ struct typed_ground harmless_ground(struct world *w, struct sim_rand *r)
     return g;
 }
 
-/* One of the tree, made lately. */
-static uint64_t some_of_tree(struct world *w, struct sim_rand *r)
+uint64_t harmless_of_tree(struct world *w, struct sim_rand *r)
 {
     union op_any rec;
     const struct record *one;
@@ -86,7 +88,7 @@ static uint64_t bent_size(uint64_t size)
 
 static bool change(struct world *w, struct sim_rand *r, enum op_code op, union op_any *q)
 {
-    uint64_t ino = sim_chance(r, 7, 8) ? some_of_tree(w, r) : sim_rand64(r) | 1ull << 50;
+    uint64_t ino = sim_chance(r, 7, 8) ? harmless_of_tree(w, r) : sim_rand64(r) | 1ull << 50;
     switch (op) {
     case OP_create: /* it would be a file that somebody writes to */
         q->create_req.parent |= 1ull << 50;
@@ -124,7 +126,24 @@ static bool change(struct world *w, struct sim_rand *r, enum op_code op, union o
 
 /* ---------------------------------------------------------------- the rest */
 
-static bool of_primary(struct sim_rand *r, enum op_code op, union op_any *q)
+/* A copy of a disk that is in use: refused while the lease of who uses it runs. */
+static void claim_disk(struct world *w, struct sim_rand *r, struct register_req *q)
+{
+    const struct sim_server *primary = world_primary(w);
+    q->self.addr.len = 0; /* a chunkserver that is not there must not get replicas */
+    if (primary == NULL || primary->master->servers.highest == 0 || sim_chance(r, 1, 2)) {
+        return;
+    }
+    struct master *m = primary->master;
+    uint32_t id = 1 + (uint32_t)sim_below(r, m->servers.highest);
+    const struct chunkserver *s = servers_get(&m->servers, id);
+    if (s->peer != NULL && s->boot != q->boot && q->boot != 0 &&
+        env_mono_ns(m->env) + CLAIM_NS < s->lease_until_ns) {
+        *q = (struct register_req){.disk = s->disk, .self = server_as_field(s), .boot = q->boot};
+    }
+}
+
+static bool of_primary(struct world *w, struct sim_rand *r, enum op_code op, union op_any *q)
 {
     switch (op) {
     case OP_promote:
@@ -140,15 +159,15 @@ static bool of_primary(struct sim_rand *r, enum op_code op, union op_any *q)
         q->log_promise_req.epoch = 0;
         q->log_promise_req.holder = sim_chance(r, 1, 2) ? 0 : 1;
         return true;
-    case OP_register: /* a chunkserver that is not there must not get replicas */
-        q->register_req.self.addr.len = 0;
+    case OP_register:
+        claim_disk(w, r, &q->register_req);
         return true;
     default:
         return true;
     }
 }
 
-static bool of_operator(struct sim_rand *r, enum op_code op, union op_any *q)
+static bool of_operator(struct world *w, struct sim_rand *r, enum op_code op, union op_any *q)
 {
     switch (op) {
     case OP_server_set:
@@ -165,7 +184,7 @@ static bool of_operator(struct sim_rand *r, enum op_code op, union op_any *q)
     case OP_hello:
         return false;
     default:
-        return of_primary(r, op, q);
+        return of_primary(w, r, op, q);
     }
 }
 
@@ -194,7 +213,7 @@ static bool of_chunk(struct world *w, struct sim_rand *r, enum op_code op, union
         }
         return true;
     default:
-        return of_operator(r, op, q);
+        return of_operator(w, r, op, q);
     }
 }
 
@@ -224,7 +243,7 @@ bool harmless_draw(struct typed *t, struct world *w, const struct op_info *op, u
     struct typed_ground g = harmless_ground(w, t->rand);
     g.none = needs_nothing(code);
     if (op->class == OP_MUTATION && sim_chance(t->rand, 1, 3)) {
-        g.dir = some_of_tree(w, t->rand);
+        g.dir = harmless_of_tree(w, t->rand);
     }
     typed_draw(t, op, &g, out);
     if (op->class == OP_MUTATION) {

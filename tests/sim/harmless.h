@@ -16,4 +16,7 @@ struct typed_ground harmless_ground(struct world *w, struct sim_rand *r);
 bool harmless_draw(struct typed *t, struct world *w, const struct op_info *op, uint64_t session,
                    union op_any *out);
 
+/* An inode of the tree that programs change, made lately; it may be gone. */
+uint64_t harmless_of_tree(struct world *w, struct sim_rand *r);
+
 #endif

@@ -61,10 +61,27 @@ static int change_attr(struct actor *a, uint64_t ino)
     return do_setattr(a, ino, masks[sim_below(&a->rand, 4)], &set, NULL);
 }
 
+/* Position after the last entry of the page. */
+static uint64_t last_cookie(const struct op_entry *e)
+{
+    struct reader r = reader_of(bytes_of(e->bytes, e->byte_count));
+    struct dir_entry d = {0};
+    while (!reader_done(&r)) {
+        dec_dir_entry(&r, &d);
+    }
+    return d.cookie;
+}
+
+/* To its end, if no page fails. */
 static int list_dir(struct actor *a, struct seen *s)
 {
-    (void)s;
-    return do_readdir(a, dir_of(a, s), 0);
+    uint64_t ino = dir_of(a, s), cookie = 0;
+    int status;
+    do {
+        status = do_readdir(a, ino, cookie);
+        cookie = status == 0 ? last_cookie(a->entry) : 0;
+    } while (cookie != 0 && !a->entry->end);
+    return status;
 }
 
 static int change_step(struct actor *a, struct seen *s, uint64_t draw)

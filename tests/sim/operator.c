@@ -7,13 +7,15 @@
 #include "shared/base/mem.h"
 #include "shared/env/rpc.h"
 #include "tests/sim/data_work.h"
+#include "tests/sim/harmless.h"
 #include "tests/sim/inspection.h"
+#include "tests/sim/refusals.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { ANSWER_MS = 3000, PAUSE_MAX_MS = 2000 };
+enum { ANSWER_MS = 3000, PAUSE_MAX_MS = 2000, PICKED_MAX = 5, PAGES_MAX = 20 };
 
 struct operator
 {
@@ -24,6 +26,11 @@ struct operator
     struct rpc_call call;
     struct env_timer timer;
     struct inspection looking;
+    uint32_t pages;                  /* of what it looks at */
+    int refusal;                     /* that must come */
+    uint64_t picked[PICKED_MAX + 2]; /* inodes of the trash that it names */
+    uint32_t picked_count;
+    bool others; /* it asks any master, not the primary */
     uint32_t restored;
     uint32_t on;        /* actions of this seed, one bit each */
     uint32_t take_back; /* server to be taken back next; 0 = not begun */
@@ -50,6 +57,9 @@ static void ask(struct operator* o, enum op_code op, struct slice body,
     o->call.done = done;
     o->call.owner = o;
     rpc_call(&o->rpc, &o->call, &head, body, NULL, ANSWER_MS);
+    if (!o->world->healing && sim_chance(&o->rand, 1, 16)) { /* it does not wait for the answer */
+        env_timer_set(&o->process->env, &o->timer, sim_below(&o->rand, 20) * NS_PER_MS);
+    }
 }
 
 static void ended(struct rpc_call *c)
@@ -57,43 +67,118 @@ static void ended(struct rpc_call *c)
     again(c->owner);
 }
 
-/* One of the first in the trash is restored, or purged. */
+/* ---------------------------------------------------------------- the trash */
+
+static void restored(struct rpc_call *c)
+{
+    static const int reasons[] = {-ENOENT, -EEXIST,       -ESTALE, -ENOTDIR,
+                                  -EINVAL, -ENAMETOOLONG, -ENOSPC};
+    struct operator* o = c->owner;
+    struct trash_restore_rep rep;
+    if (RPC_REPLY(trash_restore, c, &rep) == 0) {
+        bool known = rep.failed == 0;
+        for (size_t i = 0; i < COUNT_OF(reasons); i++) {
+            known |= rep.failed == reasons[i];
+        }
+        if (!known || rep.done > o->picked_count ||
+            (rep.failed == 0) != (rep.done == o->picked_count)) {
+            world_fail(o->world, "%u of %u are restored, and then %lld", rep.done, o->picked_count,
+                       (long long)rep.failed);
+        }
+    }
+    again(o);
+}
+
+static void purged(struct rpc_call *c)
+{
+    struct operator* o = c->owner;
+    struct trash_purge_rep rep;
+    if (RPC_REPLY(trash_purge, c, &rep) == 0 && rep.done > o->picked_count) {
+        world_fail(o->world, "%u of %u are purged", rep.done, o->picked_count);
+    }
+    again(o);
+}
+
+/* Some of one kind: of the tree, or data files; of these one. */
+static void pick(struct operator* o, struct bytes items, bool meta)
+{
+    struct reader r = reader_of(items);
+    uint64_t seen = 0;
+    uint32_t most = meta ? (uint32_t)sim_between(&o->rand, 1, PICKED_MAX) : 1;
+    o->picked_count = 0;
+    while (!reader_done(&r)) {
+        struct trash_item item;
+        dec_trash_item(&r, &item);
+        bool is_meta = item.path.len > 5 && memcmp(item.path.data, "/meta", 5) == 0;
+        if (r.err != 0 || is_meta != meta) {
+            continue;
+        }
+        uint64_t at = sim_below(&o->rand, ++seen);
+        if (o->picked_count < most) {
+            o->picked[o->picked_count++] = item.ino;
+        } else if (at < most) {
+            o->picked[at] = item.ino;
+        }
+    }
+}
+
+/* What is named twice, or is not there. */
+static void pick_wrongly(struct operator* o)
+{
+    if (sim_chance(&o->rand, 1, 4)) {
+        o->picked[o->picked_count] = o->picked[0];
+        o->picked_count++;
+    }
+    if (sim_chance(&o->rand, 1, 6)) {
+        o->picked[o->picked_count++] = 1ull << 55 | sim_below(&o->rand, 1000);
+    }
+}
+
+/* Who makes a data file takes its name to be free: those come back elsewhere. */
+static void restore(struct operator* o, struct bytes inodes, bool meta)
+{
+    static const char *const odd[] = {"/",         "meta/..",     "/meta/.",    "/nowhere/x",
+                                      "/shared/x", "/meta/n1/n2", "//meta//n3", "/meta/n4/"};
+    static uint8_t letters[NAME_LEN_MAX + 1];
+    char to[32] = "";
+    struct trash_restore_req req = {.inodes = inodes};
+    memset(letters, 'x', sizeof(letters));
+    if (!meta || sim_chance(&o->rand, 1, 4)) {
+        snprintf(to, sizeof(to), "/meta/r%u", o->restored++);
+    } else if (sim_chance(&o->rand, 1, 3)) {
+        snprintf(to, sizeof(to), "%s", odd[sim_below(&o->rand, COUNT_OF(odd))]);
+    }
+    req.to =
+        meta && sim_chance(&o->rand, 1, 40) ? bytes_of(letters, sizeof(letters)) : bytes_str(to);
+    ask(o, OP_trash_restore, RPC_BODY(trash_restore_req, &req), restored);
+}
+
+/* Some of the first in the trash are restored, or purged. */
 static void listed(struct rpc_call *c)
 {
     struct operator* o = c->owner;
     struct trash_list_rep rep;
+    bool meta = sim_chance(&o->rand, 2, 3);
     if (RPC_REPLY(trash_list, c, &rep) != 0) {
         again(o);
         return;
     }
-    struct reader r = reader_of(rep.items);
-    struct trash_item item = {0};
-    uint64_t seen = 0, ino = 0;
-    bool meta = false;
-    while (!reader_done(&r)) {
-        dec_trash_item(&r, &item);
-        if (r.err == 0 && sim_below(&o->rand, ++seen) == 0) {
-            ino = item.ino;
-            meta = item.path.len > 5 && memcmp(item.path.data, "/meta", 5) == 0;
-        }
-    }
-    if (ino == 0) {
+    pick(o, rep.items, meta);
+    if (o->picked_count == 0) {
         again(o);
         return;
     }
+    pick_wrongly(o);
     struct writer w;
     writer_init(&w);
-    enc_u64(&w, &ino);
+    for (uint32_t i = 0; i < o->picked_count; i++) {
+        enc_u64(&w, &o->picked[i]);
+    }
     if (sim_chance(&o->rand, 3, 4)) {
-        /* Who makes a data file takes its name to be free: those come back elsewhere. */
-        char to[32];
-        snprintf(to, sizeof(to), "/meta/r%u", o->restored++);
-        struct trash_restore_req req = {.inodes = writer_bytes(&w),
-                                        .to = bytes_str(meta ? "" : to)};
-        ask(o, OP_trash_restore, RPC_BODY(trash_restore_req, &req), ended);
+        restore(o, writer_bytes(&w), meta);
     } else {
         struct trash_purge_req req = {.inodes = writer_bytes(&w)};
-        ask(o, OP_trash_purge, RPC_BODY(trash_purge_req, &req), ended);
+        ask(o, OP_trash_purge, RPC_BODY(trash_purge_req, &req), purged);
     }
     writer_free(&w);
 }
@@ -158,9 +243,14 @@ static void set_replicas(struct operator* o)
 {
     struct world *w = o->world;
     struct writer inodes;
-    uint64_t seen = 0;
+    uint64_t seen = 0, none = 1ull << 55;
     writer_init(&inodes);
     enc_u64(&inodes, &w->meta_dir);
+    if (sim_chance(&o->rand, 1, 4)) { /* what has none of its own is passed over */
+        uint64_t one = harmless_of_tree(w, &o->rand);
+        enc_u64(&inodes, &none);
+        enc_u64(&inodes, &one);
+    }
     list_for_each (it, &w->data->files) {
         const struct data_file *f = list_entry(it, struct data_file, link);
         if (seen < 32 && sim_chance(&o->rand, 1, 3)) {
@@ -177,20 +267,50 @@ static void set_replicas(struct operator* o)
 static void looked(struct rpc_call *c)
 {
     struct operator* o = c->owner;
-    if (c->status == 0) {
-        inspection_check(o->world, &o->looking, c);
+    bool more = c->status == 0 && inspection_check(o->world, &o->looking, c);
+    if (more && o->pages++ < PAGES_MAX) {
+        inspection_go_on(&o->looking);
+        ask(o, o->looking.op, o->looking.body, looked);
+    } else {
+        again(o);
     }
-    again(o);
 }
 
 static void look(struct operator* o)
 {
+    o->pages = 0;
     o->looking = inspection_draw(o->world, &o->rand);
     ask(o, o->looking.op, o->looking.body, looked);
 }
 
+/* By a primary; one that is none any more, or not yet, refuses everything. */
+static void refused(struct rpc_call *c)
+{
+    struct operator* o = c->owner;
+    bool absent = c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT ||
+                  c->status == ERR_NOT_MASTER || c->status == ERR_NOT_READY ||
+                  c->status == ERR_BUSY || c->status == ERR_BEHIND;
+    if (!absent && !o->others && c->status != o->refusal) {
+        world_fail(o->world, "an operator's mistake is answered with %s, not %s",
+                   err_name(c->status), err_name(o->refusal));
+    }
+    if (absent || sim_chance(&o->rand, 2, 3)) {
+        again(o);
+    } else {
+        look(o); /* perhaps it is not listened to any more */
+    }
+}
+
+static void mistake(struct operator* o)
+{
+    struct refusal r = refusal_draw(&o->rand);
+    o->refusal = r.status;
+    ask(o, r.op, r.body, refused);
+}
+
 static void (*const actions[])(struct operator* o) = {
-    look_at_trash, look_at_trash, drain, announce, scan, checkpoint, set_replicas, look, look};
+    look_at_trash, look_at_trash, drain, announce, scan,   checkpoint,
+    set_replicas,  look,          look,  mistake,  mistake};
 
 static void taken_back(struct rpc_call *c)
 {
@@ -231,6 +351,9 @@ static void opened(void *owner, struct rpc *r)
     struct operator* o = owner;
     struct hello_req req = {.role = ROLE_ADMIN};
     (void)r;
+    if (!o->world->healing && sim_chance(&o->rand, 1, 40)) {
+        return; /* it says nothing, until it is hung up on */
+    }
     ask(o, OP_hello, RPC_BODY(hello_req, &req), greeted);
 }
 
@@ -259,8 +382,11 @@ static void fired(struct env_timer *t)
     rpc_close(&o->rpc);
     rpc_init(&o->rpc, &o->process->env, &events, o);
     char addr[32];
-    const struct sim_server *primary = world_primary(o->world);
-    world_master_addr(primary != NULL ? primary->rank : 0, addr);
+    struct world *w = o->world;
+    const struct sim_server *primary = world_primary(w);
+    o->others = primary == NULL || (!w->healing && sim_chance(&o->rand, 1, 8));
+    world_master_addr(o->others ? (uint32_t)sim_below(&o->rand, w->master_count) : primary->rank,
+                      addr);
     rpc_dial(&o->rpc, addr);
 }
 

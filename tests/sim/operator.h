@@ -1,6 +1,6 @@
 /* operator.h - somebody who looks at everything, restores what programs deleted and purges some of it,
- * empties servers and takes them back, announces absences, asks for scans and checkpoints, and changes
- * the number of replicas of files. */
+ * empties servers and takes them back, announces absences, asks for scans and checkpoints, changes
+ * the number of replicas of files, makes mistakes, and does not always wait for an answer. */
 #ifndef TESTS_SIM_OPERATOR_H
 #define TESTS_SIM_OPERATOR_H
 

@@ -67,7 +67,7 @@ static void ask(struct line *l, uint64_t handle, uint64_t version)
     struct read_req req = {.handle = handle, .version = version, .length = BYTES};
     if (l->rpc.conn == NULL) {
         char addr[32];
-        snprintf(addr, sizeof(addr), "10.0.1.%u:9500", l->chunkd);
+        world_chunkd_addr(l->prober->world, l->chunkd, addr);
         rpc_dial(&l->rpc, addr);
     } else if (l->greeted && !rpc_call_running(&l->call)) {
         l->call.done = ignore;

@@ -2,6 +2,8 @@
 #include "tests/sim/run.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/foreign.h"
+#include "tests/sim/ghost.h"
+#include "tests/sim/hoarder.h"
 #include "tests/sim/meta_work.h"
 #include "tests/sim/monitors.h"
 #include "tests/sim/operator.h"
@@ -79,11 +81,15 @@ static void work(struct world *w)
     struct operator* operator= operator_start(w);
     struct prober *prober = prober_start(w);
     struct stranger *stranger = stranger_start(w);
+    struct hoarder *hoarder = hoarder_start(w);
+    struct ghost *ghost = ghost_start(w);
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
     w->healing = true;
     prober_stop(prober);
     stranger_stop(stranger);
+    hoarder_stop(hoarder);
+    ghost_stop(ghost);
     faults_end(w);
     if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
         const struct op_entry *e = actors_stuck(w);

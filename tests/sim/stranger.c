@@ -161,7 +161,9 @@ static void answered(struct rpc_call *c)
     if (c->status == 0 && s->own && s->op->code == OP_session_end) {
         s->session = 0;
     }
-    bool over = c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT ||
+    /* The master stood still, and a copy of a disk has taken over: its owner comes back. */
+    bool claimed = c->status == 0 && s->op != NULL && s->op->code == OP_register;
+    bool over = claimed || c->status == ERR_DISCONNECTED || c->status == ERR_TIMEOUT ||
                 (s->rank != UINT32_MAX &&
                  (c->status == ERR_PROTOCOL || c->status == ERR_UNKNOWN_OP)); /* it hangs up */
     if (over || s->left-- == 0) {
@@ -461,8 +463,7 @@ static void fired(struct env_timer *t)
         world_master_addr(s->rank, addr);
     } else {
         s->rank = UINT32_MAX;
-        snprintf(addr, sizeof(addr), "10.0.1.%u:9500",
-                 1 + (unsigned)sim_below(&s->rand, w->server_count - 1));
+        world_chunkd_addr(w, 1 + (uint32_t)sim_below(&s->rand, w->server_count - 1), addr);
     }
     rpc_dial(&s->rpc, addr);
 }

@@ -148,17 +148,18 @@ static int master_up(struct sim_server *s, struct why *why)
                                 .geometry = s->world->geo,
                                 .preallocate_bytes = s->world->preallocate_bytes,
                                 .large_state_bytes = s->world->large_state_bytes,
-                                .checkpoint_rate = 512 << 10,
-                                .away_grace_ms = 6000,
-                                .pair_pause_ms = 1000,
-                                .rereplication_share = 40,
+                                .checkpoint_rate = w->tuning.checkpoint_rate,
+                                .away_grace_ms = w->tuning.away_grace_ms,
+                                .pair_pause_ms = w->tuning.pair_pause_ms,
+                                .rereplication_share = w->tuning.rereplication_share,
                                 .trash_seconds = s->world->trash_seconds,
                                 .deletion_hold_s = 60,
                                 .log_scrub_s = s->world->log_scrub_s,
-                                .balance_percent = 5,
-                                .balance_kib_s = 16 << 20,
-                                .slow_floor_ms = 20,
-                                .slow_window_ms = 2000,
+                                .balance_percent = w->tuning.balance_percent,
+                                .balance_kib_s = w->tuning.balance_kib_s,
+                                .slow_floor_ms = w->tuning.slow_floor_ms,
+                                .slow_window_ms = w->tuning.slow_window_ms,
+                                .bounds = w->tuning.bounds,
                                 .force = s->world->force};
     world_master_addr(s->rank, cfg.listen);
     if (w->advertises) {
@@ -190,9 +191,25 @@ uint32_t world_draw_replicas(struct world *w, struct sim_rand *r)
     return draw == 1 ? 0 : (uint32_t)draw;
 }
 
-uint32_t world_rack(uint32_t chunkd)
+void world_chunkd_addr(const struct world *w, uint32_t chunkd, char out[32])
 {
-    return 1 + (chunkd - 1) % WORLD_RACKS;
+    snprintf(out, 32, "10.0.1.%u:%u", chunkd, w->servers[chunkd].port);
+}
+
+/* It is put into another rack, or its host is shared with another one, or it listens elsewhere. */
+static void move_chunkd(struct sim_server *s)
+{
+    switch (sim_below(&s->moves, 3)) {
+    case 0:
+        s->rack = (uint32_t)sim_between(&s->moves, 1, WORLD_RACKS);
+        break;
+    case 1:
+        s->host = (uint32_t)sim_between(&s->moves, 1, WORLD_CHUNKDS_MAX);
+        break;
+    default:
+        s->port = s->port == 9500 ? 9501 : 9500;
+        break;
+    }
 }
 
 static int chunkd_up(struct sim_server *s, struct why *why)
@@ -204,9 +221,14 @@ static int chunkd_up(struct sim_server *s, struct why *why)
                                 .scrub_period_s = 5,
                                 .compact_bytes = s->world->compact_bytes};
     snprintf(cfg.masters, sizeof(cfg.masters), "%s", s->world->master_list);
-    snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:9500", s->number);
-    snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->number);
-    snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", world_rack(s->number));
+    if (s->world->moves && !s->world->healing && sim_chance(&s->moves, 1, 6)) {
+        move_chunkd(s);
+    }
+    snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:%u", s->number, s->port);
+    snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->host);
+    if (s->rack > 0) {
+        snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", s->rack);
+    }
     s->chunkd = chunkd_create(&s->process->env, &cfg);
     return chunkd_start(s->chunkd, why);
 }
@@ -703,6 +725,7 @@ struct world *world_new(const struct plan *plan, bool trace)
                                        : "master",
                  i);
         server_init(w, &w->servers[i], i, name);
+        world_draw_place(&w->servers[i]);
     }
     for (uint32_t i = 0; i < w->master_count; i++) {
         char name[32];

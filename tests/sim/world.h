@@ -18,7 +18,7 @@ enum {
     WORLD_SERVERS_MAX = 1 + WORLD_CHUNKDS_MAX, /* the first master is server 0 */
     WORLD_MASTERS_MAX = 5,
     WORLD_PROCESSES_MAX = 32, /* servers, masters, monitors, mounts */
-    WORLD_RACKS = 3,          /* chunkservers are dealt to them in turn */
+    WORLD_RACKS = 3,
     WORLD_REPLICAS = 3,
     WORLD_UNREADABLE_MAX = 64,
     WORLD_MOUNTS_MAX = 4, /* that work; one more reads everything at the end */
@@ -45,8 +45,10 @@ enum mistake { MISTAKE_NONE, MISTAKE_CLUSTER, MISTAKE_SEGMENT, MISTAKE_ADDRESS }
 struct sim_server {
     struct world *world;
     struct sim_process *process;
-    uint32_t number; /* 0 = a master, else the chunkserver */
-    uint32_t rank;   /* of a master among the masters, from 0 */
+    uint32_t number;           /* 0 = a master, else the chunkserver */
+    uint32_t rank;             /* of a master among the masters, from 0 */
+    uint32_t rack, host, port; /* of a chunkserver; it may be another when it starts again */
+    struct sim_rand moves;
     struct master *master;
     struct chunkd *chunkd;
     struct sim_event restart;
@@ -98,6 +100,13 @@ struct world {
     struct sim_rand rand; /* of the fault that strikes */
     struct geometry geo;
     uint32_t trash_seconds, aside_ms, log_scrub_s;
+    struct tuning {
+        uint32_t away_grace_ms, pair_pause_ms, balance_percent, balance_kib_s, slow_floor_ms,
+            slow_window_ms, rereplication_share;
+        uint64_t checkpoint_rate;
+        struct master_bounds bounds;
+    } tuning;                   /* of masters */
+    bool moves;                 /* chunkservers get other labels and addresses */
     uint64_t preallocate_bytes; /* the master's */
     uint64_t large_state_bytes;
     uint64_t compact_bytes; /* of chunkservers' meta logs */
@@ -140,12 +149,15 @@ struct world {
     uint32_t ops;
     uint64_t unreadable[WORLD_UNREADABLE_MAX]; /* chunks some of whose blocks are lost for good */
     uint32_t unreadable_count;
-    char bad_checkpoint[64]; /* of the master: damaged, if it is still there */
-    bool force;              /* it starts although its log is damaged */
-    enum mistake mistake;    /* in its configuration */
-    bool trying;             /* a server starts on a disk that is given back */
-    uint64_t full_ns;        /* until then calls may fail for want of space */
-    bool healing;            /* no more faults, no more new work */
+    /* Checkpoints of the first master, by index: damaged, if they are still there, or again: a power cut
+     * brings removed ones back. */
+    uint64_t bad_checkpoints[16];
+    uint32_t bad_count;
+    bool force;           /* it starts although its log is damaged */
+    enum mistake mistake; /* in its configuration */
+    bool trying;          /* a server starts on a disk that is given back */
+    uint64_t full_ns;     /* until then calls may fail for want of space */
+    bool healing;         /* no more faults, no more new work */
     uint64_t faults[FAULT_KINDS];
     uint32_t fault_number;      /* of the newest */
     uint64_t fault_mean_ns;     /* between two */
@@ -198,7 +210,8 @@ bool world_session_ended(struct world *w, const struct mount *m);
 /* A number of replicas that the seed's servers can hold; 0 = the default. Never one: what is lost
  * with a disk then is nobody's fault. */
 uint32_t world_draw_replicas(struct world *w, struct sim_rand *r);
-uint32_t world_rack(uint32_t chunkd);
+/* HOST:PORT of a chunkserver. */
+void world_chunkd_addr(const struct world *w, uint32_t chunkd, char out[32]);
 /* Chunkservers that lost power or their disk since then, or whose bits flip: what was not synced may be lost with two. */
 uint32_t world_power_losses(void *world, uint64_t since_ns);
 
@@ -218,6 +231,8 @@ void faults_end(struct world *w);
 
 /* world_draw.c: sizes, numbers and kinds of the seed's world. */
 void world_draw(struct world *w);
+/* Where a chunkserver stands at first. */
+void world_draw_place(struct sim_server *s);
 /* world_trace.c: a record (`owner` is the world), a frame that arrives. */
 void world_say_record(void *owner, const struct record *r);
 void world_say_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,

@@ -74,8 +74,71 @@ static void draw_masters(struct world *w)
     }
 }
 
+/* Half of the bounds are so low that they are met. */
+static void draw_bounds(struct sim_rand *r, struct master_bounds *b)
+{
+    const struct {
+        uint32_t *bound, least, most;
+    } rows[] = {{&b->commit_records, 4, 60},  {&b->held_replies, 4, 40},
+                {&b->queued_mutations, 1, 8}, {&b->pending_log_bytes, 200, 4000},
+                {&b->grants, 2, 8},           {&b->grant_waiters, 2, 8},
+                {&b->repairs, 1, 3},          {&b->repair_queue, 1, 4},
+                {&b->setbacks, 1, 3},         {&b->name_leases, 1, 3},
+                {&b->waiting_reads, 1, 3}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        *rows[i].bound =
+            sim_chance(r, 1, 2) ? (uint32_t)sim_between(r, rows[i].least, rows[i].most) : 0;
+    }
+}
+
+/* Configurations of masters: usual, at their ends, or anything in between. */
+static void draw_tuning(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 16);
+    w->tuning = (struct tuning){.away_grace_ms = 6000,
+                                .pair_pause_ms = 1000,
+                                .balance_percent = 5,
+                                .balance_kib_s = 16 << 20,
+                                .slow_floor_ms = 20,
+                                .slow_window_ms = 2000,
+                                .rereplication_share = 40,
+                                .checkpoint_rate = 512 << 10};
+    w->moves = sim_chance(&r, 1, 3);
+    if (sim_chance(&r, 1, 3)) {
+        draw_bounds(&r, &w->tuning.bounds);
+    }
+    if (sim_chance(&r, 1, 2)) {
+        return;
+    }
+    if (sim_chance(&r, 1, 4)) { /* what is usual outside */
+        w->tuning.checkpoint_rate = 0;
+        w->preallocate_bytes = 0;
+    }
+    w->tuning.away_grace_ms = (uint32_t)sim_between(&r, 3000, 9000);
+    w->tuning.pair_pause_ms = (uint32_t)sim_below(&r, 3000);
+    w->tuning.balance_percent = sim_chance(&r, 1, 4) ? 0 : (uint32_t)sim_between(&r, 1, 10);
+    w->tuning.balance_kib_s = sim_chance(&r, 1, 4) ? 0 : 64u << sim_below(&r, 16);
+    w->tuning.slow_floor_ms = (uint32_t)sim_below(&r, 20);
+    w->tuning.slow_window_ms = sim_chance(&r, 1, 4) ? 0 : (uint32_t)sim_between(&r, 200, 3000);
+    w->tuning.rereplication_share = sim_chance(&r, 1, 4) ? 100 : (uint32_t)sim_between(&r, 1, 99);
+}
+
+/* In racks and on hosts of their own, some without a rack, some sharing a host. */
+void world_draw_place(struct sim_server *s)
+{
+    s->moves = sim_rand_of(s->world->seed, 80 + s->number);
+    s->port = 9500;
+    s->host = s->number;
+    s->rack = 1 + (s->number - 1) % WORLD_RACKS;
+    if (s->world->moves && sim_chance(&s->moves, 1, 3)) {
+        s->rack = (uint32_t)sim_below(&s->moves, WORLD_RACKS);
+        s->host = (uint32_t)sim_between(&s->moves, 1, WORLD_CHUNKDS_MAX);
+    }
+}
+
 void world_draw(struct world *w)
 {
     draw_world(w);
     draw_masters(w);
+    draw_tuning(w);
 }
