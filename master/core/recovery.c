@@ -168,29 +168,54 @@ static int build_from(struct recovery *r, const struct checkpoint_ref *ref, stru
     return 0;
 }
 
-/* A checkpoint holds committed records only: if the log does not have them, the log lost them. */
-static int check_place(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
+static int check_cluster(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
 {
     uint64_t cluster = oplog_identity(r->log)->cluster;
-    uint64_t chain = 0;
+    char path[64];
     if (cluster == 0) {
         return why_set(why, ERR_FOREIGN_CLUSTER,
                        "the log is gone, but checkpoint %llu of cluster %#llx is here: empty the "
                        "directory, and this master gets all from the others",
                        (unsigned long long)ref->at.index, (unsigned long long)ref->cluster);
     }
-    if (ref->cluster != cluster) {
-        return why_set(why, ERR_FOREIGN_CLUSTER,
-                       "checkpoint %llu belongs to cluster %#llx, the log to %#llx",
-                       (unsigned long long)ref->at.index, (unsigned long long)ref->cluster,
-                       (unsigned long long)cluster);
+    return ref->cluster == cluster
+               ? 0
+               : why_set(why, ERR_FOREIGN_CLUSTER,
+                         "%s is of cluster %#llx, the log of %#llx, which %s: put back what "
+                         "belongs here, or move away what does not",
+                         checkpoint_sum_path(ref->at.index, path, sizeof(path)),
+                         (unsigned long long)ref->cluster, (unsigned long long)cluster,
+                         oplog_last(r->log) == 0 ? "is empty" : "has records");
+}
+
+/* Before anything here is used or removed. */
+static int check_clusters(struct recovery *r, struct why *why)
+{
+    struct checkpoint_ref refs[CHECKPOINTS_LISTED_MAX];
+    int count = checkpoint_list(r->env, refs, why);
+    for (int i = 0; i < count; i++) {
+        int rc = check_cluster(r, &refs[i], why);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return MIN(count, 0);
+}
+
+/* A checkpoint holds committed records only: if the log does not have them, the log lost them. */
+static int check_place(struct recovery *r, const struct checkpoint_ref *ref, struct why *why)
+{
+    uint64_t chain = 0;
+    int rc = check_cluster(r, ref, why);
+    if (rc < 0) {
+        return rc;
     }
     if (ref->at.index > oplog_last(r->log)) {
         return why_set(why, ERR_CORRUPT,
                        "the log ends at record %llu, but checkpoint %llu holds later ones",
                        (unsigned long long)oplog_last(r->log), (unsigned long long)ref->at.index);
     }
-    int rc = oplog_chain(r->log, ref->at.index, &chain, why);
+    rc = oplog_chain(r->log, ref->at.index, &chain, why);
     if (rc < 0) {
         return rc;
     }
@@ -253,7 +278,9 @@ static int build_live(struct recovery *r, struct why *why)
 /* The log serves the other masters all the same. */
 static int open_stateless(struct recovery *r, struct why *why)
 {
-    env_log(r->env, LOG_ERROR, "this master only holds its log for now: %s", why->text);
+    env_log(r->env, LOG_ERROR,
+            "this master only holds its log until it has a checkpoint of another one: %s",
+            why->text);
     drop_live(r, "it cannot be built");
     r->result->stateless = true;
     return store_open(r->env, LIVE_FILE, &r->store, why);
@@ -270,6 +297,11 @@ int recovery_open(struct env *env, const struct recovery_config *cfg, struct sto
     }
     rc = oplog_open(env, &cfg->log, cfg->cluster_name, &r.log, why);
     if (rc < 0) {
+        return rc;
+    }
+    rc = cfg->log.force ? 0 : check_clusters(&r, why);
+    if (rc < 0) {
+        oplog_close(r.log);
         return rc;
     }
     const char *because = try_live(&r, why);

@@ -711,30 +711,60 @@ START_TEST(a_log_shorter_than_a_checkpoint_is_refused)
 }
 END_TEST
 
-/* It is refused, and stays as it is. */
-START_TEST(a_checkpoint_of_a_newer_format_is_refused)
+/* A whole .sum file with another value at `off`. */
+static void rewrite_sum(const char *path, uint32_t off, uint64_t value, uint32_t len)
 {
-    char path[64];
     uint8_t bytes[128];
     struct env_file *f;
-    append(30);
-    make_checkpoint();
-    cut_power();
-    MUST(env_file_open(&d->env, checkpoint_sum_path(30, path, sizeof(path)), 0, &f) == 0);
+    MUST(env_file_open(&d->env, path, 0, &f) == 0);
     int64_t n = env_file_read(&d->env, f, 0, bytes, sizeof(bytes));
     ck_assert(n > 64 && n < (int64_t)sizeof(bytes));
-    put_le(bytes + 4, 2, 4);
+    put_le(bytes + off, value, (int)len);
     put_le(bytes + n - 8, hash64(bytes, (size_t)n - 8), 8);
     MUST(env_file_write(&d->env, f, 0, bytes, (uint32_t)n) == n);
     env_file_close(&d->env, f);
-    ck_assert_int_eq(try_start(), ERR_FORMAT);
+}
+
+/* The start is refused with the name of the file, which stays as it is, and so does the state. */
+static void refused_for(const char *path, int status)
+{
+    struct env_file *f;
+    ck_assert_int_eq(try_start(), status);
     ck_assert_msg(strstr(why.text, path) != NULL, "%s", why.text);
-    MUST(env_file_open(&d->env, path, 0, &f) == 0);
+    MUST(env_file_open(&d->env, path, ENV_OPEN_READ_ONLY, &f) == 0);
     env_file_close(&d->env, f);
+    MUST(env_file_open(&d->env, "live/data.mdb", ENV_OPEN_READ_ONLY, &f) == 0);
+    env_file_close(&d->env, f);
+}
+
+START_TEST(a_checkpoint_of_a_newer_format_is_refused)
+{
+    char path[64];
+    append(30);
+    make_checkpoint();
+    kill_master();
+    d->boot = (uint8_t)(d->boot + _i); /* without power, too */
+    rewrite_sum(checkpoint_sum_path(30, path, sizeof(path)), 4, 2, 4);
+    refused_for(path, ERR_FORMAT);
 }
 END_TEST
 
-START_TEST(checkpoints_of_another_cluster_are_refused)
+/* Also where the state needs no checkpoint. */
+START_TEST(a_foreign_checkpoint_is_refused)
+{
+    char path[64];
+    append(30);
+    make_checkpoint();
+    append(30);
+    commit();
+    kill_master();
+    d->boot = (uint8_t)(d->boot + _i); /* without power, too */
+    rewrite_sum(checkpoint_sum_path(30, path, sizeof(path)), 48, 4711, 8);
+    refused_for(path, ERR_FOREIGN_CLUSTER);
+}
+END_TEST
+
+START_TEST(checkpoints_without_their_log_are_refused)
 {
     append(30);
     make_checkpoint();
@@ -803,8 +833,9 @@ Suite *suite_checkpoint(void)
     tcase_add_test(r, rows_that_were_not_committed_are_not_kept);
     tcase_add_test(r, an_environment_off_the_log_is_dropped);
     tcase_add_test(r, a_log_shorter_than_a_checkpoint_is_refused);
-    tcase_add_test(r, checkpoints_of_another_cluster_are_refused);
-    tcase_add_test(r, a_checkpoint_of_a_newer_format_is_refused);
+    tcase_add_loop_test(r, a_foreign_checkpoint_is_refused, 0, 2);
+    tcase_add_test(r, checkpoints_without_their_log_are_refused);
+    tcase_add_loop_test(r, a_checkpoint_of_a_newer_format_is_refused, 0, 2);
     suite_add_tcase(s, r);
     return s;
 }
