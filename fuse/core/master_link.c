@@ -123,7 +123,7 @@ bool master_link_heard(struct master_link *l, const struct message *m)
 static void refused(struct master_link *l)
 {
     struct client *c = l->client;
-    env_log(c->env, LOG_ERROR, "the master belongs to another cluster");
+    env_log(c->env, LOG_ERROR, "master %s belongs to another cluster", l->masters.current);
     env_timer_stop(c->env, &l->dial_timer);
     shadow_link_end(&l->shadow);
     rpc_close(&l->rpc);

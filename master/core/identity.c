@@ -3,6 +3,8 @@
 #include "master/core/master_internal.h"
 #include "master/core/service.h"
 
+#include <stdio.h>
+
 /* ---------------------------------------------------------------- the cluster's id */
 
 static void adopt(struct master *m, uint64_t cluster)
@@ -30,6 +32,24 @@ static bool all_new(const struct master *m)
 
 static void ask(struct master *m, uint32_t number);
 
+static void say_who_is_missing(struct master *m)
+{
+    char names[LOGGERS_MAX * 64] = "";
+    size_t len = 0;
+    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
+        if (i != m->cfg.set.self && !m->identity.peers[i].here && len < sizeof(names)) {
+            len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", len > 0 ? ", " : "",
+                                    m->cfg.set.addr[i]);
+        }
+    }
+    m->identity.told = true;
+    env_log(
+        m->env, LOG_WARN,
+        "this directory is new: a master of the list that belongs to a cluster is waited for, or, "
+        "if the cluster is new, all of them; not there: %s",
+        len > 0 ? names : "none");
+}
+
 void identity_tick(struct master *m)
 {
     uint64_t now = env_mono_ns(m->env);
@@ -47,6 +67,9 @@ void identity_tick(struct master *m)
         uint64_t id = env_rand64(m->env);
         adopt(m, id != 0 ? id : 1);
         return;
+    }
+    if (!m->identity.told && now - m->start_ns > IDENTITY_TOLD_MS * NS_PER_MS) {
+        say_who_is_missing(m);
     }
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
         if (i != m->cfg.set.self && log_links_up(m->links, i)) {
@@ -75,6 +98,18 @@ static const char *who(const struct master *m, uint32_t number)
     return number < m->cfg.set.count ? m->cfg.set.addr[number] : "another master";
 }
 
+/* Why they are refused, and what helps. */
+static const char *refusal_text(int status)
+{
+    return status == -EEXIST ? "both have one identity, so one directory is a copy of the other: "
+                               "empty the copy, and its master gets all from the others"
+           : status == -EADDRINUSE ? "both say that they are this one of the list: advertise (or "
+                                     "listen) of one is wrong"
+           : status == -EINVAL
+               ? "they disagree: make masters and log_ack the same in both configurations"
+               : err_text(status);
+}
+
 static void answered(struct rpc_call *c)
 {
     struct master *m = c->owner;
@@ -94,9 +129,7 @@ static void answered(struct rpc_call *c)
     m->identity.peers[number].said = status;
     if (status != 0) {
         env_log(m->env, LOG_ERROR, "master %s refuses this one: %s", who(m, number),
-                status == -EEXIST   ? "it has the same identity: one directory was copied"
-                : status == -EINVAL ? "its list of masters, or log_ack, is another one"
-                                    : err_text(status));
+                refusal_text(status));
     }
 }
 
@@ -113,7 +146,7 @@ static void ask(struct master *m, uint32_t number)
 
 void identity_link_changed(struct master *m, uint32_t number, bool up)
 {
-    m->identity.peers[number].here = false;
+    m->identity.peers[number].here = false; /* its disk stays: it asks once, perhaps before */
     m->identity.peers[number].cluster = 0;
     if (up) {
         ask(m, number);
@@ -127,6 +160,17 @@ bool identity_refused(const struct master *m)
         refused |= m->identity.peers[i].said == -EINVAL;
     }
     return refused;
+}
+
+/* The log of this one has the id of another one's that is there. */
+static bool is_a_copy(const struct master *m, const struct log_compare_req *req)
+{
+    bool found = req->disk == oplog_identity(m->log)->disk;
+    for (uint32_t i = 0; i < m->cfg.set.count; i++) {
+        found |=
+            i != req->number && m->identity.peers[i].here && m->identity.peers[i].disk == req->disk;
+    }
+    return found;
 }
 
 static int compare(const struct master *m, const struct log_compare_req *req)
@@ -146,8 +190,7 @@ static int compare(const struct master *m, const struct log_compare_req *req)
     if (!same || count != m->cfg.set.count || req->number >= count) {
         return -EINVAL;
     }
-    return req->number == m->cfg.set.self || req->disk == oplog_identity(m->log)->disk ? -EEXIST
-                                                                                       : 0;
+    return req->number == m->cfg.set.self ? -EADDRINUSE : is_a_copy(m, req) ? -EEXIST : 0;
 }
 
 void identity_compare(struct peer *p, struct message *msg)
@@ -163,13 +206,11 @@ void identity_compare(struct peer *p, struct message *msg)
     p->compared = status == 0;
     if (status != 0) {
         env_log(m->env, LOG_ERROR, "master %s from %s is refused: %s", who(m, req.number),
-                env_peer_name(m->env, p->rpc.conn),
-                status == -EEXIST   ? "it has our identity: one directory was copied"
-                : status == -EINVAL ? "its list of masters, or log_ack, is not ours"
-                                    : err_text(status));
+                env_peer_name(m->env, p->rpc.conn), refusal_text(status));
         rpc_answer_status(&p->rpc, &msg->head, status);
         return;
     }
+    m->identity.peers[req.number].disk = req.disk;
     struct log_compare_rep rep = {.cluster = m->cluster};
     rpc_answer(&p->rpc, &msg->head, 0, 0, m->epoch, RPC_BODY(log_compare_rep, &rep), NULL);
 }

@@ -4,8 +4,8 @@
  * are there and new, the first of the list makes up a cluster. So a second one cannot come up beside
  * an old one that is away.
  *
- * Masters compare their lists, and that they are two: one that names other masters, or is a copy of
- * this one's directory, is refused.
+ * Masters compare their lists, and that they are two: one that names other masters, that says it has
+ * this one's address, or that is a copy of this one's directory, or of one that is there, is refused.
  * Loop thread only.
  */
 #ifndef MASTER_CORE_IDENTITY_H
@@ -13,7 +13,10 @@
 
 #include "master/core/log_links.h"
 
-enum { IDENTITY_AGAIN_MS = 500 };
+enum {
+    IDENTITY_AGAIN_MS = 500,
+    IDENTITY_TOLD_MS = 5000, /* a new master that waits so long says for whom */
+};
 
 struct master;
 struct message;
@@ -21,11 +24,13 @@ struct peer;
 
 struct identity {
     uint64_t again_ns; /* a new master asks again */
+    bool told;         /* the log has a line that it waits */
     struct {
         struct rpc_call call; /* log_compare */
         int said;             /* the status it was last answered with; what is new is told */
         bool here;            /* it answered over the link that is up */
         uint64_t cluster;     /* and belongs to this one */
+        uint64_t disk;        /* id of its log, as it said when it asked us; 0 = it did not */
     } peers[LOGGERS_MAX];
 };
 

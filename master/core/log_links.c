@@ -53,8 +53,15 @@ static void is_down(struct log_link *k, int err)
     bool foreign = err == ERR_FOREIGN_CLUSTER;
     k->dialling = false;
     if (k->up || !k->told || (foreign && k->err != err)) {
-        env_log(env, foreign ? LOG_ERROR : LOG_WARN, "master %s is away: %s",
-                k->all->set->addr[k->number], err_text(err));
+        const char *addr = k->all->set->addr[k->number];
+        if (foreign) {
+            env_log(env, LOG_ERROR,
+                    "master %s is of another cluster: compare cluster and masters in both "
+                    "configurations; a directory that belongs elsewhere must go there",
+                    addr);
+        } else {
+            env_log(env, LOG_WARN, "master %s is away: %s", addr, err_text(err));
+        }
         k->told = true;
     }
     k->err = err;

@@ -53,11 +53,14 @@ static int fail(const struct daemon *d, int code, const struct why *why)
 }
 
 /* If err says that `listen` could not be had, makes the sentence name the file, the line and the
- * key. */
-static void explain_listen(const struct config_file *cfg, const char *listen, int err,
-                           struct why *why)
+ * key; else it is about what lies in the directory. */
+static void explain_start(const struct config_file *cfg, const char *listen, const char *dir,
+                          int err, struct why *why)
 {
-    if (err != -EADDRINUSE && err != -EADDRNOTAVAIL && err != -EACCES) {
+    bool listens = strncmp(why->text, "cannot listen", 13) == 0;
+    if (!listens || (err != -EADDRINUSE && err != -EADDRNOTAVAIL && err != -EACCES)) {
+        struct why inside = *why;
+        (void)why_set(why, err, "%.150s: %.350s", dir, inside.text);
         return;
     }
     const char *expected = err == -EADDRINUSE      ? "an address that is not in use"
@@ -151,7 +154,7 @@ static int serve(const struct daemon *d, const struct config_file *file, bool fo
         run_until_told(env, d, core);
         err = d->stop(core, &why);
     } else {
-        explain_listen(file, d->listen, err, &why);
+        explain_start(file, d->listen, d->dir, err, &why);
     }
     int code = err == 0 ? 0 : fail(d, EXIT_FAILED, &why);
     uv_env_halt(env);

@@ -61,7 +61,7 @@ stopped $victim wipe
 make_files five 500
 wait_for "the shadow to be back" 90 follows $victim
 same "primary" "$(primary)" "$first"
-same "errors" "$(grep -hE 'state is given up|same identity' "$RUN"/master*.log | head -1)" ""
+same "errors" "$(grep -hE 'state is given up|one identity' "$RUN"/master*.log | head -1)" ""
 for d in one two; do
     same "files of $d" "$(ls "$MNT/$d" | wc -l)" 100
 done

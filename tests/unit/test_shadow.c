@@ -814,11 +814,14 @@ START_TEST(who_does_not_agree_is_refused)
     ck_assert_int_eq(ASK(&feeder, log_promise, &promise, 0), ERR_NOT_READY);
     ck_assert_int_eq(compare(0, 2, 4711, "somebody:1"), -EINVAL);
     ck_assert_int_eq(compare(0, 3, 4711, "other-c:1"), -EINVAL);
-    ck_assert_int_eq(compare(SELF, 2, 4711, "other-c:1"), -EEXIST);
+    ck_assert_int_eq(compare(SELF, 2, 4711, "other-c:1"), -EADDRINUSE);
     ck_assert_int_eq(compare(0, 2, oplog_identity(s->log)->disk, "other-c:1"), -EEXIST);
     ck_assert_int_eq(ASK(&feeder, log_promise, &promise, 0), ERR_NOT_READY);
     ck_assert_int_eq(compare(0, 2, 4711, "other-c:1"), 0);
     ck_assert_int_eq(ASK(&feeder, log_promise, &promise, 0), 0);
+    ck_assert_int_eq(compare(2, 2, 4711, "other-c:1"), -EEXIST); /* who has it is there */
+    ck_assert_int_eq(compare(2, 2, 4712, "other-c:1"), 0);
+    ck_assert_int_eq(compare(0, 2, 4711, "other-c:1"), 0);
     struct hello_req foreign = {.role = ROLE_MASTER, .cluster = 12345};
     rpc_close(&feeder);
     rpc_init(&feeder, &op->env, &quiet, NULL);
