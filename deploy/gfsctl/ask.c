@@ -194,7 +194,7 @@ static void deadline_fired(struct env_timer *t)
     char last[sizeof(s->last.text)];
     snprintf(last, sizeof(last), "%s", s->last.text[0] != 0 ? s->last.text : s->masters.current);
     (void)why_set(&s->last, ERR_TIMEOUT, "%s within %d s: %.200s",
-                  s->no_primary ? "no master was the primary" : "no master answered",
+                  s->no_primary ? "no master was the primary" : "nobody answered",
                   ANSWER_WAIT_MS / 1000, last);
     rpc_cancel(&s->call);
     rpc_close(&s->rpc);
@@ -241,6 +241,11 @@ int session_ask(struct session *s, enum op_code op, const union op_any *req, uni
     uv_env_run(s->env);
     slice_drop(&s->body);
     return s->status;
+}
+
+const char *session_error(const struct session *s)
+{
+    return s->last.text;
 }
 
 int session_ask_or_say(struct session *s, enum op_code op, const union op_any *req,

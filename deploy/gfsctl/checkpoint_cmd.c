@@ -53,6 +53,7 @@ static void print_json(struct json *j, const struct checkpoint_ref *ref, bool ve
 struct sum_files {
     const struct checkpoint_ref *refs;
     int count;
+    bool verify;
     int strange;
 };
 
@@ -62,7 +63,8 @@ static void note_sum_file(void *owner, const char *name)
     struct sum_files *s = owner;
     const char *end = strrchr(name, '.');
     char path[64];
-    bool known = end == NULL || strcmp(end, ".sum") != 0 || strncmp(name, "ckpt-", 5) != 0;
+    bool known =
+        !s->verify || end == NULL || strcmp(end, ".sum") != 0 || strncmp(name, "ckpt-", 5) != 0;
     for (int i = 0; i < s->count && !known; i++) {
         checkpoint_sum_path(s->refs[i].at.index, path, sizeof(path));
         known = strcmp(strrchr(path, '/') + 1, name) == 0;
@@ -81,18 +83,21 @@ static int each(struct call *c, struct env *env, bool verify)
     int code = 0;
     int count = checkpoint_list(env, refs, &why);
     if (count < 0) {
-        return say("%s", why.text);
+        return say("%s: %s", c->argv[0], why.text);
     }
-    struct sum_files sums = {refs, count, 0};
-    if (verify && env_list_dir(env, CHECKPOINT_DIR, note_sum_file, &sums) == 0 &&
-        sums.strange > 0) {
+    struct sum_files sums = {.refs = refs, .count = count, .verify = verify};
+    int err = env_list_dir(env, CHECKPOINT_DIR, note_sum_file, &sums);
+    if (err == -ENOENT) {
+        return say("%s is no master's directory: it has no " CHECKPOINT_DIR, c->argv[0]);
+    }
+    if (err < 0 || sums.strange > 0) {
         code = EXIT_FAILED;
     }
     if (c->json) {
         json_open(&j, '[');
     }
     for (int i = 0; i < count; i++) {
-        int err = verify ? checkpoint_verify(env, &refs[i], &why) : 0;
+        err = verify ? checkpoint_verify(env, &refs[i], &why) : 0;
         code = err != 0 ? EXIT_FAILED : code;
         if (c->json) {
             print_json(&j, &refs[i], verify, err);

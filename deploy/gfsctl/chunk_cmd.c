@@ -154,8 +154,13 @@ int cmd_why(struct call *c)
     }
     char state[512];
     bool mounted = path_mount_state(c->argv[0], state, sizeof(state));
-    if (mounted && !c->json && strncmp(state, "no primary", 10) == 0) {
+    bool orphaned = mounted && strncmp(state, "no primary", 10) == 0;
+    if (orphaned && strstr(state, "reading from shadow") == NULL) {
+        return say("%s: its mount has %s", c->argv[0], state); /* to look there would wait, too */
+    }
+    if (orphaned && !c->json) {
         printf("%s: its mount has %s\n", c->argv[0], state);
+        fflush(stdout);
     }
     if (path_inode(c->session, c->argv[0], &ask.ino) != 0) {
         return EXIT_FAILED;

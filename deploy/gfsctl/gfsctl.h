@@ -39,6 +39,8 @@ MUST_CHECK int session_ask(struct session *s, enum op_code op, const union op_an
 /* The same; says "gfsctl: WHAT: why" if it fails. */
 MUST_CHECK int session_ask_or_say(struct session *s, enum op_code op, const union op_any *req,
                                   union op_any *rep, uint32_t wait_ms, const char *what);
+/* A sentence: why the last question failed. */
+const char *session_error(const struct session *s);
 /* NULL: `masters` (HOST:PORT[,HOST:PORT]) is no such list. */
 struct session *session_new(const char *masters);
 void session_free(struct session *s);

@@ -40,18 +40,32 @@ static const char *role_text(uint32_t role)
     return role < COUNT_OF(names) ? names[role] : names[0];
 }
 
+/* How old what it tells is. */
+static void print_age(const struct master_status *v)
+{
+    char age[SIZE_TEXT];
+    if (v->role == MASTER_PRIMARY) {
+        fputs(", current", stdout);
+    } else if (v->age_ms == UINT64_MAX) {
+        fputs(", age not known", stdout);
+    } else {
+        printf(", as of %s ago", time_text(v->age_ms, age));
+    }
+}
+
 void masters_print(const struct masters_seen *m)
 {
     char shown[PLAIN_TEXT], age[SIZE_TEXT];
     for (uint32_t i = 0; m->count > 1 && i < m->count; i++) {
         const struct master_status *v = &m->all[i].status;
-        printf("  %s, %s, epoch %u, index %" PRIu64 ", committed %" PRIu64 ", %s",
-               plain(bytes_str(m->all[i].addr), shown), role_text(v->role), v->epoch, v->applied,
-               v->committed,
-               v->role == 0                ? "away"
-               : v->age_ms == UINT64_MAX   ? "age not known"
-               : v->role == MASTER_PRIMARY ? "current"
-                                           : time_text(v->age_ms, age));
+        printf("  %s, ", plain(bytes_str(m->all[i].addr), shown));
+        if (v->role == 0) {
+            puts("away");
+            continue;
+        }
+        printf("%s, epoch %u, log to %" PRIu64 ", committed %" PRIu64 ", index %" PRIu64,
+               role_text(v->role), v->epoch, v->durable, v->committed, v->applied);
+        print_age(v);
         if (v->unreadable > 0) {
             printf(", %" PRIu64 " RECORDS OF ITS LOG UNREADABLE", v->unreadable);
         }
@@ -90,6 +104,7 @@ void masters_json(struct json *j, const struct masters_seen *m)
         json_u64(j, "epoch", v->epoch);
         json_u64(j, "index", v->applied);
         json_u64(j, "committed", v->committed);
+        json_u64(j, "log", v->durable);
         json_u64(j, "unreadable", v->unreadable);
         if (v->age_ms == UINT64_MAX) {
             json_null(j, "age_ms");
@@ -104,6 +119,15 @@ void masters_json(struct json *j, const struct masters_seen *m)
 
 /* ---------------------------------------------------------------- handover */
 
+static bool has_primary(const struct masters_seen *m)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < m->count; i++) {
+        any |= m->all[i].status.role == MASTER_PRIMARY;
+    }
+    return any;
+}
+
 int cmd_handover(struct call *c)
 {
     union op_any req = {0}, rep;
@@ -115,6 +139,9 @@ int cmd_handover(struct call *c)
     if (masters_ask(c->session, &masters) != 0) {
         return EXIT_FAILED;
     }
+    if (!has_primary(&masters)) {
+        return say("no master is the primary: there is nothing to hand over");
+    }
     if (masters.monitor[0] == 0 || !masters.watched) {
         return say("no monitor watches the master: nobody would replace it, or start it again");
     }
@@ -122,8 +149,14 @@ int cmd_handover(struct call *c)
     if (monitor == NULL) {
         return say("the monitor's address is none: %s", plain(bytes_str(masters.monitor), addr));
     }
-    int code = session_ask_or_say(monitor, OP_handover, &req, &rep, HAND_OVER_WAIT_MS, "monitor");
+    int code = session_ask(monitor, OP_handover, &req, &rep, HAND_OVER_WAIT_MS);
     const struct handover_rep *r = &rep.handover_rep;
+    if (code == ERR_BUSY) {
+        (void)say("monitor %s: a promotion or another hand-over is under way: ask again",
+                  plain(bytes_str(masters.monitor), addr));
+    } else if (code != 0) {
+        (void)say("monitor: %s", session_error(monitor));
+    }
     if (code == 0 && c->json) {
         struct json j = {false};
         json_open(&j, '{');

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 /* The source of the gfs mount with this device number, e.g. "master1:9400:/"; false if there is no
  * such mount. */
@@ -57,10 +58,41 @@ bool path_mount_point(const char *real, char out[PATH_MAX])
     return found;
 }
 
+/* The path from the root, by its letters alone: nothing that may wait for a master is looked at. */
+static bool absolute(const char *path, char out[PATH_MAX])
+{
+    size_t len = 0;
+    out[0] = 0;
+    if (path[0] != '/') {
+        if (getcwd(out, PATH_MAX) == NULL) {
+            return false;
+        }
+        len = strcmp(out, "/") == 0 ? 0 : strlen(out);
+    }
+    for (const char *p = path; *p != 0;) {
+        size_t n = strcspn(p, "/");
+        if (n == 2 && strncmp(p, "..", 2) == 0) {
+            while (len > 0 && out[--len] != '/') {
+            }
+        } else if (n > 0 && !(n == 1 && p[0] == '.')) {
+            if (len + 1 + n >= PATH_MAX) {
+                return false;
+            }
+            out[len++] = '/';
+            memcpy(out + len, p, n);
+            len += n;
+        }
+        p += n + (p[n] == '/');
+    }
+    out[len] = 0;
+    return true;
+}
+
 bool path_mount_state(const char *path, char *out, size_t size)
 {
     char real[PATH_MAX], at[PATH_MAX];
-    if (realpath(path, real) == NULL || !path_mount_point(real, at)) {
+    bool found = absolute(path, real) && path_mount_point(real, at);
+    if (!found && (realpath(path, real) == NULL || !path_mount_point(real, at))) {
         return false;
     }
     ssize_t len = getxattr(at, "user.gfs.state", out, size - 1);

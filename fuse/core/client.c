@@ -431,24 +431,28 @@ size_t client_state(const struct client *c, char *out, size_t size)
     double lost_s = (double)(now - l->lost_ns) / (double)NS_PER_S;
     double age_s = ((double)(now - s->heard_ns) / (double)NS_PER_MS + s->age_ms) / 1e3;
     uint32_t waiting = calls_waiting(c);
+    bool off = c->cfg.stale_ms == STALE_OFF, ready = shadow_link_ready(s);
     int n;
     if (l->lost_ns == 0) {
         n = snprintf(out, size, "primary %s, epoch %u; %u requests are with it", l->masters.current,
                      l->epoch, waiting);
-    } else if (shadow_link_ready(s) && s->heard_ns != 0 && s->age_ms < UINT32_MAX) {
+    } else if (ready && s->refusal == 0 && s->heard_ns != 0 && s->age_ms < UINT32_MAX) {
         n = snprintf(out, size,
                      "no primary for %.1f s; reading from shadow %s, as of %.1f s ago; %u requests "
                      "wait for a primary",
                      lost_s, shadow_link_addr(s), age_s, waiting);
-    } else if (shadow_link_ready(s)) {
+    } else if (ready && s->refusal == 0) {
         n = snprintf(
             out, size,
             "no primary for %.1f s; reading from shadow %s; %u requests wait for a primary", lost_s,
             shadow_link_addr(s), waiting);
     } else {
-        n = snprintf(out, size, "no primary for %.1f s, no shadow either%s%s; %u requests wait",
-                     lost_s, s->refusal != 0 ? ": " : "",
-                     s->refusal != 0 ? err_text(s->refusal) : "", waiting);
+        bool refused = !off && s->refusal != 0;
+        n = snprintf(out, size, "no primary for %.1f s, %s%s%s; %u requests wait", lost_s,
+                     off     ? "and stale_reads=off"
+                     : ready ? "and a shadow does not answer"
+                             : "no shadow either",
+                     refused ? ": " : "", refused ? err_text(s->refusal) : "", waiting);
     }
     return n < 0 ? 0 : MIN((size_t)n, size - 1);
 }

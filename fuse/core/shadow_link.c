@@ -204,6 +204,7 @@ bool shadow_link_heard(struct shadow_link *s, int status, const struct message *
         s->age_ms = reply->head.age_ms;
         s->heard_ns = env_mono_ns(s->client->env);
         s->refusals = 0;
+        s->refusal = 0;
         s->backoff_ms = 0;
         return true;
     }

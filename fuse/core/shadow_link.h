@@ -36,7 +36,7 @@ struct shadow_link {
     struct masters masters;
     uint32_t backoff_ms;
     uint32_t refusals;      /* since the last answer */
-    int refusal;            /* the last one */
+    int refusal;            /* the last one, 0 = none since the last answer */
     struct env_timer timer; /* next dial, or the end of patience with this one */
     struct rpc_call control;
     bool used;         /* in this outage */

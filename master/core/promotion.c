@@ -200,7 +200,9 @@ static void choose(struct promotion *p)
     }
     if (rc != 0) { /* more answers may decide */
         if (strcmp(why.text, p->why.text) != 0) {
-            env_log(p->cfg.env, LOG_WARN, "epoch %u waits for other logs: %s", p->epoch, why.text);
+            env_log(p->cfg.env, LOG_WARN,
+                    "epoch %u waits for other logs: %s; bring back masters that are away", p->epoch,
+                    why.text);
             p->why = why;
         }
         return;

@@ -141,7 +141,9 @@ static void look_after(struct follower *f, uint64_t now)
     const char *addr = r->set->addr[f->number];
     if (missed) {
         env_log(r->cfg.env, LOG_WARN,
-                "logger %s %s: it has records to %llu of %llu; %u of %u logs must have a record",
+                "logger %s %s: it has records to %llu of %llu; %u of %u logs must have a record: "
+                "bring it "
+                "back, with an empty directory if its disk is lost",
                 addr, f->state == FOLLOWER_AWAY ? "is away" : "is behind",
                 (unsigned long long)f->durable, (unsigned long long)oplog_last(r->cfg.log),
                 r->set->acks, r->set->count);

@@ -3,6 +3,7 @@
 #include "master/core/master_internal.h"
 #include "master/core/service.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,42 +58,75 @@ static bool rivals(const struct master *m, uint64_t now)
     return m->vigil.rival_ns != 0 && now - m->vigil.rival_ns < RIVAL_MS * NS_PER_MS;
 }
 
-void vigil_warnings(const struct master *m, struct writer *w)
+static void warn(struct writer *w, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static void warn(struct writer *w, const char *format, ...)
+{
+    char text[ADDR_LEN_MAX + 1];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    struct bytes said = bytes_str(text);
+    enc_text(w, &said);
+}
+
+/* A shadow that hears of no primary. */
+static void warn_of_no_primary(const struct master *m, struct writer *w)
+{
+    const struct log_set *set = &m->cfg.set;
+    uint32_t here = 1, needed = MAX(set->count / 2 + 1, set->acks);
+    for (uint32_t i = 0; i < set->count; i++) {
+        here += i != set->self && m->assure.peers[i].health_ns != 0;
+    }
+    warn(w,
+         "no master is the primary: changes wait; of %u masters %u are there and %u are needed: %s",
+         set->count, here, needed,
+         here < needed ? "bring back those that are away"
+                       : "a monitor promotes one, or says in its log why not");
+}
+
+static void warn_of_monitors(const struct master *m, struct writer *w)
 {
     const struct vigil *v = &m->vigil;
-    char text[ADDR_LEN_MAX + 1];
-    struct bytes said;
+    uint64_t now = env_mono_ns(m->env);
+    if (v->heard_ns == 0) {
+        if (master_in_set(m) && now - m->start_ns > UNWATCHED_MS * NS_PER_MS) {
+            warn(w, "no monitor watches this master: nobody would replace it");
+        }
+        return;
+    }
+    if (now > v->lease_until_ns) {
+        warn(
+            w,
+            "the monitor at %.100s does not hold the lock, or is away: nobody replaces this master "
+            "if it dies",
+            v->monitor);
+    }
+    if (v->rivals_ns != 0 && rivals(m, now)) {
+        warn(w, "two monitors watch this master, %.100s and %.100s: stop one", v->monitor,
+             v->rival);
+    }
+    if (v->alarm[0] != 0) {
+        warn(w, "%s", v->alarm);
+    }
+}
+
+void vigil_warnings(const struct master *m, struct writer *w)
+{
     if (m->term.replicate != NULL) {
         replicate_warnings(m->term.replicate, w);
     }
     if (oplog_missing(m->log) > 0) {
-        snprintf(text, sizeof(text),
-                 "%llu records of the operation log at %.100s cannot be read: its disk loses data",
-                 (unsigned long long)oplog_missing(m->log), master_addr(m));
-        said = bytes_str(text);
-        enc_text(w, &said);
+        warn(w,
+             "%llu records of the operation log at %.100s cannot be read: they come from the other "
+             "masters if there are any; its disk loses data: replace it",
+             (unsigned long long)oplog_missing(m->log), master_addr(m));
     }
-    if (v->heard_ns == 0) {
-        return;
-    }
-    if (env_mono_ns(m->env) > v->lease_until_ns) {
-        snprintf(
-            text, sizeof(text),
-            "the monitor at %.100s does not hold the lock, or is away: nobody replaces this master "
-            "if it dies",
-            v->monitor);
-        said = bytes_str(text);
-        enc_text(w, &said);
-    }
-    if (v->rivals_ns != 0 && rivals(m, env_mono_ns(m->env))) {
-        snprintf(text, sizeof(text), "two monitors watch this master, %.100s and %.100s: stop one",
-                 v->monitor, v->rival);
-        said = bytes_str(text);
-        enc_text(w, &said);
-    }
-    if (v->alarm[0] != 0) {
-        said = bytes_str(v->alarm);
-        enc_text(w, &said);
+    if (m->primary) {
+        warn_of_monitors(m, w);
+    } else if (master_in_set(m) && assure_primary(m)[0] == 0) {
+        warn_of_no_primary(m, w);
     }
 }
 
@@ -166,6 +200,7 @@ static struct master_status master_as_known(const struct master *m, uint32_t num
         s.committed = p->health.committed;
         s.applied = p->health.applied;
         s.unreadable = p->health.unreadable;
+        s.durable = p->health.durable;
         s.age_ms = primary                          ? 0
                    : p->health.age_ms == UINT64_MAX ? UINT64_MAX
                                                     : p->health.age_ms + ago;
@@ -183,7 +218,8 @@ static void masters(struct peer *p, const struct frame_header *head)
                                  .epoch = m->epoch,
                                  .committed = committed_index(m),
                                  .applied = m->commit.applied,
-                                 .unreadable = oplog_missing(m->log)};
+                                 .unreadable = oplog_missing(m->log),
+                                 .durable = oplog_durable(m->log)};
     struct writer list;
     writer_init(&list);
     self.age_ms = m->primary ? 0 : assure_age_ms(m);

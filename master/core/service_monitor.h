@@ -15,7 +15,10 @@
 struct master;
 struct peer;
 
-enum { RIVAL_MS = 5000 }; /* a monitor that was not heard of for so long is no rival any more */
+enum {
+    RIVAL_MS = 5000,     /* a monitor that was not heard of for so long is no rival any more */
+    UNWATCHED_MS = 5000, /* a new primary has heard of its monitor by then */
+};
 
 struct vigil {
     uint64_t tick_ns;        /* newest tick; 0 = none yet */
@@ -47,7 +50,7 @@ const char *master_addr(const struct master *m);
 void vigil_tick(struct master *m);
 void vigil_appended(struct master *m, uint64_t index);
 void vigil_committed(struct master *m, uint64_t index);
-/* Adds what the monitor wants an operator to know, or that it is gone, to a list of texts. */
+/* Adds what an operator should know of the masters, their logs and monitors to a list of texts. */
 struct writer;
 void vigil_warnings(const struct master *m, struct writer *w);
 

@@ -44,6 +44,7 @@ say "what the operator sees of log and checkpoints"
 expect "a checkpoint is made" "$BIN/gfsctl" checkpoint now
 expect "it is listed" sh -c "'$BIN/gfsctl' checkpoint list '$RUN/master' | grep -q 'checkpoint at index'"
 expect "its sums fit" "$BIN/gfsctl" checkpoint verify "$RUN/master"
+expect "a directory that is no master's is none" sh -c "! '$BIN/gfsctl' checkpoint verify '$RUN/chunkd-1' 2>/dev/null"
 expect "the log is whole" "$BIN/gfsctl" oplog verify "$RUN/master"
 expect "a record is printed" sh -c "'$BIN/gfsctl' oplog dump '$RUN/master' 1 | grep -q '^1 epoch 1 .* epoch_start'"
 cp -r "$RUN/master" "$WORK/copy"

@@ -9,16 +9,18 @@ MASTERS=127.0.0.1:$PORT,127.0.0.2:$PORT,127.0.0.3:$PORT
 export GFS_MASTERS=$MASTERS
 OTHER=$WORK/other
 THIRD=$WORK/third
-mkdir -p "$OTHER" "$THIRD"
+STRICT=$WORK/strict
+BOUNDED=$WORK/bounded
+mkdir -p "$OTHER" "$THIRD" "$STRICT" "$BOUNDED"
 test_cleanup() {
-    for m in "$OTHER" "$THIRD"; do
+    for m in "$OTHER" "$THIRD" "$STRICT" "$BOUNDED"; do
         umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null || true
     done
 }
-mount_at() { # mount_at DIRECTORY NAME
-    expect "the mount $2" timeout 60 "$BIN/gfs-fuse" "$MASTERS:/" "$1" -o "host=$2,log=$RUN/$2.log,pidfile=$RUN/$2.pid"
+mount_at() { # mount_at DIRECTORY NAME [OPTIONS]
+    expect "the mount $2" timeout 60 "$BIN/gfs-fuse" "$MASTERS:/" "$1" -o "host=$2,log=$RUN/$2.log,pidfile=$RUN/$2.pid${3:+,$3}"
 }
-state() { getfattr --absolute-names --only-values -n user.gfs.state "$MNT"; }
+state() { timeout 10 getfattr --absolute-names --only-values -n user.gfs.state "${1:-$MNT}"; }
 primary_name() { # of its files in $RUN
     case $(state) in
     "primary 127.0.0.1:"*) echo master ;;
@@ -38,6 +40,9 @@ sync "$MNT/tree/big"
 find "$MNT/tree" | sed "s,^$MNT,," | sort >"$WORK/names"
 sum=$(all_of "$MNT/tree")
 
+mount_at "$STRICT" strict stale_reads=off
+mount_at "$BOUNDED" bounded stale_reads=bounded:10s
+
 who=$(primary_name)
 say "the primary ($who) dies, and the monitor"
 kill_hard monitor "$who"
@@ -56,6 +61,20 @@ sleep 2 # the leases of the chunkservers end: they are of 1 s
 forget
 same "bytes of all files without leases" "$(all_of "$MNT/tree")" "$sum"
 [ ! -e "$WORK/made" ] && [ ! -e "$WORK/written" ] || fail "something was changed without a primary"
+
+say "mounts that are to read what is recent, or only what is certain"
+same "bytes of all files, known to be recent" "$(all_of "$BOUNDED/tree")" "$sum"
+cat "$STRICT/tree/big" >"$WORK/certain" &
+strict=$!
+sleep 2
+kill -0 $strict || fail "stale_reads=off read without a primary"
+case $(state "$STRICT") in
+"no primary for "*", and stale_reads=off; "[1-9]*" requests wait") ;;
+*) fail "user.gfs.state says: $(state "$STRICT")" ;;
+esac
+if timeout 10 "$BIN/gfsctl" why "$STRICT/tree/big" 2>"$WORK/why"; then fail "why says that nothing is missing"; fi
+expect "why says what it waits for: $(cat "$WORK/why")" grep -q 'its mount has no primary for .* stale_reads=off' "$WORK/why"
+expect "status says what to do" sh -c "'$BIN/gfsctl' status | grep -q 'warning: no master is the primary: .* 2 are there and 2 are needed'"
 
 say "a new mount reads"
 mount_at "$OTHER" other
@@ -95,6 +114,8 @@ say "there is a primary again"
 cluster_up
 wait_for "mkdir to end" 60 test -e "$WORK/made"
 wait_for "cp to end" 60 test -e "$WORK/written"
+wait_for "what would read certain things only to end" 60 gone $strict
+same "what it read" "$(cksum <"$WORK/certain")" "$(cksum <"$WORK/big")"
 expect "the directory" test -d "$MNT/changes/made"
 same "what was copied" "$(cat "$MNT/changes/written")" waiting
 same "an open file of the other mount" "$(cksum <&7)" "$(cksum <"$WORK/big")"
@@ -103,6 +124,8 @@ echo changed >"$OTHER/changes/made/file"
 same "a change by the other mount" "$(cat "$MNT/changes/made/file")" changed
 find "$MNT/tree" | sed "s,^$MNT,," | sort | cmp - "$WORK/names" || fail "names differ"
 same "what was killed before anybody could do it" "$(ls "$MNT/killed")" ""
-p=$(cat "$RUN/other.pid")
-expect "umount of the other mount" timeout 15 umount "$OTHER"
-wait_for "its gfs-fuse to end" 20 gone "$p"
+for m in other strict bounded; do
+    p=$(cat "$RUN/$m.pid")
+    expect "umount of the mount $m" timeout 15 umount "$WORK/$m"
+    wait_for "its gfs-fuse to end" 20 gone "$p"
+done

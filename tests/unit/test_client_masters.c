@@ -268,6 +268,9 @@ START_TEST(stale_reads_are_chosen)
     client_lookup(f->client, &c.k, ROOT_INO, bytes_str("x"));
     script_run(f, 4000);
     ck_assert_int_eq(c.over, answered[_i]);
+    ck_assert(state_has(f, _i == 1   ? ": this master cannot tell whether"
+                           : _i == 3 ? "and stale_reads=off; 1 requests wait"
+                                     : "reading from shadow"));
     if (_i != 3) {
         bool any = (script_request(f, OP_lookup, 0)->flags & FRAME_ANY_AGE) != 0;
         ck_assert_int_eq(any, bounds[_i] != 10000);

@@ -43,7 +43,8 @@ static void failed(struct elect_keeper *k, const struct keeper_call *c)
     char text[ADDR_LEN_MAX + 1];
     if (c->status == -EACCES) {
         snprintf(text, sizeof(text),
-                 "ZooKeeper gives this monitor no rights on %.100s: automatic failover is off",
+                 "ZooKeeper gives this monitor no rights on %.80s: automatic failover is off; "
+                 "zookeeper_rights must name the same USER:PASSWORD at all monitors",
                  c->path);
         trouble(k, text);
     } else if (c->status != -ECONNRESET) {
@@ -530,10 +531,13 @@ static void tick_fired(struct env_timer *t)
     uint64_t now = env_mono_ns(k->env);
     env_timer_set(k->env, &k->tick, KEEPER_TICK_MS * NS_PER_MS);
     if (k->state == KEEPER_REFUSED) {
-        trouble(k,
-                "ZooKeeper does not accept who this monitor says it is: automatic failover is off");
+        trouble(
+            k,
+            "ZooKeeper does not accept who this monitor says it is: automatic failover is off; see "
+            "zookeeper_rights");
     } else if (now - MAX(k->proven_ns, k->open_ns) > timeout_ns(k)) {
-        trouble(k, "ZooKeeper does not answer: automatic failover is off");
+        trouble(k, "ZooKeeper does not answer: automatic failover is off; see to its servers, and "
+                   "to the line zookeeper of this monitor");
     }
     if (is_given_up(k, now)) {
         begin(k);

@@ -95,6 +95,10 @@ static void on_claimed(struct elect_ask *a)
         }
         return;
     }
+    if (a->status == -EPERM) { /* another monitor has the lock now */
+        look_again(m, AGAIN_MS);
+        return;
+    }
     if (a->exact && a->status == ERR_STALE_EPOCH) {
         snprintf(
             m->alarm, sizeof(m->alarm),
@@ -102,7 +106,10 @@ static void on_claimed(struct elect_ask *a)
             "another one, or restored from an old copy?",
             m->target->addr, a->want, a->epoch);
     } else {
-        snprintf(m->alarm, sizeof(m->alarm), "no epoch can be had: %.100s", err_text(a->status));
+        snprintf(m->alarm, sizeof(m->alarm),
+                 "no epoch can be had, so no master is promoted: %.100s; see to the disk of this "
+                 "monitor, and to ZooKeeper if that is the engine",
+                 err_text(a->status));
     }
     env_log(m->env, LOG_ERROR, "%s", m->alarm);
     look_again(m, BEHIND_AGAIN_MS);
@@ -140,8 +147,8 @@ static void on_published(struct elect_ask *a)
         return;
     }
     if (a->status != 0) {
-        env_log(m->env, LOG_ERROR, "the primary's address cannot be published: %s",
-                err_text(a->status));
+        env_log(m->env, LOG_WARN, "the primary's address cannot be published: %s",
+                a->status == -EPERM ? "the lock is another monitor's now" : err_text(a->status));
         look_again(m, AGAIN_MS);
         return;
     }

@@ -18,7 +18,9 @@ static void hang_up(struct watched *w)
 static void said_no(struct watched *w, const char *what, int status)
 {
     if (!w->refused) {
-        env_log(w->env, LOG_ERROR, "master %s refuses %s: %s", w->addr, what, err_text(status));
+        env_log(w->env, LOG_ERROR, "master %s refuses %s: %s%s", w->addr, what, err_text(status),
+                status == ERR_FOREIGN_CLUSTER ? ": make cluster the same in both configurations"
+                                              : "");
     }
     w->refused = true;
     hang_up(w);
@@ -129,8 +131,8 @@ static void ended(struct watched *w, uint64_t now)
         pause = MIN((uint64_t)START_PAUSE_MS << doublings, (uint64_t)START_PAUSE_MAX_MS);
         w->early_ends++;
     }
-    env_log(w->env, LOG_WARN, "master %s has ended; started again in %llu ms", w->addr,
-            (unsigned long long)pause);
+    env_log(w->env, LOG_WARN, "master %s has ended%s; started again in %llu ms", w->addr,
+            early ? " before it was ready: its own lines say why" : "", (unsigned long long)pause);
     w->running = w->killed = false;
     w->heard_ns = 0;
     w->served = 0;

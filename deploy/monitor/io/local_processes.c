@@ -127,6 +127,8 @@ static int start(struct processes *base, uint32_t master)
     struct local_process *one = &p->all[master];
     int err = spawn(p, one);
     if (err != 0) {
+        env_log(p->env, LOG_ERROR, "%s cannot be run%s%s: see program and log_dir", p->program,
+                p->log_dir[0] != 0 ? ", its lines going to " : "", p->log_dir);
         return err;
     }
     one->pidfd = pidfd_open(one->pid, 0);
