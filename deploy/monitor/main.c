@@ -41,7 +41,7 @@ static const char usage[] =
     "has a\n"
     "             master and a monitor, which agree through ZooKeeper [local]\n"
     "  zookeeper  HOST:PORT[,HOST:PORT] of its servers; addresses rather than names\n"
-    "  zookeeper_session_ms  so long after its last sign a monitor has lost the lock [5000]\n"
+    "  zookeeper_session_ms  so long after its last sign a monitor has lost the lock [4000]\n"
     "  zookeeper_rights  FILE with USER:PASSWORD: entries are made so that nobody else may change "
     "them\n"
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
@@ -254,7 +254,7 @@ int main(int argc, char **argv)
     static struct settings s = {
         .fence = "yes",
         .engine = "local",
-        .session_ms = 5000,
+        .session_ms = 4000,
         .core = {
             .cluster = "gfs", .listen = "127.0.0.1:9490", .hang_ms = 10000, .stall_ms = 10000}};
     const struct daemon d = {.program = "gfs-monitor",
