@@ -22,5 +22,5 @@ install: all ## install programs, mount helpers, units and examples: DESTDIR= PR
 	ln -sf $(PREFIX)/bin/gfs-fuse $(DESTDIR)/sbin/mount.gfs
 	ln -sf $(PREFIX)/bin/gfs-fuse $(DESTDIR)/sbin/mount.fuse.gfs
 	install -m 644 deploy/examples/master.conf deploy/examples/chunkd.conf deploy/examples/monitor.conf $(DESTDIR)$(PREFIX)/share/gfs
-	for u in gfs-master.service gfs-monitor.service gfs-chunkd@.service; do \
+	for u in gfs-master.service gfs-monitor.service gfs-zookeeper.service gfs-chunkd@.service; do \
 	    sed 's|@bindir@|$(PREFIX)/bin|' deploy/systemd/$$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$u || exit 1; done

@@ -88,6 +88,7 @@ zookeeper_start() { # zookeeper_start NUMBER
 monitor_start() { # monitor_start NUMBER
     monitor_conf "monitor-$1" "$NET.$((20 + $1))" "$RUN/machine-$1/monitor" "$(master_addr "$1")" "$RUN/master-$1.conf"
     printf 'engine = zookeeper\nzookeeper = %s\n' "$ZOOKEEPERS" >>"$RUN/monitor-$1.conf"
+    [ ! -e "$RUN/zookeeper.rights" ] || echo "zookeeper_rights = $RUN/zookeeper.rights" >>"$RUN/monitor-$1.conf"
     launch "m$1" "monitor-$1" "$BIN/gfs-monitor" "$RUN/monitor-$1.conf"
 }
 # zookeeper_mode NUMBER: leader or follower, while it serves

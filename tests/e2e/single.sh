@@ -101,10 +101,22 @@ make -s install DESTDIR="$WORK/dest" PREFIX=/usr >"$WORK/install.log" 2>&1 || {
     cat "$WORK/install.log" >&2
     fail "make install"
 }
-for program in gfs-master chunkd gfs-fuse gfsctl; do
+for program in gfs-master gfs-monitor chunkd gfs-fuse gfsctl; do
     file=$WORK/dest/usr/bin/$program
     expect "$file is an executable file" [ -f "$file" -a -x "$file" ]
 done
 for helper in mount.gfs mount.fuse.gfs; do
     same "$helper" "$(readlink "$WORK/dest/sbin/$helper")" /usr/bin/gfs-fuse
 done
+for example in master.conf chunkd.conf monitor.conf; do
+    expect "the example $example" [ -f "$WORK/dest/usr/share/gfs/$example" ]
+done
+mkdir "$WORK/units"
+for unit in gfs-master gfs-monitor gfs-chunkd@; do # systemd looks whether their programs are there
+    sed "s|=/usr/bin/|=$WORK/dest/usr/bin/|" "$WORK/dest/usr/lib/systemd/system/$unit.service" >"$WORK/units/$unit.service"
+    expect "the unit $unit starts a program" grep -q "^ExecStart=$WORK/dest/usr/bin/" "$WORK/units/$unit.service"
+done
+if command -v systemd-analyze >/dev/null; then
+    systemd-analyze verify "$WORK"/units/*.service >"$WORK/verify" 2>&1 || fail "units: $(cat "$WORK/verify")"
+    same "what systemd says of the units" "$(grep gfs- "$WORK/verify")" ""
+fi

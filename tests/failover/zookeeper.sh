@@ -1,7 +1,8 @@
 #!/bin/sh
 # zookeeper.sh - three masters and their monitors, and what can happen to ZooKeeper: it dies, one server or two are cut off from
-# the others, and all go back to an old copy of their data. Programs go on, the primary stays, and gfsctl says when nobody
-# would replace it; when ZooKeeper is back a primary that dies is replaced. Nothing acknowledged is lost, epochs only grow.
+# the others, all go back to an old copy of their data, and a monitor knows another password. Programs go on, the primary stays, and
+# gfsctl says when nobody would replace it; when ZooKeeper is back a primary that dies is replaced. Nothing acknowledged is lost,
+# epochs only grow.
 MONITOR=zookeeper
 GFS_MASTER_CONF='trash_seconds = 0
 session_ms = 60000
@@ -57,6 +58,8 @@ table inet cut {
 END
 }
 
+echo "gfs:secret" >"$RUN/zookeeper.rights"
+echo "gfs:guessed" >"$RUN/wrong.rights"
 machines_up 3
 mount_at c1 "$MNT" fuse
 "$TOOLS/failover_load" "$MNT/a" "$WORK/enough" "$WORK/a.ops" >"$WORK/a.out" 2>"$WORK/a.err" &
@@ -92,6 +95,25 @@ for k in 1 2 3; do
     expect "the log of monitor $k says that failover is off" grep -q 'automatic failover is off' "$RUN/monitor-$k.log"
     wait_for "the log of monitor $k to say that it is on" 30 grep -q 'automatic failover is on' "$RUN/monitor-$k.log"
 done
+
+begin "a monitor that is not the primary's has another password"
+wrong=$((who % 3 + 1))
+monitor_end() {
+    pid=$(pid_of "monitor-$1")
+    kill -9 "$pid"
+    wait_for "monitor $1 to be gone" 10 gone "$pid"
+}
+monitor_end $wrong
+sed -i "s|^zookeeper_rights = .*|zookeeper_rights = $RUN/wrong.rights|" "$RUN/monitor-$wrong.conf"
+launch "m$wrong" "monitor-$wrong" "$BIN/gfs-monitor" "$RUN/monitor-$wrong.conf"
+wait_for "its log to say so" 30 grep -q 'ZooKeeper gives this monitor no rights on /gfs/.* zookeeper_rights' "$RUN/monitor-$wrong.log"
+sleep 8 # longer than its old session
+stays "beside a monitor without rights"
+expect "the primary to be watched" watched
+replaced "beside a monitor without rights"
+[ "$(primary)" != $wrong ] || fail "the master of the monitor without rights was promoted"
+monitor_end $wrong
+monitor_start $wrong
 
 begin "the server beside the primary is cut off"
 cut=$who
