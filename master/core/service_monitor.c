@@ -100,7 +100,7 @@ static void warn_of_monitors(const struct master *m, struct writer *w)
         warn(
             w,
             "the monitor at %.100s does not hold the lock, or is away: nobody replaces this master "
-            "if it dies",
+            "if it dies; its log says why",
             v->monitor);
     }
     if (v->rivals_ns != 0 && rivals(m, now)) {
