@@ -95,14 +95,11 @@ void apply_writers_add(struct change *c, const struct writers_add_rec *rec)
     struct reader r = reader_of(rec->inodes);
     while (!reader_done(&r)) {
         uint64_t ino;
-        struct inode in;
         dec_u64(&r, &ino);
         FITS(c, r.err == 0);
-        if (inode_load(c->ns, ino, &in) == 0) { /* a file that was made, and is gone meanwhile */
-            FITS(c, inode_is_file(&in));
-            writer_add(c, &in, rec->session);
-            inode_save(c, &in);
-        }
+        struct inode in = fitting_file(c, ino);
+        writer_add(c, &in, rec->session);
+        inode_save(c, &in);
     }
 }
 

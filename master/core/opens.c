@@ -16,6 +16,12 @@ static void log_adds(struct master *m, const struct session *s, struct writer *w
     }
 }
 
+static bool is_file(struct master *m, uint64_t ino)
+{
+    struct attr attr;
+    return ns_attr(m->ns, ino, &attr) == 0 && S_ISREG(attr.mode);
+}
+
 /* `adds`: it is logged that the session may write the inode from now on. */
 static int open_file(struct master *m, struct session *s, uint64_t ino, bool writing, bool adds)
 {
@@ -39,6 +45,9 @@ int opens_open(struct master *m, struct session *s, uint64_t ino, bool writing)
 
 int opens_made(struct master *m, struct session *s, uint64_t ino)
 {
+    if (!is_file(m, ino)) { /* it is gone, or the request was not the one that this answer is of */
+        return 0;
+    }
     return open_file(m, s, ino, true, !ns_writer_exists(m->ns, s->id, ino));
 }
 
@@ -118,12 +127,6 @@ int opens_told(struct master *m, struct session *s, struct bytes reading, struct
 {
     int err = told(m, s, reading, false);
     return err == 0 ? told(m, s, writing, true) : err;
-}
-
-static bool is_file(struct master *m, uint64_t ino)
-{
-    struct attr attr;
-    return ns_attr(m->ns, ino, &attr) == 0 && S_ISREG(attr.mode);
 }
 
 /* Files it has open for writing that the log does not know of: its session is a new one. */

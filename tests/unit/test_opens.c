@@ -240,6 +240,21 @@ START_TEST(repeated_create_is_open_again)
 }
 END_TEST
 
+/* Under the number of another request, whose answer is that of a directory: no file is open. */
+START_TEST(repeated_number_opens_nothing)
+{
+    struct setattr_req req = {.ino = ROOT_INO, .mask = SETATTR_MODE, .mode = 0755};
+    struct setattr_rep made;
+    ck_assert_int_eq(FIXTURE_CALL(f, setattr, &req, &made, ++sequence), 0);
+    struct create_req wrong = {.parent = ROOT_INO, .name = bytes_str("f"), .mode = 0644};
+    struct create_rep rep;
+    (void)FIXTURE_CALL(f, create, &wrong, &rep, sequence);
+    ck_assert_uint_eq(rep.attr.ino, ROOT_INO); /* a client's mistake */
+    ck_assert(!writes(f->session, ROOT_INO));
+    audit();
+}
+END_TEST
+
 /* The same without room for anything new: the file is there, and what made it may write it. */
 START_TEST(what_was_made_may_be_opened_without_room)
 {
@@ -356,6 +371,7 @@ Suite *suite_opens(void)
     tcase_add_test(t, attach_forgets_what_is_closed);
     tcase_add_test(t, attach_registers_what_is_missing);
     tcase_add_test(t, repeated_create_is_open_again);
+    tcase_add_test(t, repeated_number_opens_nothing);
     tcase_add_test(t, what_was_made_may_be_opened_without_room);
     tcase_add_test(t, truncate_waits_for_other_writers);
     tcase_add_test(t, opens_are_bounded);
