@@ -319,7 +319,7 @@ void registration_report_bad(struct registration *m, const struct local_replica 
 struct adoption {
     struct label_wait wait;
     struct registration *m;
-    struct link *link; /* of then */
+    uint64_t dial; /* which connection this was said on */
 };
 
 /* A lease has ended: versions may have left replicas of this server out, also such as it never had.
@@ -358,7 +358,7 @@ static void adopted(struct label_wait *w, int status)
 {
     struct adoption *a = container_of(w, struct adoption, wait);
     struct registration *m = a->m;
-    bool current = m->link == a->link;
+    bool current = m->link != NULL && m->dials == a->dial;
     mem_free(a);
     if (!current) {
         return;
@@ -421,7 +421,7 @@ static void register_answered(struct rpc_call *call)
     }
     struct adoption *a = mem_new(struct adoption);
     a->m = m;
-    a->link = m->link;
+    a->dial = m->dials;
     a->wait.done = adopted;
     struct label *next = chunkd_next_label(c);
     next->cluster = rep.cluster;
@@ -517,6 +517,7 @@ static void dial(struct registration *m)
 {
     ASSERT(m->link == NULL);
     m->link = link_new(m->c);
+    m->dials++;
     if (several(m)) {
         m->timer.fire = dial_too_long;
         env_timer_set(m->c->env, &m->timer, DIAL_MS * NS_PER_MS);

@@ -22,6 +22,7 @@ struct registration {
     struct chunkd *c;
     struct masters masters;
     struct link *link;
+    uint64_t dials;  /* so many connections were begun */
     bool registered; /* on the present connection */
     uint32_t rounds; /* of all masters, in vain */
     uint32_t heartbeat_ms, lease_ms;
