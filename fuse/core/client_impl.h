@@ -57,7 +57,9 @@ struct client {
     struct hmap inodes; /* by number */
     struct list idle;   /* inodes nobody uses, oldest first */
     uint32_t idle_count;
-    struct list close_due; /* inodes whose last close the master should hear of */
+    uint32_t forgetting;           /* inodes that are synced, to be forgotten */
+    struct env_timer forget_timer; /* some more of them are */
+    struct list close_due;         /* inodes whose last close the master should hear of */
     struct env_timer close_timer;
     struct list closing; /* close_files on their way */
 

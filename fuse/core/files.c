@@ -10,7 +10,10 @@
 #include "fuse/core/locations.h"
 #include "fuse/core/write_back.h"
 
+enum { FORGETTING_MAX = 16 };
+
 static void close_timer_fired(struct env_timer *t);
+static void forget_timer_fired(struct env_timer *t);
 
 void files_init(struct client *c)
 {
@@ -20,6 +23,7 @@ void files_init(struct client *c)
     list_init(&c->surpluses);
     list_init(&c->closing);
     c->close_timer.fire = close_timer_fired;
+    c->forget_timer.fire = forget_timer_fired;
 }
 
 /* ---------------------------------------------------------------- inodes */
@@ -101,14 +105,67 @@ void inode_unpin(struct inode *i)
     list_push_back(&c->idle, &i->idle);
     c->idle_count++;
     while (c->idle_count > c->cfg.remembered) {
-        inode_free(list_entry(c->idle.next, struct inode, idle));
+        struct inode *oldest = list_entry(c->idle.next, struct inode, idle);
+        if (!fsync_due(oldest)) {
+            inode_free(oldest);
+            continue;
+        }
+        if (c->forgetting < FORGETTING_MAX && c->forget_timer.place == 0) {
+            env_timer_set(c->env, &c->forget_timer, 0);
+        }
+        break;
     }
+}
+
+/* What was written and not synced only its inode knows: a later fsync must find it, so it is synced before
+ * the inode is forgotten. */
+struct forget_op {
+    struct op op;
+    struct inode *inode; /* pinned */
+    struct file_sync sync;
+};
+
+static void forget_drop(struct op *o)
+{
+    struct forget_op *x = container_of(o, struct forget_op, op);
+    o->client->forgetting--;
+    file_sync_cancel(&x->sync);
+    inode_unpin(x->inode);
+    mem_free(x);
+}
+
+static void forget_synced(struct file_sync *s)
+{
+    op_end(&container_of(s, struct forget_op, sync)->op, 0);
+}
+
+static void forget_timer_fired(struct env_timer *t)
+{
+    struct client *c = container_of(t, struct client, forget_timer);
+    client_enter(c);
+    while (c->idle_count > c->cfg.remembered && c->forgetting < FORGETTING_MAX) {
+        struct inode *i = list_entry(c->idle.next, struct inode, idle);
+        if (!fsync_due(i)) {
+            inode_free(i);
+            continue;
+        }
+        struct forget_op *x = mem_new(struct forget_op);
+        op_begin(&x->op, c, NULL, forget_drop);
+        c->forgetting++;
+        x->inode = i;
+        inode_pin(i);
+        x->sync.done = forget_synced;
+        bool started = file_sync_start(i, &x->sync, true);
+        ASSERT(started);
+    }
+    client_leave(c);
 }
 
 void files_close(struct client *c)
 {
     env_timer_stop(c->env, &c->age_timer);
     env_timer_stop(c->env, &c->close_timer);
+    env_timer_stop(c->env, &c->forget_timer);
     hmap_for_each (n, &c->inodes) {
         struct inode *i = container_of(n, struct inode, node);
         for (struct list *e; (e = list_pop_front(&i->files)) != NULL;) {

@@ -2,6 +2,7 @@
  *
  * An inode lives while a file of it is open, a request uses it, or bytes of it wait to be written;
  * then it is remembered for a while (client_config.remembered of them) for what is known of its contents.
+ * What was written and not synced is synced before it is forgotten.
  *
  * Its size here is what programs of this mount see: the master's, or the end of what they wrote if
  * that is further. Errors of writing behind are kept with a number; every open file remembers the

@@ -225,6 +225,11 @@ void file_sync_cancel(struct file_sync *s)
     s->inode = NULL;
 }
 
+bool fsync_due(const struct inode *i)
+{
+    return !list_empty(&i->touched) || !list_empty(&i->syncing);
+}
+
 void fsync_drop(struct inode *i)
 {
     for (struct list *e; (e = list_pop_front(&i->touched)) != NULL;) {

@@ -29,6 +29,8 @@ void file_sync_cancel(struct file_sync *s); /* fine if it is not running */
 void fsync_touch(struct inode *i, const struct chunk_write *w);
 /* The file was cut at size: bytes beyond it need not be durable any more. */
 void fsync_cut(struct inode *i, uint64_t size);
+/* Something was written that is not synced. */
+bool fsync_due(const struct inode *i);
 /* Forgets all without doing anything. */
 void fsync_drop(struct inode *i);
 
