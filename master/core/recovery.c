@@ -69,15 +69,21 @@ void recovery_settled(struct env *env)
     (void)doubt_write(env, 0, &ignored);
 }
 
-static void drop_live(struct recovery *r, const char *because)
+static int drop_live(struct recovery *r, const char *because, struct why *why)
 {
+    static const char *const all[] = {LIVE_FILE, LIVE_LOCK, LIVE_FAILED};
+    int rc = 0;
     env_log(r->env, r->usual ? LOG_INFO : LOG_WARN, "live environment is not used: %s", because);
     store_close(r->store);
     r->store = NULL;
-    /* Absent files are fine. */
-    (void)env_unlink(r->env, LIVE_FILE);
-    (void)env_unlink(r->env, LIVE_LOCK);
-    (void)env_unlink(r->env, LIVE_FAILED);
+    for (size_t i = 0; i < COUNT_OF(all) && rc == 0; i++) {
+        rc = env_unlink(r->env, all[i]);
+        rc = rc == -ENOENT ? 0 : rc;
+        if (rc < 0) { /* what is there must not be used */
+            why_set(why, rc, "cannot remove %s: %s", all[i], err_text(rc));
+        }
+    }
+    return rc;
 }
 
 /* ---------------------------------------------------------------- keeping */
@@ -281,9 +287,9 @@ static int open_stateless(struct recovery *r, struct why *why)
     env_log(r->env, LOG_ERROR,
             "this master only holds its log until it has a checkpoint of another one: %s",
             why->text);
-    drop_live(r, "it cannot be built");
+    int rc = drop_live(r, "it cannot be built", why);
     r->result->stateless = true;
-    return store_open(r->env, LIVE_FILE, &r->store, why);
+    return rc < 0 ? rc : store_open(r->env, LIVE_FILE, &r->store, why);
 }
 
 int recovery_open(struct env *env, const struct recovery_config *cfg, struct store **out_store,
@@ -306,8 +312,8 @@ int recovery_open(struct env *env, const struct recovery_config *cfg, struct sto
     }
     const char *because = try_live(&r, why);
     if (because != NULL) {
-        drop_live(&r, because);
-        rc = build_live(&r, why);
+        rc = drop_live(&r, because, why);
+        rc = rc == 0 ? build_live(&r, why) : rc;
     }
     if ((rc == ERR_CORRUPT || rc == -ENOENT) && cfg->log.replicated) {
         rc = open_stateless(&r, why);
