@@ -221,7 +221,8 @@ static int list_indices(struct env *env, struct listing *list, struct why *why)
     return rc < 0 ? why_set(why, rc, "cannot list %s: %s", CHECKPOINT_DIR, err_text(rc)) : 0;
 }
 
-/* 1 if the checkpoint has both files and its .sum is whole, else 0; ERR_FORMAT. */
+/* 1 if the checkpoint has both files and its .sum is whole; ERR_CORRUPT or -ENOENT if not; ERR_FORMAT;
+ * another errno: it cannot be read now. */
 static int ref_load(struct env *env, uint64_t index, struct checkpoint_ref *out, struct why *why)
 {
     char path[PATH_BYTES];
@@ -229,15 +230,15 @@ static int ref_load(struct env *env, uint64_t index, struct checkpoint_ref *out,
     struct env_file *f;
     int rc = sum_read(env, checkpoint_sum_path(index, path, sizeof(path)), out, &bytes, why);
     if (rc < 0) {
-        return rc == ERR_FORMAT ? rc : 0;
+        return rc;
     }
     mem_free(bytes);
-    if (env_file_open(env, checkpoint_path(index, path, sizeof(path)), ENV_OPEN_READ_ONLY, &f) <
-        0) {
-        return 0;
+    rc = env_file_open(env, checkpoint_path(index, path, sizeof(path)), ENV_OPEN_READ_ONLY, &f);
+    if (rc < 0) {
+        return rc;
     }
     env_file_close(env, f);
-    return out->at.index == index;
+    return out->at.index == index ? 1 : ERR_CORRUPT;
 }
 
 int checkpoint_list(struct env *env, struct checkpoint_ref out[CHECKPOINTS_LISTED_MAX],
@@ -251,10 +252,10 @@ int checkpoint_list(struct env *env, struct checkpoint_ref out[CHECKPOINTS_LISTE
     }
     for (uint32_t i = list.count; i > 0 && count < CHECKPOINTS_LISTED_MAX; i--) {
         rc = ref_load(env, list.index[i - 1], &out[count], why);
-        if (rc < 0) {
+        if (rc == ERR_FORMAT) {
             return rc;
         }
-        count += rc;
+        count += rc == 1;
     }
     return count;
 }
@@ -334,14 +335,13 @@ static int sweep(struct env *env, struct why *why)
     int rc = list_indices(env, &list, why);
     for (uint32_t i = 0; i < list.count && rc == 0; i++) {
         rc = ref_load(env, list.index[i], &ref, why);
-        if (rc == 1) {
-            rc = 0;
-        } else if (rc == 0) {
+        if (rc == ERR_CORRUPT || rc == -ENOENT) {
             env_log(env, LOG_WARN, "checkpoint %llu is not whole and is removed",
                     (unsigned long long)list.index[i]);
             ref.at.index = list.index[i];
             checkpoint_remove(env, &ref);
         }
+        rc = rc == ERR_FORMAT ? rc : 0; /* what cannot be read now stays */
     }
     return rc;
 }
