@@ -55,7 +55,8 @@ static const char *need(const struct master *m, uint32_t giver)
     if (is_hole_before(m, p)) {
         return "records that cannot be read here are in its checkpoints only";
     }
-    if (m->stateless && !oplog_damaged(m->log)) {
+    bool readable = oplog_last(m->log) + 1 > oplog_first(m->log);
+    if (m->stateless && !(oplog_damaged(m->log) && readable)) {
         return "there is no state, and nothing here to build it from";
     }
     /* No other log has what cannot be read here and comes next. */
