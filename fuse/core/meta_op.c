@@ -170,6 +170,15 @@ static void go_on_as(struct meta_op *m, uint16_t code, struct slice body)
 
 enum { GOES_ON = 1 }; /* instead of a status: the op has another step */
 
+/* Decodes an answer with status 0; the function ends with ERR_PROTOCOL if it cannot be read. */
+#define TAKE_REPLY(kind, m, out)                                                                   \
+    do {                                                                                           \
+        int err_ = MASTER_REPLY(kind, m, out);                                                     \
+        if (err_ != 0) {                                                                           \
+            return err_;                                                                           \
+        }                                                                                          \
+    } while (0)
+
 /* Takes an answer with status 0. k is NULL if nobody waits. Returns the call's status, or GOES_ON. */
 typedef int take_fn(struct meta_op *m, struct client_call *k, struct master_call *call);
 
@@ -194,28 +203,24 @@ static void give_dir(struct client_call *k, const struct attr *dir)
 static int take_lookup(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct lookup_rep rep;
-    int err = MASTER_REPLY(lookup, call, &rep);
-    struct inode *i = err == 0 ? files_find(m->op.client, rep.attr.ino) : NULL;
+    TAKE_REPLY(lookup, call, &rep);
+    struct inode *i = files_find(m->op.client, rep.attr.ino);
     if (i != NULL && commit_due(i)) {
         meta_find_inode(m, rep.attr.ino);
         struct getattr_req req = {.ino = rep.attr.ino};
         go_on_as(m, OP_getattr, RPC_BODY(getattr_req, &req));
         return GOES_ON;
     }
-    if (err == 0) {
-        give_attr(m, k, &rep.attr);
-    }
-    return err;
+    give_attr(m, k, &rep.attr);
+    return 0;
 }
 
 static int take_getattr(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct getattr_rep rep;
-    int err = MASTER_REPLY(getattr, call, &rep);
-    if (err == 0) {
-        give_attr(m, k, &rep.attr);
-    }
-    return err;
+    TAKE_REPLY(getattr, call, &rep);
+    give_attr(m, k, &rep.attr);
+    return 0;
 }
 
 /* Operations that answer with the attributes of an inode they made. */
@@ -223,12 +228,10 @@ static int take_getattr(struct meta_op *m, struct client_call *k, struct master_
     static int take_##name(struct meta_op *m, struct client_call *k, struct master_call *call)     \
     {                                                                                              \
         struct name##_rep rep;                                                                     \
-        int err = MASTER_REPLY(name, call, &rep);                                                  \
-        if (err == 0) {                                                                            \
-            give_attr(m, k, &rep.attr);                                                            \
-            give_dir(k, &rep.dir);                                                                 \
-        }                                                                                          \
-        return err;                                                                                \
+        TAKE_REPLY(name, call, &rep);                                                              \
+        give_attr(m, k, &rep.attr);                                                                \
+        give_dir(k, &rep.dir);                                                                     \
+        return 0;                                                                                  \
     }
 TAKE_ATTR(mkdir)
 TAKE_ATTR(mknod)
@@ -237,24 +240,19 @@ TAKE_ATTR(symlink)
 static int take_link(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct link_rep rep;
-    int err = MASTER_REPLY(link, call, &rep);
-    if (err == 0 && m->inode != NULL) {
-        inode_learn(m->inode, &rep.attr, m->changes);
-    }
-    if (err == 0) {
-        give_attr(m, k, &rep.attr);
-        give_dir(k, &rep.dir);
-    }
-    return err;
+    TAKE_REPLY(link, call, &rep);
+    give_attr(m, k, &rep.attr);
+    give_dir(k, &rep.dir);
+    return 0;
 }
 
 static int take_setattr(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct setattr_rep rep;
-    int err = MASTER_REPLY(setattr, call, &rep);
     struct inode *i = m->inode;
-    m->overtakes = m->overtakes && err != 0;
-    if (err == 0 && i != NULL) {
+    TAKE_REPLY(setattr, call, &rep);
+    m->overtakes = false;
+    if (i != NULL) {
         inode_learn_own(i, &rep.attr, rep.before, m->changes);
         if (m->sets_size) {
             i->size = MAX(rep.attr.size, write_back_end(i));
@@ -262,20 +260,17 @@ static int take_setattr(struct meta_op *m, struct client_call *k, struct master_
             fsync_cut(i, m->new_size);
         }
     }
-    if (err == 0 && k != NULL) {
+    if (k != NULL) {
         k->attr = rep.attr;
         files_adjust(m->op.client, &k->attr);
     }
-    return err;
+    return 0;
 }
 
 static int take_open(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct open_rep rep;
-    int err = MASTER_REPLY(open, call, &rep);
-    if (err != 0) {
-        return err;
-    }
+    TAKE_REPLY(open, call, &rep);
     struct client_file *f = file_new(m->inode, &rep.attr, m->flags, m->changes);
     bool recent = m->recalls == m->op.client->recalls;
     if (recent && rep.chunk.handle != 0 && rep.chunk.ino == m->inode->ino &&
@@ -307,10 +302,7 @@ static int then_open(struct meta_op *m, uint64_t ino, bool made)
 static int take_create(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct create_rep rep;
-    int err = MASTER_REPLY(create, call, &rep);
-    if (err != 0) {
-        return err;
-    }
+    TAKE_REPLY(create, call, &rep);
     struct client *c = m->op.client;
     struct inode *i = inode_get(c, rep.attr.ino);
     meta_set_inode(m, i);
@@ -338,9 +330,9 @@ static int take_create(struct meta_op *m, struct client_call *k, struct master_c
 static int take_existing(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct lookup_rep rep;
-    int err = MASTER_REPLY(lookup, call, &rep);
-    if (err != 0 || k == NULL) {
-        return err;
+    TAKE_REPLY(lookup, call, &rep);
+    if (k == NULL) {
+        return 0;
     }
     return then_open(m, rep.attr.ino, false);
 }
@@ -357,33 +349,27 @@ static int take_readlink(struct meta_op *m, struct client_call *k, struct master
 {
     (void)m;
     struct readlink_rep rep;
-    int err = MASTER_REPLY(readlink, call, &rep);
-    if (err == 0) {
-        hold_bytes(k, &call->reply->body, rep.target);
-    }
-    return err;
+    TAKE_REPLY(readlink, call, &rep);
+    hold_bytes(k, &call->reply->body, rep.target);
+    return 0;
 }
 
 static int take_getxattr(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     (void)m;
     struct getxattr_rep rep;
-    int err = MASTER_REPLY(getxattr, call, &rep);
-    if (err == 0) {
-        hold_bytes(k, &call->reply->body, rep.value);
-    }
-    return err;
+    TAKE_REPLY(getxattr, call, &rep);
+    hold_bytes(k, &call->reply->body, rep.value);
+    return 0;
 }
 
 static int take_listxattr(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     (void)m;
     struct listxattr_rep rep;
-    int err = MASTER_REPLY(listxattr, call, &rep);
-    if (err == 0) {
-        hold_bytes(k, &call->reply->body, rep.names);
-    }
-    return err;
+    TAKE_REPLY(listxattr, call, &rep);
+    hold_bytes(k, &call->reply->body, rep.names);
+    return 0;
 }
 
 /* Entries of inodes with uncommitted writes get the size that programs of this mount made. */
@@ -407,9 +393,9 @@ static int take_readdir(struct meta_op *m, struct client_call *k, struct master_
 {
     struct client *c = m->op.client;
     struct readdir_rep rep;
-    int err = MASTER_REPLY(readdir, call, &rep);
-    if (err != 0 || k == NULL) {
-        return err;
+    TAKE_REPLY(readdir, call, &rep);
+    if (k == NULL) {
+        return 0;
     }
     k->end = rep.end;
     k->offset = rep.parent;
@@ -428,12 +414,10 @@ static int take_readdir(struct meta_op *m, struct client_call *k, struct master_
     static int take_##name(struct meta_op *m, struct client_call *k, struct master_call *call)     \
     {                                                                                              \
         struct name##_rep rep;                                                                     \
-        int err = MASTER_REPLY(name, call, &rep);                                                  \
         (void)m;                                                                                   \
-        if (err == 0) {                                                                            \
-            give_dir(k, &rep.dir);                                                                 \
-        }                                                                                          \
-        return err;                                                                                \
+        TAKE_REPLY(name, call, &rep);                                                              \
+        give_dir(k, &rep.dir);                                                                     \
+        return 0;                                                                                  \
     }
 TAKE_DIR(unlink)
 TAKE_DIR(rmdir)
@@ -441,13 +425,13 @@ TAKE_DIR(rmdir)
 static int take_rename(struct meta_op *m, struct client_call *k, struct master_call *call)
 {
     struct rename_rep rep;
-    int err = MASTER_REPLY(rename, call, &rep);
     (void)m;
-    if (err == 0 && k != NULL) {
+    TAKE_REPLY(rename, call, &rep);
+    if (k != NULL) {
         k->dirs[0] = rep.dir;
         k->dirs[1] = rep.new_dir;
     }
-    return err;
+    return 0;
 }
 
 static int take_nothing(struct meta_op *m, struct client_call *k, struct master_call *call)

@@ -395,25 +395,9 @@ static void mark_due(struct inode *i, uint64_t serial)
     }
 }
 
-/* True if a piece that the flush waits for is left. Marks those not sent as due. */
+/* True if a piece that the flush waits for is left. Marks those not sent as due. A range is not longer than a
+ * read, so it has few windows. */
 static bool range_busy(struct inode *i, const struct flush *f)
-{
-    bool busy = false;
-    list_for_each (e, &i->pieces) {
-        struct piece *p = list_entry(e, struct piece, link);
-        if (p->serial > f->serial) {
-            break;
-        }
-        if (p->offset < f->hi && f->lo < end_of(p)) {
-            set_due(p);
-            busy = true;
-        }
-    }
-    return busy;
-}
-
-/* The same for a short range, by its windows. */
-static bool windows_busy(struct inode *i, const struct flush *f)
 {
     uint32_t size = window_bytes(i->client);
     bool busy = false;
@@ -449,8 +433,7 @@ static bool flush_busy(struct inode *i, struct flush *f)
         }
         return busy;
     }
-    uint64_t windows = (f->hi - f->lo) / window_bytes(i->client) + 2;
-    return windows < 64 ? windows_busy(i, f) : range_busy(i, f);
+    return range_busy(i, f);
 }
 
 bool flush_start(struct inode *i, struct flush *f, uint64_t lo, uint64_t hi)
