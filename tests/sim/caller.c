@@ -57,7 +57,8 @@ static void answered(struct rpc_call *c)
                    op_info_of(c->op) != NULL ? op_info_of(c->op)->name : "nonsense",
                    err_name(c->status), err_name(s->expected));
     }
-    if (lost || s->left == 0) {
+    bool refused = c->op == OP_hello && c->status != 0;
+    if (lost || refused || s->left == 0) {
         again(s);
     } else {
         next(s);
@@ -148,7 +149,7 @@ static void opened(void *owner, struct rpc *r)
         return;
     case 2:
         s->expected = ERR_FOREIGN_CLUSTER;
-        hello.name = bytes_str("another");
+        hello.name = bytes_str("foreign");
         break;
     case 3:
         return;

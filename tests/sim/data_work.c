@@ -531,7 +531,8 @@ static int visit_open(struct job *j)
     struct attr attr;
     bool cut = false;
     uint64_t begin_ns = now(j);
-    int status = do_lookup(j->a, j->all->dir, j->slot->name, &attr);
+    bool blind = sim_chance(&j->a->rand, 1, 12); /* open finds it, or makes it */
+    int status = blind ? -ENOENT : do_lookup(j->a, j->all->dir, j->slot->name, &attr);
     bool found = status == 0;
     if (found) {
         int sync = !sim_chance(&j->a->rand, 1, 8)  ? 0
@@ -545,7 +546,7 @@ static int visit_open(struct job *j)
             return LATER; /* a shadow found it that did not know yet that it was removed */
         }
     } else if (status == -ENOENT) {
-        j->a->create_flags = sim_chance(&j->a->rand, 1, 3) ? O_EXCL : 0;
+        j->a->create_flags = !blind && sim_chance(&j->a->rand, 1, 3) ? O_EXCL : 0;
         status = do_create(j->a, j->all->dir, j->slot->name, 0644, &attr);
         if (status == -EEXIST && j->a->create_flags != 0) {
             return LATER; /* a call in doubt has made it */

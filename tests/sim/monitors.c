@@ -27,7 +27,9 @@ struct machine {
     struct sim_keeper_client client;
     struct elect_keeper elect;
     struct monitor *monitor; /* NULL = down */
-    bool ailing;             /* its disk fails a call, or its file was damaged: it may not start */
+    bool misnamed;           /* its configuration names another cluster */
+    struct sim_event rename;
+    bool ailing; /* its disk fails a call, or its file was damaged: it may not start */
     struct sim_event restart;
 };
 
@@ -110,9 +112,12 @@ static void machine_up(struct machine *x)
     int err = 0;
     sim_cancel(x->all->world->sim, &x->restart);
     sim_process_start(x->process);
-    world_say(x->all->world, "start of %s", x->process->name);
+    world_say(x->all->world, "start of %s%s", x->process->name,
+              x->misnamed ? ", for another cluster" : "");
+    snprintf(x->cfg.cluster, sizeof(x->cfg.cluster), "%s", x->misnamed ? "another" : "sim");
     if (x->all->by_keeper) {
-        elect_keeper_open(&x->elect, &x->process->env, &x->client.keeper, "sim", x->cfg.listen);
+        elect_keeper_open(&x->elect, &x->process->env, &x->client.keeper, x->cfg.cluster,
+                          x->cfg.listen);
         engine = &x->elect.elect;
     } else {
         err = elect_local_open(&x->local, &x->process->env, &why);
@@ -149,6 +154,14 @@ static void machine_down(struct machine *x, bool power_cut, uint64_t ns)
     }
 }
 
+/* Somebody corrects the name of the cluster. */
+static void rename_cluster(struct sim_event *e)
+{
+    struct machine *x = container_of(e, struct machine, rename);
+    x->misnamed = false;
+    machine_down(x, false, 10 * NS_PER_MS);
+}
+
 static void restart(struct sim_event *e)
 {
     struct machine *x = container_of(e, struct machine, restart);
@@ -169,7 +182,8 @@ static void check_locks(struct monitors *s)
     uint32_t holders = 0;
     for (uint32_t i = 0; i < s->count && s->by_keeper; i++) {
         const struct machine *x = &s->machines[i];
-        bool runs = x->monitor != NULL && x->process->stopped_ns <= s->world->sim->now_ns;
+        bool runs =
+            x->monitor != NULL && !x->misnamed && x->process->stopped_ns <= s->world->sim->now_ns;
         holders += runs && view_of(x).held;
     }
     if (holders > 1 && s->world->sim->now_ns >= s->early_ns) {
@@ -241,6 +255,7 @@ static void machine_init(struct monitors *s, struct machine *x, uint32_t number)
     x->process = sim_process_create(w->sim, name);
     x->processes.ops = &ops;
     x->restart.run = restart;
+    x->rename.run = rename_cluster;
     x->cfg = (struct monitor_config){.cluster = "sim", .hang_ms = 4000, .stall_ms = 8000};
     x->cfg.alone = w->master_count == 1;
     x->cfg.spares = sim_chance(&s->rand, 1, s->by_keeper ? 2 : 6);
@@ -253,6 +268,11 @@ static void machine_init(struct monitors *s, struct machine *x, uint32_t number)
         sim_keeper_client_init(&x->client, &s->keeper, x->process);
     } else {
         snprintf(x->cfg.masters, sizeof(x->cfg.masters), "%s", w->master_list);
+    }
+    if (monitor_count_masters(x->cfg.masters) != (s->by_keeper ? 1 : w->master_count) ||
+        monitor_count_masters("a:1,b:1,c:1,d:1,e:1,f:1") != 0) {
+        world_fail(w, "%u masters are counted in %s", monitor_count_masters(x->cfg.masters),
+                   x->cfg.masters);
     }
 }
 
@@ -281,6 +301,7 @@ void monitors_free(struct monitors *s)
     for (uint32_t i = 0; i < s->count; i++) {
         machine_down(&s->machines[i], false, 0);
         sim_cancel(s->world->sim, &s->machines[i].restart);
+        sim_cancel(s->world->sim, &s->machines[i].rename);
     }
     sim_cancel(s->world->sim, &s->look);
     sim_cancel(s->world->sim, &s->mend);
@@ -411,10 +432,23 @@ static bool meddle(struct monitors *s, struct sim_rand *r)
     return true;
 }
 
+/* The masters refuse a monitor of another cluster. */
+static bool misname(struct machine *x, struct sim_rand *r)
+{
+    struct sim *sim = x->all->world->sim;
+    x->misnamed = true;
+    machine_down(x, false, 10 * NS_PER_MS);
+    sim_at(sim, &x->rename, sim->now_ns + sim_between(r, 300, 5000) * NS_PER_MS);
+    return true;
+}
+
 bool monitors_disturb(struct monitors *s, struct sim_rand *r)
 {
     uint64_t now = s->world->sim->now_ns;
     struct machine *x = &s->machines[sim_below(r, s->count)];
+    if (sim_chance(r, 1, 10)) {
+        return misname(x, r);
+    }
     if (!s->by_keeper) {
         return disturb_files(s, r);
     }
@@ -462,6 +496,10 @@ void monitors_heal(struct monitors *s)
         struct machine *x = &s->machines[i];
         x->client.cut_ns = 0;
         x->process->fail_call = 0;
+        if (x->misnamed) {
+            sim_cancel(s->world->sim, &x->rename);
+            rename_cluster(&x->rename);
+        }
         if (x->monitor == NULL) {
             machine_up(x);
         }

@@ -4,8 +4,6 @@
 #include "shared/env/rpc.h"
 #include "tests/sim/versions.h"
 
-#include <stdio.h>
-
 enum { TICK_MS = 20, ANSWER_MS = 300, BYTES = 64 };
 
 /* Its connection to one chunkserver. */

@@ -122,6 +122,7 @@ bool sim_step(struct sim *s)
     } else {
         struct sim_process *dying = s->dying;
         s->dying = NULL;
+        sim_net_delivered(s);
         s->on_death(s, dying);
     }
     sim_net_sweep(s);

@@ -104,7 +104,8 @@ struct sim {
     /* A simulated process wants to be ended in order; may be NULL. It still runs. */
     void (*on_end)(struct sim *s, struct sim_process *p);
     struct sim_process *dying;
-    jmp_buf out; /* of the event that runs */
+    struct message *delivered; /* the frame that arrives */
+    jmp_buf out;               /* of the event that runs */
     /* A frame is sent, before it arrives anywhere; may be NULL. */
     void (*on_send)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
                     const struct message *m);

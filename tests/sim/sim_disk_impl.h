@@ -60,6 +60,8 @@ void sim_ops_free(struct sim_disk *d);
 /* Name of a file's real counterpart. Returns out. */
 const char *sim_real_name(struct sim_disk *d, const char *path, char *out, size_t size);
 /* Size of the real file, -ENOENT. */
+/* A copy of a file that a library made there; to be dropped. */
+struct sim_inode *sim_real_view(struct sim_disk *d, const char *path);
 int64_t sim_real_size(struct sim_disk *d, const char *path);
 void sim_real_make(struct sim_disk *d);
 void sim_real_remove(struct sim_disk *d);

@@ -265,21 +265,34 @@ static void on_connect(struct env_conn *c)
 
 static void on_frame(struct env_conn *c, struct item *i)
 {
-    struct message m = {.body = i->body, .payload = i->payload};
+    struct sim *sim = c->sim;
+    struct message *m = mem_new(struct message);
     struct why why;
-    ASSERT(frame_header_decode(&m.head, i->header, &why) == 0);
-    ASSERT(m.head.body_len == m.body.len && m.head.payload_len == m.payload.len);
-    ASSERT(m.head.body_sum == hash64(slice_data(&m.body), m.body.len));
-    sim_note(c->sim, 'M' | (uint64_t)c->process->number << 8 | (uint64_t)m.head.op << 32,
-             get_le(i->header + 80, 8), m.payload.len);
+    m->body = i->body;
+    m->payload = i->payload;
+    ASSERT(frame_header_decode(&m->head, i->header, &why) == 0);
+    ASSERT(m->head.body_len == m->body.len && m->head.payload_len == m->payload.len);
+    ASSERT(m->head.body_sum == hash64(slice_data(&m->body), m->body.len));
+    sim_note(sim, 'M' | (uint64_t)c->process->number << 8 | (uint64_t)m->head.op << 32,
+             get_le(i->header + 80, 8), m->payload.len);
+    sim->delivered = m;
     i->body = i->payload = (struct slice){0};
     if (c->sim->on_frame != NULL) {
-        c->sim->on_frame(c->sim, c->far, c->process, &m);
+        c->sim->on_frame(c->sim, c->far, c->process, m);
     }
     if (c->events->on_message != NULL) {
-        c->events->on_message(c->owner, c, &m);
+        c->events->on_message(c->owner, c, m);
     }
-    message_drop(&m);
+    sim_net_delivered(sim);
+}
+
+void sim_net_delivered(struct sim *s)
+{
+    if (s->delivered != NULL) {
+        message_drop(s->delivered);
+        mem_free(s->delivered);
+        s->delivered = NULL;
+    }
 }
 
 static uint64_t held_until(struct env_conn *c)

@@ -37,6 +37,8 @@ void sim_net_heal(struct sim *s);
 void sim_net_process_gone(struct sim_process *p, bool power_cut);
 /* Frees the ends of a process whose core was destroyed. */
 void sim_net_process_free(struct sim_process *p);
+/* The frame that arrived is dealt with, or whom it came to has died of it. */
+void sim_net_delivered(struct sim *s);
 /* Frees ends that nobody uses any more; called between events. */
 void sim_net_sweep(struct sim *s);
 void sim_net_close(struct sim *s);

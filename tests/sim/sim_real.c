@@ -152,6 +152,21 @@ const char *sim_disk_real_path(struct sim_disk *d, const char *path, char *out, 
     return out;
 }
 
+struct sim_inode *sim_real_view(struct sim_disk *d, const char *path)
+{
+    char name[512];
+    uint8_t *data;
+    uint64_t capacity = d->capacity;
+    struct sim_inode *i = sim_inode_new(d);
+    int64_t n = sim_real_read(sim_real_name(d, path, name, sizeof(name)), &data);
+    ASSERT(n >= 0);
+    d->capacity = UINT64_MAX; /* it takes no room of its own */
+    (void)sim_inode_write(i, 0, data, (uint32_t)n);
+    d->capacity = capacity;
+    mem_free(data);
+    return i;
+}
+
 int sim_disk_import(struct sim_disk *d, const char *path)
 {
     char name[512];

@@ -174,7 +174,9 @@ static int master_up(struct sim_server *s, struct why *why)
     } else if (w->mistake == MISTAKE_SEGMENT) {
         cfg.geometry.segment_bytes += 512;
     } else if (w->mistake == MISTAKE_ADDRESS) {
-        snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.1:9500");
+        char taken[32];
+        world_chunkd_addr(w, 1, taken);
+        snprintf(cfg.listen, sizeof(cfg.listen), "%s", taken);
     }
     s->master = master_create(&s->process->env, &cfg);
     int err = master_start(s->master, why);
