@@ -220,8 +220,10 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
         rc = copy_segment(l, seg, index, why);
     }
     struct why looked;
-    int found = oplog_look_again(l, rc == 0 ? why : &looked); /* also what a cut that failed left */
-    return rc < 0 ? rc : found;
+    if (oplog_look_again(l, &looked) < 0) { /* also at what a cut that failed left */
+        env_die(l->env, looked.text); /* what is there is not known: it must not pass for nothing */
+    }
+    return rc;
 }
 
 /* From here on the log vouches for nothing: whoever asks it must not think that it never had what is
