@@ -449,7 +449,7 @@ static int sync_records(struct chunkd *c)
     while (err == -ENOSPC && aside_unlink_oldest(&c->aside)) {
         err = meta_log_sync_now(&c->meta);
     }
-    c->crammed = (err == -ENOSPC || err == -EDQUOT) && meta_log_has_pending(&c->meta);
+    c->crammed = err == -ENOSPC && meta_log_has_pending(&c->meta);
     return c->crammed ? 0 : err;
 }
 

@@ -80,7 +80,7 @@ static void next_step(struct reserve_op *o);
 static void allocated(struct disk_op *op)
 {
     struct reserve_op *o = container_of(op, struct reserve_op, disk);
-    if (op->result == -ENOSPC || op->result == -EDQUOT) {
+    if (op->result == -ENOSPC) {
         refuse(o);
         return;
     }

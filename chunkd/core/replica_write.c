@@ -442,7 +442,7 @@ static void file_changed(struct disk_op *op)
     struct write_op *w = container_of(op, struct write_op, disk);
     struct table *t = w->op.replica->table;
     mean_time_add(&t->latency.disk, env_mono_ns(t->env) - w->disk_begin_ns);
-    if (w->kind == WRITE_DATA && (op->result == -ENOSPC || op->result == -EDQUOT)) {
+    if (w->kind == WRITE_DATA && op->result == -ENOSPC) {
         meta_log_cancel(&w->created);
         recover_space(w);
         return;

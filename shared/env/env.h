@@ -144,7 +144,7 @@ struct env_ops {
                              struct env_conn *c); /* "10.0.0.7:41312", for messages */
 
     /* Files, at once: opening a file, and everything before a process serves (recovery). They block
-     * in production. Results: 0 or a count >= 0, or negative errno. */
+     * in production. Results: 0 or a count >= 0, or negative errno; -ENOSPC also if a quota is used up. */
     int (*file_open)(struct env *e, const char *path, unsigned flags, struct env_file **out);
     void (*file_close)(struct env *e, struct env_file *f); /* no operation may be in flight */
     int64_t (*file_size)(struct env *e, struct env_file *f);

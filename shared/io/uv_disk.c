@@ -83,6 +83,12 @@ void disk_close(struct uv_env *e)
     free(e->dir);
 }
 
+/* What a call failed with. */
+static int failure(void)
+{
+    return errno == EDQUOT ? -ENOSPC : -errno;
+}
+
 /* Paths come from our own cores, never from a peer. */
 static const char *checked(const char *path)
 {
@@ -171,7 +177,7 @@ int uv_op_file_open(struct env *env, const char *path, unsigned flags, struct en
             (flags & ENV_OPEN_CREATE ? O_CREAT : 0) | (flags & ENV_OPEN_EXCL ? O_EXCL : 0);
     int fd = openat(ENV_OF(env)->dir_fd, checked(path), f, 0644);
     if (fd < 0) {
-        return -errno;
+        return failure();
     }
     struct env_file *file = mem_new(struct env_file);
     file->fd = fd;
@@ -228,7 +234,7 @@ static int write_all(int fd, uint64_t off, const void *data, uint32_t len)
             continue;
         }
         if (n <= 0) {
-            return n < 0 ? -errno : -EIO;
+            return n < 0 ? failure() : -EIO;
         }
         put += (uint32_t)n;
     }
@@ -237,7 +243,7 @@ static int write_all(int fd, uint64_t off, const void *data, uint32_t len)
 
 static int result_of(int n)
 {
-    return n == 0 ? 0 : -errno;
+    return n == 0 ? 0 : failure();
 }
 
 int64_t uv_op_file_read(struct env *env, struct env_file *f, uint64_t off, void *data, uint32_t len)
@@ -269,7 +275,7 @@ int uv_op_file_truncate(struct env *env, struct env_file *f, uint64_t size)
 int uv_op_make_dir(struct env *env, const char *path)
 {
     int n = mkdirat(ENV_OF(env)->dir_fd, checked(path), 0755);
-    return n == 0 || errno == EEXIST ? 0 : -errno;
+    return n == 0 || errno == EEXIST ? 0 : failure();
 }
 
 int uv_op_rename(struct env *env, const char *from, const char *to)
@@ -419,7 +425,7 @@ static int64_t run_allocate(struct disk_op *op)
         n = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)op->off, (off_t)op->off2);
     } while (n != 0 && errno == EINTR);
     if (n != 0) {
-        return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+        return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : failure();
     }
     int64_t after = bytes_allocated(fd);
     return before < 0 || after < before ? 0 : after - before;
