@@ -8,6 +8,7 @@
  */
 #include "chunkd/core/core.h"
 #include "chunkd/core/page_sums.h"
+#include "chunkd/core/replica_scan.h"
 #include "shared/base/bytes.h"
 #include "shared/base/mem.h"
 
@@ -460,7 +461,16 @@ struct seek_request {
     struct replica_op op;
     struct seek_req req;
     struct disk_op disk;
+    struct replica_scan scan;
+    int64_t found;
+    uint32_t from, to; /* bytes that are holes by what the disk says */
+    bool damaged;
 };
+
+static void seek_release(struct request *q)
+{
+    replica_scan_release(&((struct seek_request *)q)->scan);
+}
 
 static struct read_request as_read_of(const struct seek_request *s)
 {
@@ -480,25 +490,71 @@ static void seek_finish(struct seek_request *s, int64_t found)
     request_end(&s->q);
 }
 
+/* The disk says that there is a hole in the block, and its sum is not that of zeros: either the rest of it is
+ * data, or the disk has lost it. */
+static bool is_doubtful(struct replica_scan *scan, uint32_t b)
+{
+    const struct seek_request *s = container_of(scan, struct seek_request, scan);
+    const struct local_replica *r = s->op.replica;
+    const struct table *t = r->table;
+    uint64_t begin = (uint64_t)b * t->block_bytes;
+    return begin < s->to && begin + t->block_bytes > s->from &&
+           r->sums[b] != zeros_sum(t, block_extent(t, r->length, b));
+}
+
+static void seek_mismatch(struct replica_scan *scan, uint32_t block, uint32_t sum, bool readable)
+{
+    struct seek_request *s = container_of(scan, struct seek_request, scan);
+    (void)sum;
+    (void)readable;
+    s->damaged = true;
+    chunkd_found_bad(s->q.c, s->op.replica, block);
+}
+
+/* Asked again when all was looked at, as after a read. */
+static void seek_judged(struct replica_scan *scan, int status)
+{
+    struct seek_request *s = container_of(scan, struct seek_request, scan);
+    struct read_request as_read = as_read_of(s);
+    int err = check_readable(&as_read, s->op.replica);
+    err = err == 0 ? status : err;
+    seek_finish(s, err != 0 ? err : s->damaged ? ERR_CHECKSUM : s->found);
+}
+
+/* A disk that lost something says that there is a hole: before a hole is believed its blocks are read, as far
+ * as they should hold anything. */
+static void judge_hole(struct seek_request *s, uint32_t from, uint32_t to)
+{
+    struct local_replica *r = s->op.replica;
+    s->from = from;
+    s->to = to;
+    s->scan.wanted = is_doubtful;
+    s->scan.mismatch = seek_mismatch;
+    s->scan.done = seek_judged;
+    for (uint32_t b = 0; b < replica_blocks(r); b++) {
+        if (is_doubtful(&s->scan, b)) {
+            replica_scan_start(&s->scan, r);
+            return;
+        }
+    }
+    seek_judged(&s->scan, 0);
+}
+
 static void seek_done(struct disk_op *op)
 {
     struct seek_request *s = container_of(op, struct seek_request, disk);
     uint32_t length = s->op.replica->length;
-    struct read_request as_read = as_read_of(s);
-    int err = check_readable(&as_read, s->op.replica);
-    int64_t found = op->result;
-    if (err != 0) {
-        seek_finish(s, err);
+    if (op->result < 0 && op->result != -ENXIO) {
+        seek_finish(s, op->result);
         return;
     }
+    uint32_t at = op->result < 0 ? length : (uint32_t)MIN(op->result, (int64_t)length);
+    s->found = !s->req.hole && at == length ? -ENXIO : (int64_t)at;
     if (s->req.hole) {
-        found = found < 0 && found != -ENXIO ? found
-                : found < 0                  ? length
-                                             : MIN(found, (int64_t)length);
-    } else if (found >= (int64_t)length) {
-        found = -ENXIO;
+        judge_hole(s, at, MIN(at + 1, length));
+    } else {
+        judge_hole(s, s->req.offset, at);
     }
-    seek_finish(s, found);
 }
 
 static void seek_start(struct replica_op *op)
@@ -535,6 +591,7 @@ void seek_handle(struct link *l, struct message *m)
         return;
     }
     struct seek_request *s = request_begin(l, m, sizeof(*s));
+    s->q.release = seek_release;
     s->req = req;
     s->op.start = seek_start;
     s->op.end = UINT32_MAX;
