@@ -1,10 +1,9 @@
 /* main.c - chunkd: reads its configuration, runs the chunkserver's core on one disk's directory. */
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "chunkd/core/chunkd.h"
+#include "chunkd/core/settings.h"
 #include "shared/io/daemon.h"
 
 static const char usage[] =
@@ -31,33 +30,7 @@ static const char usage[] =
     "Exit status: 0 stopped by a signal, 1 could not start or go on, 2 wrong arguments or "
     "configuration.\n";
 
-struct settings {
-    char dir[4096];
-    char boot[64];
-    uint32_t scrub_days;
-    struct chunkd_config core;
-};
-
 enum { OPEN_FILES_MAX = 16384 };
-
-#define S(key, member, kind, must) CONFIG_STR(key, struct settings, member, kind, must)
-
-static const struct config_key keys[] = {
-    S("dir", dir, CONFIG_TEXT, true),
-    S("masters", core.masters, CONFIG_ADDRS, true),
-    S("cluster", core.cluster, CONFIG_TEXT, false),
-    S("listen", core.listen, CONFIG_ADDR, false),
-    S("advertise", core.advertise, CONFIG_ADDR, false),
-    S("host", core.host, CONFIG_TEXT, false),
-    S("rack", core.rack, CONFIG_TEXT, false),
-    CONFIG_NUM("flush_ms", struct settings, core.flush_ms, CONFIG_U32, 10, 600000),
-    CONFIG_NUM("aside_ms", struct settings, core.aside_ms, CONFIG_U32, 0, UINT32_MAX),
-    CONFIG_NUM("reserve_bytes", struct settings, core.reserve_bytes, CONFIG_SIZE64, 0, 1ull << 50),
-    CONFIG_NUM("scrub_days", struct settings, scrub_days, CONFIG_U32, 1, 3650),
-    CONFIG_NUM("scrub_period_s", struct settings, core.scrub_period_s, CONFIG_U32, 1, 315360000),
-    CONFIG_NUM("scrub_share", struct settings, core.scrub_share, CONFIG_U32, 1, 100),
-    S("boot_id", boot, CONFIG_TEXT, false),
-};
 
 /* Half of the descriptors there may be: the rest is for connections. */
 static uint32_t open_files(void)
@@ -66,14 +39,16 @@ static uint32_t open_files(void)
     return getrlimit(RLIMIT_NOFILE, &r) == 0 ? (uint32_t)MIN(r.rlim_cur / 2, OPEN_FILES_MAX) : 0;
 }
 
+static int check(const struct config_file *file, void *settings, struct why *why)
+{
+    return chunkd_settings_take(file, settings, why);
+}
+
 static void *create(struct env *env, void *settings, bool force)
 {
-    struct settings *s = settings;
+    struct chunkd_settings *s = settings;
     (void)force;
-    if (s->core.scrub_period_s == 0) {
-        s->core.scrub_period_s = s->scrub_days * 24 * 3600;
-    }
-    s->core.open_files = open_files();
+    s->core.limits.open_files = open_files();
     return chunkd_create(env, &s->core);
 }
 
@@ -94,21 +69,20 @@ static void destroy(void *core)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {
-        .core = {
-            .listen = "127.0.0.1:9401", .rack = "default", .flush_ms = 5000, .aside_ms = 3600000}};
+    struct chunkd_settings s;
+    chunkd_settings_init(&s);
     if (gethostname(s.core.host, sizeof(s.core.host) - 1) != 0) {
         snprintf(s.core.host, sizeof(s.core.host), "localhost");
     }
     const struct daemon d = {.program = "chunkd",
                              .usage = usage,
-                             .keys = keys,
-                             .key_count = COUNT_OF(keys),
+                             .file = chunkd_settings_file,
                              .settings = &s,
                              .dir = s.dir,
                              .listen = s.core.listen,
                              .advertise = s.core.advertise,
                              .boot = s.boot,
+                             .check = check,
                              .create = create,
                              .start = start,
                              .stop = stop,

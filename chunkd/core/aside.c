@@ -236,9 +236,7 @@ void aside_start(struct aside *a)
 void aside_stop(struct aside *a)
 {
     a->serving = false;
-    if (a->env != NULL) {
-        env_timer_stop(a->env, &a->timer);
-    }
+    env_timer_stop(a->env, &a->timer);
 }
 
 void aside_press(struct aside *a, bool pressed)

@@ -63,13 +63,29 @@ static void meta_failed(void *owner, int err)
 
 static const struct meta_log_events meta_events = {snapshot, written, meta_failed};
 
+static uint64_t or_usual(uint64_t limit, uint64_t usual)
+{
+    return limit != 0 ? limit : usual;
+}
+
+static struct chunkd_limits limits_of(const struct chunkd_limits *l)
+{
+    return (struct chunkd_limits){.open_files = (uint32_t)or_usual(l->open_files, 512),
+                                  .tails = (uint32_t)or_usual(l->tails, 512),
+                                  .peers = (uint32_t)or_usual(l->peers, 1024),
+                                  .links = (uint32_t)or_usual(l->links, 16384),
+                                  .link_requests = (uint32_t)or_usual(l->link_requests, 1024),
+                                  .request_bytes = or_usual(l->request_bytes, 512 << 20),
+                                  .answer_bytes = or_usual(l->answer_bytes, 64 << 20)};
+}
+
 struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
 {
     struct chunkd *c = mem_new(struct chunkd);
     c->env = env;
     c->cfg = *cfg;
     c->cfg.flush_ms = cfg->flush_ms != 0 ? cfg->flush_ms : FLUSH_MS;
-    c->cfg.open_files = cfg->open_files != 0 ? cfg->open_files : OPEN_FILES;
+    c->cfg.limits = limits_of(&cfg->limits);
     c->request_timeout_ms = REQUEST_TIMEOUT_MS;
     c->boot = env_rand64(env);
     list_init(&c->links);
@@ -83,12 +99,13 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     }
     aside_init(&c->aside, env, &c->meta);
     c->aside.keep_ms = c->cfg.aside_ms;
-    table_init(&c->table, env, &c->meta, &c->ring, &c->aside, c->cfg.open_files);
+    table_init(&c->table, env, &c->meta, &c->ring, &c->aside, &c->cfg.limits);
     disk_health_init(&c->health, env, disk_turned, c);
     c->table.health = &c->health;
+    registration_init(&c->master, c);
     scrub_init(&c->scrub, c);
     copy_pace_init(&c->copy_pace, env);
-    peers_init(&c->peers, env, &c->label.cluster, c->label.name);
+    peers_init(&c->peers, env, &c->label.cluster, c->label.name, c->cfg.limits.peers);
     return c;
 }
 
@@ -247,8 +264,7 @@ int chunkd_start(struct chunkd *c, struct why *why)
         return err == -EBUSY ? why_set(why, err, "another chunkd is running on this directory")
                              : why_set(why, err, "cannot lock the directory: %s", err_text(err));
     }
-    err = registration_init(&c->master, c, why);
-    err = err == 0 ? open_disk(c, why) : err;
+    err = open_disk(c, why);
     if (err != 0) {
         return err;
     }
@@ -272,9 +288,7 @@ int chunkd_start(struct chunkd *c, struct why *why)
 
 int chunkd_stop(struct chunkd *c, struct why *why)
 {
-    if (!c->started) {
-        return 0;
-    }
+    ASSERT(c->started);
     c->started = false;
     registration_stop(&c->master);
     scrub_stop(&c->scrub);
@@ -305,9 +319,6 @@ static void drop_label_waits(struct list *waits)
 
 void chunkd_destroy(struct chunkd *c)
 {
-    if (c == NULL) {
-        return;
-    }
     c->table.dying = true;
     registration_stop(&c->master);
     links_close(c);

@@ -14,20 +14,31 @@
 
 struct chunkd;
 
+/* What a chunkserver has at a time, at most; 0 = the usual. */
+struct chunkd_limits {
+    uint32_t open_files;    /* of chunks kept open beside those in use; 512 */
+    uint32_t tails;         /* hashes of last blocks that get longer; 512 */
+    uint32_t peers;         /* connections made to other chunkservers; 1024 */
+    uint32_t links;         /* accepted connections; 16384 */
+    uint32_t link_requests; /* unanswered requests of one connection; 1024 */
+    uint64_t request_bytes; /* payload of all unanswered requests; 512 MiB */
+    uint64_t answer_bytes;  /* not yet taken by one connection's network; 64 MiB */
+};
+
 struct chunkd_config {
     char cluster[64];    /* cluster name; empty = any */
-    char masters[512];   /* HOST:PORT[,HOST:PORT] */
+    char masters[512];   /* HOST:PORT[,HOST:PORT], as masters_parse takes it */
     char listen[256];    /* HOST:PORT */
     char advertise[256]; /* what others dial; empty = listen */
     char host[64];       /* host label */
     char rack[64];       /* rack label */
     uint32_t flush_ms;   /* dirty chunks are synced this often; 5000 */
-    uint32_t open_files; /* of chunks kept open beside those in use; 0 = 512 */
     uint32_t aside_ms;   /* files of replicas the master let go are kept so long; 0 = not at all */
     uint64_t reserve_bytes;  /* kept free; 0 = min(4 GiB, 2 %), at least 1 MiB */
     uint32_t scrub_period_s; /* every replica is verified once in it; 0 = 14 days */
     uint32_t scrub_share;    /* of the time, in percent, a scan asked for may read; 0 = 100 */
     uint64_t compact_bytes;  /* the meta log is written anew when it is larger; 0 = 16 MiB */
+    struct chunkd_limits limits;
 };
 
 struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg);

@@ -317,14 +317,6 @@ void pull_handle(struct link *l, struct message *m)
         link_refuse(l, m, req.version != 0 ? ERR_NO_REPLICA : ERR_BUSY);
         return;
     }
-    if (r == NULL) {
-        r = table_add(&c->table, req.handle);
-        r->ino = req.ino;
-        r->number = req.number;
-        r->state = REPLICA_CLONING;
-        r->dirty = true;
-        replica_log_head(r);
-    }
     struct pull_request *p = request_begin(l, m, sizeof(*p));
     p->q.release = pull_release;
     p->req = req;
@@ -332,6 +324,14 @@ void pull_handle(struct link *l, struct message *m)
     if (take_sources(p) != 0) {
         request_fail(&p->q, ERR_PROTOCOL);
         return;
+    }
+    if (r == NULL) {
+        r = table_add(&c->table, req.handle);
+        r->ino = req.ino;
+        r->number = req.number;
+        r->state = REPLICA_CLONING;
+        r->dirty = true;
+        replica_log_head(r);
     }
     p->op.mutates = true;
     p->op.end = UINT32_MAX;

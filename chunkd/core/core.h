@@ -17,12 +17,7 @@
 #include "shared/env/rpc.h"
 
 enum {
-    LINK_REQUESTS_MAX = 1024,      /* unanswered requests of one connection */
-    REQUEST_BYTES_MAX = 512 << 20, /* payload of all unanswered requests */
-    ANSWER_BYTES_MAX = 64 << 20,   /* not yet taken by one connection's network */
-    LINKS_MAX = 16384,             /* accepted connections */
-    OPEN_FILES = 512,              /* kept open, unless told otherwise */
-    SYNCS_MAX = 8,                 /* background syncs at a time */
+    SYNCS_MAX = 8, /* background syncs at a time */
 };
 
 /* A connection somebody made to us, or the one we made to the master. */

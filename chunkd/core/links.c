@@ -134,8 +134,10 @@ static int check_room(const struct link *l, const struct message *m)
     if (!chunkd_is_registered(c)) {
         return ERR_NOT_READY;
     }
-    if (l->requests >= LINK_REQUESTS_MAX || c->request_bytes + m->payload.len > REQUEST_BYTES_MAX ||
-        env_queued(c->env, l->rpc.conn) > ANSWER_BYTES_MAX) {
+    const struct chunkd_limits *most = &c->cfg.limits;
+    if (l->requests >= most->link_requests ||
+        c->request_bytes + m->payload.len > most->request_bytes ||
+        env_queued(c->env, l->rpc.conn) > most->answer_bytes) {
         return ERR_BUSY;
     }
     return 0;
@@ -205,7 +207,7 @@ static const struct rpc_events link_events = {.on_request = peer_request, .on_cl
 void links_accept(void *owner, struct env_conn *conn)
 {
     struct chunkd *c = owner;
-    if (c->link_count >= LINKS_MAX) {
+    if (c->link_count >= c->cfg.limits.links) {
         env_hangup(c->env, conn);
         return;
     }

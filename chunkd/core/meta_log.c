@@ -28,10 +28,8 @@ static void stream_free(struct meta_stream *s)
 
 void meta_log_close(struct meta_log *log)
 {
-    if (log->env != NULL) {
-        env_timer_stop(log->env, &log->retry);
-        env_timer_stop(log->env, &log->turn);
-    }
+    env_timer_stop(log->env, &log->retry);
+    env_timer_stop(log->env, &log->turn);
     stream_free(&log->now);
     stream_free(&log->next);
 }
@@ -111,7 +109,7 @@ static void retry_fired(struct env_timer *t)
 static void batch_done(struct disk_op *op)
 {
     struct meta_log *log = op->owner;
-    if (op->result == -ENOSPC || op->result == -EDQUOT) {
+    if (op->result == -ENOSPC) {
         log->retry.fire = retry_fired;
         env_timer_set(log->env, &log->retry, SPACE_RETRY_MS * NS_PER_MS);
         return;
@@ -120,9 +118,7 @@ static void batch_done(struct disk_op *op)
         char text[128];
         snprintf(text, sizeof(text), "%s: cannot write the meta log: %s", log->path,
                  err_text((int)op->result));
-        if (log->events->failed != NULL) {
-            log->events->failed(log->owner, (int)op->result);
-        }
+        log->events->failed(log->owner, (int)op->result);
         env_die(log->env, text);
     }
     log->now.size += log->now.writing.len;
@@ -133,9 +129,7 @@ static void batch_done(struct disk_op *op)
         log->durable = log->batch_ticket;
         log->now.durable = log->batch_sequence;
     }
-    if (log->events->written != NULL) {
-        log->events->written(log->owner, log->written);
-    }
+    log->events->written(log->owner, log->written);
     end_waits(log);
     if (log->compaction == META_DRAINING) {
         step_compaction(log);
@@ -285,9 +279,7 @@ static void switched(struct meta_log *log)
     log->unlink = (struct disk_op){
         .kind = DISK_UNLINK, .path = log->old_path, .done = unlinked, .owner = log};
     env_disk_submit(log->env, &log->unlink);
-    if (log->events->written != NULL) {
-        log->events->written(log->owner, log->written);
-    }
+    log->events->written(log->owner, log->written);
     end_waits(log);
     pump(log);
 }

@@ -60,7 +60,7 @@ struct meta_log_events {
     /* A batch reached the file: records appended when `tickets` was `ticket` or less are
      * in it. */
     void (*written)(void *owner, uint64_t ticket);
-    /* The log could not be written; the process ends after this. May be NULL, as `written`. */
+    /* The log could not be written; the process ends after this. */
     void (*failed)(void *owner, int err);
 };
 

@@ -70,7 +70,7 @@ static void peer_free(struct peer *p)
 /* Room for one more: forgets a peer without calls. */
 static bool make_room(struct peers *ps)
 {
-    if (ps->by_addr.count < PEERS_MAX) {
+    if (ps->by_addr.count < ps->most) {
         return true;
     }
     hmap_for_each (it, &ps->by_addr) {
@@ -101,9 +101,10 @@ static struct peer *peer_get(struct peers *ps, uint32_t server, struct bytes add
     return p;
 }
 
-void peers_init(struct peers *p, struct env *env, const uint64_t *cluster, const char *name)
+void peers_init(struct peers *p, struct env *env, const uint64_t *cluster, const char *name,
+                uint32_t most)
 {
-    *p = (struct peers){.env = env, .cluster = cluster, .name = name};
+    *p = (struct peers){.env = env, .cluster = cluster, .name = name, .most = most};
     hmap_init(&p->by_addr);
 }
 

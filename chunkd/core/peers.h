@@ -8,17 +8,17 @@
 
 #include "shared/env/rpc.h"
 
-enum { PEERS_MAX = 1024 };
-
 struct peers {
     struct env *env;
     struct hmap by_addr; /* struct peer */
     const uint64_t *cluster;
     const char *name; /* cluster name */
-    bool dying;
+    uint32_t most;
 };
 
-void peers_init(struct peers *p, struct env *env, const uint64_t *cluster, const char *name);
+/* At most so many connections at a time. */
+void peers_init(struct peers *p, struct env *env, const uint64_t *cluster, const char *name,
+                uint32_t most);
 void peers_close(struct peers *p); /* no call may be running */
 /* As rpc_call, to chunkserver `server` at `addr`; 0 = whoever is there. ERR_BUSY: too many peers;
  * the call was not made and the references not taken. */

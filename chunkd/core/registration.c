@@ -527,11 +527,13 @@ static void dial(struct registration *m)
 
 /* ---------------------------------------------------------------- life */
 
-int registration_init(struct registration *m, struct chunkd *c, struct why *why)
+void registration_init(struct registration *m, struct chunkd *c)
 {
     *m = (struct registration){.c = c};
     list_init(&m->notes);
-    return masters_parse(&m->masters, c->cfg.masters, why);
+    struct why why;
+    int err = masters_parse(&m->masters, c->cfg.masters, &why);
+    ASSERT(err == 0); /* the configuration was checked */
 }
 
 void registration_start(struct registration *m)
@@ -541,8 +543,6 @@ void registration_start(struct registration *m)
 
 void registration_stop(struct registration *m)
 {
-    if (m->c != NULL) {
-        env_timer_stop(m->c->env, &m->timer);
-        drop_link(m);
-    }
+    env_timer_stop(m->c->env, &m->timer);
+    drop_link(m);
 }

@@ -38,7 +38,7 @@ struct registration {
     uint64_t said_ns;
 };
 
-MUST_CHECK int registration_init(struct registration *m, struct chunkd *c, struct why *why);
+void registration_init(struct registration *m, struct chunkd *c);
 void registration_start(struct registration *m);
 void registration_stop(struct registration *m);
 /* Tells the master that the replica of r's chunk on `server` is not what it should be. block:

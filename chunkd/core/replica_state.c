@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+uint32_t wall_clock_s(struct env *env)
+{
+    return (uint32_t)(MAX(env_wall_ns(env), 0) / (int64_t)NS_PER_S);
+}
+
 static uint32_t blocks_of(const struct table *t, uint32_t length)
 {
     return length / t->block_bytes + (length % t->block_bytes != 0);
@@ -91,9 +96,7 @@ void replica_note_damage(struct local_replica *r)
 
 void replica_note_read_error(struct local_replica *r, uint32_t b, int err)
 {
-    if (r->table->health != NULL) {
-        disk_health_error(r->table->health, r->handle, b, err);
-    }
+    disk_health_error(r->table->health, r->handle, b, err);
 }
 
 static bool in_next_log(const struct local_replica *r)
@@ -141,14 +144,12 @@ void replica_mark_failed(struct local_replica *r, int err)
     replica_drop_tail(r);
     replica_log_head(r);
     meta_log_kick(r->table->meta);
-    if (r->table->health != NULL) {
-        disk_health_error(r->table->health, r->handle, UINT32_MAX, err);
-    }
+    disk_health_error(r->table->health, r->handle, UINT32_MAX, err);
 }
 
 void replica_mark_verified(struct local_replica *r)
 {
-    r->verified_s = (uint32_t)(env_wall_ns(r->table->env) / (int64_t)NS_PER_S);
+    r->verified_s = wall_clock_s(r->table->env);
     replica_log_head(r);
 }
 
@@ -200,7 +201,7 @@ struct block_stream *replica_new_tail(struct local_replica *r, uint32_t block)
 {
     struct table *t = r->table;
     replica_drop_tail(r);
-    if (t->tail_count >= TAILS_MAX) {
+    if (t->tail_count >= t->tails_max) {
         replica_drop_tail(list_entry(t->tails.next, struct local_replica, tail_link));
     }
     r->tail = block_stream_new();

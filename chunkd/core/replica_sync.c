@@ -71,9 +71,7 @@ static void log_sums(struct sync_run *s)
 static void sync_failed(struct local_replica *r, int err)
 {
     replica_mark_failed(r, err);
-    if (r->table->health != NULL) {
-        disk_health_sync_failed(r->table->health, err);
-    }
+    disk_health_sync_failed(r->table->health, err);
 }
 
 static void file_synced(struct disk_op *op)

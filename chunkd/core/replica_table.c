@@ -18,10 +18,14 @@ struct removal {
 };
 
 void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring,
-                struct aside *aside, uint32_t open_max)
+                struct aside *aside, const struct chunkd_limits *limits)
 {
-    *t = (struct table){
-        .env = env, .meta = meta, .ring = ring, .aside = aside, .open_max = open_max};
+    *t = (struct table){.env = env,
+                        .meta = meta,
+                        .ring = ring,
+                        .aside = aside,
+                        .open_max = limits->open_files,
+                        .tails_max = limits->tails};
     hmap_init(&t->replicas);
     list_init(&t->open);
     list_init(&t->tails);
@@ -163,7 +167,7 @@ struct local_replica *table_add(struct table *t, uint64_t handle)
     list_init(&r->flush_link);
     list_init(&r->sync_waits);
     list_init(&r->damaged_link);
-    r->verified_s = (uint32_t)(env_wall_ns(t->env) / (int64_t)NS_PER_S);
+    r->verified_s = wall_clock_s(t->env);
     r->log_number = meta_log_next_number(t->meta);
     hmap_add(&t->replicas, &r->node, hmap_hash_u64(handle));
     t->count++;

@@ -14,6 +14,7 @@
 #define CHUNKD_CORE_REPLICA_TABLE_H
 
 #include "chunkd/core/aside.h"
+#include "chunkd/core/chunkd.h"
 #include "chunkd/core/intent_ring.h"
 #include "chunkd/core/latency.h"
 #include "chunkd/core/meta_log.h"
@@ -21,7 +22,7 @@
 #include "shared/base/hmap.h"
 #include "shared/proto/schema.h"
 
-enum { TOMBSTONES_MAX = 16384, TAILS_MAX = 512, REPLICA_PATH_BYTES = 32, REPLICA_DIRS = 256 };
+enum { TOMBSTONES_MAX = 16384, REPLICA_PATH_BYTES = 32, REPLICA_DIRS = 256 };
 
 struct table;
 
@@ -113,7 +114,7 @@ struct table {
     struct meta_log *meta;
     struct intent_ring *ring;
     struct aside *aside;
-    struct disk_health *health; /* is told of errors; NULL = nobody is */
+    struct disk_health *health; /* is told of errors */
     struct hmap replicas;
     uint64_t count;      /* replicas that are not dropped */
     uint64_t sums_count; /* block sums in memory */
@@ -125,7 +126,7 @@ struct table {
     uint32_t open_count, open_max;
     struct replica_names names[REPLICA_DIRS];
     struct list tails; /* oldest use first */
-    uint32_t tail_count;
+    uint32_t tail_count, tails_max;
     struct list unlogged;
     struct list dirty;
     struct list flushing; /* dirty ones whose sync in the background is due */
@@ -150,9 +151,8 @@ struct table {
     bool dying;
 };
 
-/* At most open_max files are kept open beside those in use. */
 void table_init(struct table *t, struct env *env, struct meta_log *meta, struct intent_ring *ring,
-                struct aside *aside, uint32_t open_max);
+                struct aside *aside, const struct chunkd_limits *limits);
 void table_set_geometry(struct table *t, uint32_t chunk_bytes, uint32_t block_bytes);
 void table_close(struct table *t); /* frees; no I/O */
 
@@ -191,6 +191,8 @@ void replica_op_begin(struct local_replica *r,
                       struct replica_op *op); /* may start it before returning */
 void replica_op_end(struct replica_op *op);
 
+/* Seconds of the wall clock; 0 while it stands before 1970. */
+uint32_t wall_clock_s(struct env *env);
 uint32_t replica_blocks(const struct local_replica *r);
 /* Bytes of block b when the chunk has `length`. */
 uint32_t block_extent(const struct table *t, uint32_t length, uint32_t b);

@@ -33,14 +33,9 @@ static void arm(struct scrub *s, uint64_t ns)
 
 /* ---------------------------------------------------------------- plan */
 
-static uint64_t wall_s(const struct scrub *s)
-{
-    return (uint64_t)(env_wall_ns(s->c->env) / (int64_t)NS_PER_S);
-}
-
 static uint64_t age_s(const struct scrub *s, uint32_t verified_s)
 {
-    uint64_t now = wall_s(s);
+    uint64_t now = wall_clock_s(s->c->env);
     return now > verified_s ? now - verified_s : 0;
 }
 
@@ -332,7 +327,7 @@ static uint32_t oldest(const struct scrub *s, uint64_t from, uint64_t to, uint32
 
 static uint64_t oldest_ms(const struct scrub *s)
 {
-    uint32_t none = (uint32_t)wall_s(s);
+    uint32_t none = wall_clock_s(s->c->env);
     uint32_t at = oldest(s, 0, s->kept, none);
     at = oldest(s, s->at, s->count, at);
     if (s->items == NULL && s->c->table.count > 0) { /* all that is here was verified since */

@@ -101,48 +101,48 @@ static bool is_zookeeper(const struct settings *s)
     return strcmp(s->engine, "zookeeper") == 0;
 }
 
-/* `key` must have a value that suits. */
-static int wrong(const struct config_file *file, const char *key, const char *expected,
-                 const char *found, struct why *why)
+static struct config_file settings_file(const char *path)
 {
-    return config_wrong(file->path, keys, COUNT_OF(keys), &file->lines, key, expected, found, why);
+    return (struct config_file){.path = path, .table = keys, .count = COUNT_OF(keys)};
 }
 
 static int check_engine(const struct config_file *file, const struct settings *s, struct why *why)
 {
     if (strcmp(s->fence, "yes") != 0 && strcmp(s->fence, "no") != 0) {
-        return wrong(file, "fence", "yes or no", s->fence, why);
+        return config_wrong(file, "fence", "yes or no", s->fence, why);
     }
     if (strcmp(s->engine, "local") != 0 && !is_zookeeper(s)) {
-        return wrong(file, "engine", "local or zookeeper", s->engine, why);
+        return config_wrong(file, "engine", "local or zookeeper", s->engine, why);
     }
     if (is_zookeeper(s) != (s->zookeeper[0] != 0)) {
-        return wrong(file, "zookeeper",
-                     is_zookeeper(s) ? "the addresses of ZooKeeper's servers, because engine is "
-                                       "zookeeper"
-                                     : "nothing, because engine is not zookeeper",
-                     s->zookeeper, why);
+        return config_wrong(file, "zookeeper",
+                            is_zookeeper(s)
+                                ? "the addresses of ZooKeeper's servers, because engine is "
+                                  "zookeeper"
+                                : "nothing, because engine is not zookeeper",
+                            s->zookeeper, why);
     }
     return 0;
 }
 
 /* What one key alone does not show. */
-static int check(const struct config_file *file, const void *settings, struct why *why)
+static int check(const struct config_file *file, void *settings, struct why *why)
 {
     const struct settings *s = settings;
     uint32_t masters = monitor_count_masters(s->core.masters);
     if (masters == 0) {
-        return wrong(file, "masters", "1 to 5 addresses", s->core.masters, why);
+        return config_wrong(file, "masters", "1 to 5 addresses", s->core.masters, why);
     }
     if (local_processes_count(s->master_configs) != masters) {
-        return wrong(file, "master_configs", "as many files as masters has addresses",
-                     s->master_configs, why);
+        return config_wrong(file, "master_configs", "as many files as masters has addresses",
+                            s->master_configs, why);
     }
     int err = check_engine(file, s, why);
     if (err != 0) {
         return err;
     }
-    err = s->pid_dir[0] != 0 ? config_need_dir(file, "pid_dir", s->pid_dir, why) : 0;
+    err = config_need_dialable(file, s->core.listen, s->core.advertise, why);
+    err = err == 0 && s->pid_dir[0] != 0 ? config_need_dir(file, "pid_dir", s->pid_dir, why) : err;
     return err == 0 && s->log_dir[0] != 0 ? config_need_dir(file, "log_dir", s->log_dir, why) : err;
 }
 
@@ -259,8 +259,7 @@ int main(int argc, char **argv)
             .cluster = "gfs", .listen = "127.0.0.1:9490", .hang_ms = 10000, .stall_ms = 10000}};
     const struct daemon d = {.program = "gfs-monitor",
                              .usage = usage,
-                             .keys = keys,
-                             .key_count = COUNT_OF(keys),
+                             .file = settings_file,
                              .settings = &s,
                              .dir = s.dir,
                              .listen = s.core.listen,

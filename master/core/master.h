@@ -52,7 +52,6 @@ struct master_config {
     bool logger_only;             /* of a set: never the primary, and answers no reads */
     bool force;                   /* start although the log is damaged */
     struct master_bounds bounds;
-    char boot_override[64]; /* tests: stands for the kernel's boot id; empty = use env's */
 };
 
 struct master *master_create(struct env *env, const struct master_config *cfg);

@@ -182,27 +182,26 @@ static int put_text(const struct place *at, struct bytes value, void *out, struc
 
 /* ---------------------------------------------------------------- lines */
 
-static uint32_t find_key(const struct config_key *table, uint32_t count, struct bytes name)
+static uint32_t find_key(const struct config_file *file, struct bytes name)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (bytes_equal(bytes_str(table[i].name), name)) {
+    for (uint32_t i = 0; i < file->count; i++) {
+        if (bytes_equal(bytes_str(file->table[i].name), name)) {
             return i;
         }
     }
-    return count;
+    return file->count;
 }
 
-static int unknown_key(const char *file, uint32_t line, struct bytes name,
-                       const struct config_key *table, uint32_t count, struct why *why)
+static int unknown_key(const struct config_file *file, struct bytes name, struct why *why)
 {
     char text[FOUND_SHOWN_MAX + 8], known[300] = "";
     size_t n = 0;
-    for (uint32_t i = 0; i < count && n < sizeof(known) - 1; i++) {
+    for (uint32_t i = 0; i < file->count && n < sizeof(known) - 1; i++) {
         n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i > 0 ? ", " : "",
-                              table[i].name);
+                              file->table[i].name);
     }
-    return why_set(why, -EINVAL, "%s:%u: %s: unknown key, expected one of %s", file, line,
-                   shown(name, text), known);
+    return why_set(why, -EINVAL, "%s:%u: %s: unknown key, expected one of %s", file->path,
+                   file->lines, shown(name, text), known);
 }
 
 /* '#' starts a comment at the start of a line or after a space. */
@@ -216,13 +215,12 @@ static struct bytes without_comment(struct bytes b)
     return trimmed(b);
 }
 
-static int parse_line(struct bytes line, const char *file, const struct config_key *table,
-                      uint32_t count, void *out, struct config_lines *lines, struct why *why)
+static int parse_line(struct config_file *file, struct bytes line, void *out, struct why *why)
 {
-    uint32_t number = lines->last;
     char text[FOUND_SHOWN_MAX + 8];
     if (line.len > 0 && memchr(line.data, 0, line.len) != NULL) {
-        return why_set(why, -EINVAL, "%s:%u: expected text, found a NUL byte", file, number);
+        return why_set(why, -EINVAL, "%s:%u: expected text, found a NUL byte", file->path,
+                       file->lines);
     }
     line = without_comment(line);
     if (line.len == 0) {
@@ -230,36 +228,36 @@ static int parse_line(struct bytes line, const char *file, const struct config_k
     }
     const uint8_t *equals = memchr(line.data, '=', line.len);
     if (equals == NULL) {
-        return why_set(why, -EINVAL, "%s:%u: expected KEY = VALUE, found %s", file, number,
-                       shown(line, text));
+        return why_set(why, -EINVAL, "%s:%u: expected KEY = VALUE, found %s", file->path,
+                       file->lines, shown(line, text));
     }
     uint32_t key_len = (uint32_t)(equals - line.data);
     struct bytes name = trimmed(bytes_of(line.data, key_len));
     struct bytes value = trimmed(bytes_of(equals + 1, line.len - key_len - 1));
-    uint32_t i = find_key(table, count, name);
-    if (i == count) {
-        return unknown_key(file, number, name, table, count, why);
+    uint32_t i = find_key(file, name);
+    if (i == file->count) {
+        return unknown_key(file, name, why);
     }
-    struct place at = {file, number, &table[i]};
-    if (lines->of[i] != 0) {
-        return why_set(why, -EINVAL, "%s:%u: %s: expected once, found again after line %u", file,
-                       number, table[i].name, lines->of[i]);
+    struct place at = {file->path, file->lines, &file->table[i]};
+    if (file->line[i] != 0) {
+        return why_set(why, -EINVAL, "%s:%u: %s: expected once, found again after line %u",
+                       file->path, file->lines, at.key->name, file->line[i]);
     }
-    lines->of[i] = number;
-    return table[i].type <= CONFIG_ADDRS ? put_text(&at, value, out, why)
-                                         : put_number(&at, value, out, why);
+    file->line[i] = file->lines;
+    return at.key->type <= CONFIG_ADDRS ? put_text(&at, value, out, why)
+                                        : put_number(&at, value, out, why);
 }
 
-int config_parse(struct bytes text, const char *file, const struct config_key *table,
-                 uint32_t count, void *out, struct config_lines *lines, struct why *why)
+int config_parse(struct config_file *file, struct bytes text, void *out, struct why *why)
 {
-    ASSERT(count <= CONFIG_KEYS_MAX);
-    *lines = (struct config_lines){0};
+    ASSERT(file->count <= CONFIG_KEYS_MAX);
+    memset(file->line, 0, sizeof(file->line));
+    file->lines = 0;
     while (text.len > 0) {
         const uint8_t *end = memchr(text.data, '\n', text.len);
         uint32_t len = end != NULL ? (uint32_t)(end - text.data) : text.len;
-        lines->last++;
-        int err = parse_line(bytes_of(text.data, len), file, table, count, out, lines, why);
+        file->lines++;
+        int err = parse_line(file, bytes_of(text.data, len), out, why);
         if (err != 0) {
             return err;
         }
@@ -267,21 +265,32 @@ int config_parse(struct bytes text, const char *file, const struct config_key *t
         text.data += used;
         text.len -= used;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if (table[i].mandatory && lines->of[i] == 0) {
+    for (uint32_t i = 0; i < file->count; i++) {
+        if (file->table[i].mandatory && file->line[i] == 0) {
             return why_set(why, -EINVAL, "%s:%u: %s: expected this key, found the end of the file",
-                           file, lines->last, table[i].name);
+                           file->path, file->lines, file->table[i].name);
         }
     }
     return 0;
 }
 
-int config_wrong(const char *file, const struct config_key *table, uint32_t count,
-                 const struct config_lines *lines, const char *name, const char *expected,
+int config_wrong(const struct config_file *file, const char *name, const char *expected,
                  const char *found, struct why *why)
 {
-    uint32_t i = find_key(table, count, bytes_str(name));
-    ASSERT(i < count);
-    struct place at = {file, lines->of[i] != 0 ? lines->of[i] : lines->last, &table[i]};
+    uint32_t i = find_key(file, bytes_str(name));
+    ASSERT(i < file->count);
+    uint32_t line = file->line[i] != 0 ? file->line[i] : file->lines;
+    struct place at = {file->path, line, &file->table[i]};
     return wrong(&at, expected, bytes_str(found), why);
+}
+
+int config_need_dialable(const struct config_file *file, const char *listen, const char *advertise,
+                         struct why *why)
+{
+    bool any = strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+    if (!any || advertise[0] != 0) {
+        return 0;
+    }
+    return config_wrong(file, "advertise",
+                        "the address others dial, because listen names every interface", "", why);
 }

@@ -47,20 +47,26 @@ struct config_key {
         .name = key, .type = kind, .offset = offsetof(s, member), .min = low, .max = high          \
     }
 
-/* Where each key of the table was set: line, from 1; 0 = it was not. */
-struct config_lines {
-    uint32_t of[CONFIG_KEYS_MAX];
-    uint32_t last; /* lines of the file */
+/* A file that was parsed, for sentences about it. */
+struct config_file {
+    const char *path; /* for sentences only */
+    const struct config_key *table;
+    uint32_t count;
+    uint32_t
+        line[CONFIG_KEYS_MAX]; /* where each key of the table was set, from 1; 0 = it was not */
+    uint32_t lines;            /* of the file */
 };
 
-/* Fills in `out`; members of keys not named keep their values. `file` is for messages only.
- * 0 or -EINVAL with a sentence; `out` may then be partly filled in. */
-MUST_CHECK int config_parse(struct bytes text, const char *file, const struct config_key *table,
-                            uint32_t count, void *out, struct config_lines *lines, struct why *why);
+/* Fills in `out`; members of keys not named keep their values. 0 or -EINVAL with a sentence; `out` may
+ * then be partly filled in. */
+MUST_CHECK int config_parse(struct config_file *file, struct bytes text, void *out,
+                            struct why *why);
 /* A sentence about key `name` found wrong later, in the same form. Returns -EINVAL. */
-int config_wrong(const char *file, const struct config_key *table, uint32_t count,
-                 const struct config_lines *lines, const char *name, const char *expected,
+int config_wrong(const struct config_file *file, const char *name, const char *expected,
                  const char *found, struct why *why);
+/* Others must be able to dial what the key `advertise` names, or `listen` if it is empty. */
+MUST_CHECK int config_need_dialable(const struct config_file *file, const char *listen,
+                                    const char *advertise, struct why *why);
 /* HOST:PORT, [IPv6]:PORT or unix:PATH? */
 bool config_is_addr(struct bytes text);
 

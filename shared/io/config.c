@@ -2,7 +2,6 @@
 #include "shared/io/config.h"
 
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,41 +29,28 @@ static ssize_t read_file(const char *path, char *text)
     return len;
 }
 
-int config_load(struct config_file *cfg, void *out, struct why *why)
+int config_load(struct config_file *file, void *out, struct why *why)
 {
     char *text = mem_alloc(CONFIG_FILE_MAX + 1);
-    ssize_t len = read_file(cfg->path, text);
+    ssize_t len = read_file(file->path, text);
     int err;
     if (len < 0) {
-        err = why_set(why, (int)len, "%s: cannot be read: %s", cfg->path, err_text((int)len));
+        err = why_set(why, (int)len, "%s: cannot be read: %s", file->path, err_text((int)len));
     } else if (len > CONFIG_FILE_MAX) {
-        err = why_set(why, -EINVAL, "%s: expected at most %d bytes", cfg->path, CONFIG_FILE_MAX);
+        err = why_set(why, -EINVAL, "%s: expected at most %d bytes", file->path, CONFIG_FILE_MAX);
     } else {
-        err = config_parse(bytes_of(text, (size_t)len), cfg->path, cfg->table, cfg->count, out,
-                           &cfg->lines, why);
+        err = config_parse(file, bytes_of(text, (size_t)len), out, why);
     }
     mem_free(text);
     return err;
 }
 
-int config_need_dir(const struct config_file *cfg, const char *name, const char *dir,
+int config_need_dir(const struct config_file *file, const char *name, const char *dir,
                     struct why *why)
 {
     struct stat st;
     if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)) {
         return 0;
     }
-    return config_wrong(cfg->path, cfg->table, cfg->count, &cfg->lines, name,
-                        "a directory that exists", dir, why);
-}
-
-int config_need_dialable(const struct config_file *cfg, const char *listen, const char *advertise,
-                         struct why *why)
-{
-    bool any = strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
-    if (!any || advertise[0] != 0) {
-        return 0;
-    }
-    return config_wrong(cfg->path, cfg->table, cfg->count, &cfg->lines, "advertise",
-                        "the address others dial, because listen names every interface", "", why);
+    return config_wrong(file, name, "a directory that exists", dir, why);
 }

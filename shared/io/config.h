@@ -7,21 +7,10 @@
 
 #include "shared/base/config.h"
 
-/* A file that was read, for sentences about it. */
-struct config_file {
-    const char *path;
-    const struct config_key *table;
-    uint32_t count;
-    struct config_lines lines;
-};
-
-/* Reads and parses cfg->path into out. 0, or negative with a sentence. */
-MUST_CHECK int config_load(struct config_file *cfg, void *out, struct why *why);
+/* Reads and parses file->path into out. 0, or negative with a sentence. */
+MUST_CHECK int config_load(struct config_file *file, void *out, struct why *why);
 /* The value of key `name` must name a directory. */
-MUST_CHECK int config_need_dir(const struct config_file *cfg, const char *name, const char *dir,
+MUST_CHECK int config_need_dir(const struct config_file *file, const char *name, const char *dir,
                                struct why *why);
-/* Others must be able to dial what `advertise` names, or `listen` if it is empty. */
-MUST_CHECK int config_need_dialable(const struct config_file *cfg, const char *listen,
-                                    const char *advertise, struct why *why);
 
 #endif

@@ -66,8 +66,7 @@ static void explain_start(const struct config_file *cfg, const char *listen, con
     const char *expected = err == -EADDRINUSE      ? "an address that is not in use"
                            : err == -EADDRNOTAVAIL ? "an address of this machine"
                                                    : "an address this user may listen on";
-    (void)config_wrong(cfg->path, cfg->table, cfg->count, &cfg->lines, "listen", expected, listen,
-                       why);
+    (void)config_wrong(cfg, "listen", expected, listen, why);
 }
 
 /* What the signals end. */
@@ -129,10 +128,7 @@ static void run_until_told(struct uv_env *e, const struct daemon *d, void *core)
 
 static int check(const struct daemon *d, const struct config_file *file, struct why *why)
 {
-    int err = d->check != NULL ? d->check(file, d->settings, why) : 0;
-    if (err == 0) {
-        err = config_need_dialable(file, d->listen, d->advertise, why);
-    }
+    int err = d->check(file, d->settings, why);
     return err != 0 ? err : config_need_dir(file, "dir", d->dir, why);
 }
 
@@ -171,7 +167,7 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
     if (!parse(d, &args, argc, argv, &code)) {
         return code;
     }
-    struct config_file file = {.path = args.file, .table = d->keys, .count = d->key_count};
+    struct config_file file = d->file(args.file);
     struct why why;
     if (config_load(&file, d->settings, &why) != 0 || check(d, &file, &why) != 0) {
         return fail(d, EXIT_USAGE, &why);

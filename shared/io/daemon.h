@@ -14,16 +14,15 @@ enum {
 
 /* One program. The strings of `settings` are filled in from its file by the time they are used. */
 struct daemon {
-    const char *program; /* for messages */
-    const char *usage;   /* --help */
-    bool may_force;      /* --force is known */
-    const struct config_key *keys;
-    uint32_t key_count;
-    void *settings; /* what the keys set, with its defaults */
+    const char *program;                          /* for messages */
+    const char *usage;                            /* --help */
+    bool may_force;                               /* --force is known */
+    struct config_file (*file)(const char *path); /* its configuration, to be parsed */
+    void *settings;                               /* what it sets, with its defaults */
     const char *dir, *listen, *advertise, *boot;
     unsigned awake_us; /* of its loop (uv_env.h) */
-    /* What one key alone does not show; may be NULL. 0, or negative with a sentence. */
-    int (*check)(const struct config_file *file, const void *settings, struct why *why);
+    /* What one key alone does not show. 0, or negative with a sentence. */
+    int (*check)(const struct config_file *file, void *settings, struct why *why);
     /* The program itself. start and stop: 0, or negative with a sentence. */
     void *(*create)(struct env *env, void *settings, bool force);
     int (*start)(void *core, struct why *why);

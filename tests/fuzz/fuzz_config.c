@@ -27,12 +27,12 @@ static const struct config_key keys[] = {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sample s = {.number = 10, .size = 4096};
-    struct config_lines lines;
+    struct config_file file = {.path = "f", .table = keys, .count = COUNT_OF(keys)};
     struct why why;
     if (size > 1 << 20) {
         return 0;
     }
-    if (config_parse(bytes_of(data, size), "f", keys, COUNT_OF(keys), &s, &lines, &why) != 0) {
+    if (config_parse(&file, bytes_of(data, size), &s, &why) != 0) {
         ASSERT(strncmp(why.text, "f:", 2) == 0 && strchr(why.text, '\n') == NULL);
         return 0;
     }

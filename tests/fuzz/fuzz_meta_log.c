@@ -6,6 +6,7 @@
  * after a clean stop all of them or a refusal, unless a checksum hides the damage. A log that
  * loaded goes on.
  */
+#include "chunkd/core/disk_health.h"
 #include "chunkd/core/meta_file.h"
 #include "chunkd/core/recover.h"
 #include "shared/base/bytes.h"
@@ -33,6 +34,11 @@ static uint32_t record_at[RECORDS_MAX + 1]; /* offsets in the meta log, its end 
 static uint32_t record_count;
 static const struct meta_log_events events;
 
+static void turned(void *owner)
+{
+    (void)owner;
+}
+
 static void disk_init(struct disk *d, struct mem_env *m)
 {
     memset(d, 0, sizeof(*d));
@@ -40,7 +46,10 @@ static void disk_init(struct disk *d, struct mem_env *m)
     list_init(&d->c.ring.holds);
     meta_log_init(&d->c.meta, &m->env, &events, d);
     aside_init(&d->c.aside, &m->env, &d->c.meta);
-    table_init(&d->c.table, &m->env, &d->c.meta, &d->c.ring, &d->c.aside, 8);
+    table_init(&d->c.table, &m->env, &d->c.meta, &d->c.ring, &d->c.aside,
+               &(struct chunkd_limits){.open_files = 8, .tails = 8});
+    disk_health_init(&d->c.health, &m->env, turned, d);
+    d->c.table.health = &d->c.health;
 }
 
 static void disk_close(struct disk *d)

@@ -165,8 +165,10 @@ static void drop_answer(void)
 static void end_server(struct fx *f, uint32_t id)
 {
     struct fx_server *s = &f->servers[id];
-    chunkd_destroy(s->chunkd);
-    s->chunkd = NULL;
+    if (s->chunkd != NULL) {
+        chunkd_destroy(s->chunkd);
+        s->chunkd = NULL;
+    }
     if (s->client.env != NULL) {
         rpc_close(&s->client);
         s->client = (struct rpc){0};

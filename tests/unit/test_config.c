@@ -30,9 +30,9 @@ static const struct config_key keys[] = {
 
 static int parse(const char *text, struct sample *s, struct why *why)
 {
-    struct config_lines lines;
+    struct config_file file = {.path = "x.conf", .table = keys, .count = COUNT_OF(keys)};
     *s = (struct sample){.wait_ms = 7};
-    return config_parse(bytes_str(text), "x.conf", keys, COUNT_OF(keys), s, &lines, why);
+    return config_parse(&file, bytes_str(text), s, why);
 }
 
 static void expect_refused(const char *text, const char *sentence)
@@ -116,11 +116,9 @@ END_TEST
 START_TEST(nul_bytes_are_refused)
 {
     struct sample s;
-    struct config_lines lines;
+    struct config_file file = {.path = "x", .table = keys, .count = COUNT_OF(keys)};
     struct why why;
-    ck_assert_int_eq(
-        config_parse(bytes_of("dir = a\0b", 9), "x", keys, COUNT_OF(keys), &s, &lines, &why),
-        -EINVAL);
+    ck_assert_int_eq(config_parse(&file, bytes_of("dir = a\0b", 9), &s, &why), -EINVAL);
 }
 END_TEST
 
@@ -144,7 +142,7 @@ START_TEST(missing_directory_is_refused)
 {
     struct config_file file = {.path = "x.conf", .table = keys, .count = COUNT_OF(keys)};
     struct why why;
-    file.lines.of[0] = 4;
+    file.line[0] = 4;
     ck_assert_int_eq(config_need_dir(&file, "dir", "/", &why), 0);
     ck_assert_int_eq(config_need_dir(&file, "dir", "/nowhere", &why), -EINVAL);
     ck_assert_str_eq(why.text,
