@@ -366,14 +366,13 @@ void dec_list(struct reader *r, struct bytes *v)
 
 void print_text_f(struct printer *p, const char *format, ...)
 {
-    if (p->left == 0) {
-        return;
-    }
+    ASSERT(p->left > 0);
     va_list ap;
     va_start(ap, format);
     int n = vsnprintf(p->at, p->left, format, ap);
     va_end(ap);
-    uint32_t used = n < 0 ? 0 : MIN((uint32_t)n, p->left - 1);
+    ASSERT(n >= 0);
+    uint32_t used = MIN((uint32_t)n, p->left - 1);
     p->at += used;
     p->left -= used;
 }

@@ -77,7 +77,7 @@ void dec_list(struct reader *r, struct bytes *v);
 /* Printers append to a bounded text. */
 struct printer {
     char *at;
-    uint32_t left; /* bytes left, the NUL included */
+    uint32_t left; /* bytes left, the NUL included: at least 1 */
 };
 void print_text_f(struct printer *p, const char *format, ...) PRINTF_LIKE(2, 3);
 void print_u32(struct printer *p, const uint32_t *v);

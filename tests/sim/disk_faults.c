@@ -43,15 +43,35 @@ bool fault_flip_bit(struct world *w)
     return true;
 }
 
+static void cut_file(struct sim_disk *d, const struct sim_place *p)
+{
+    struct sim_inode *i;
+    if (sim_disk_open(d, p->path, 0, &i) == 0) {
+        (void)sim_inode_truncate(i, p->at);
+        sim_inode_sync(i);
+        sim_inode_drop(i);
+    }
+}
+
+/* It cannot be read, or the file ends before it, or is not there at all. */
 bool fault_spoil_sector(struct world *w)
 {
     struct sim_server *s = &w->servers[w->rotten];
+    struct sim_disk *d = s->process->disk;
     struct sim_place p;
     if (!choose_byte(w, &p)) {
         return false;
     }
-    sim_disk_spoil(s->process->disk, &p);
-    world_say(w, "a sector of %s cannot be read on %s", p.path, s->process->name);
+    if (sim_chance(&w->rand, 1, 2)) {
+        sim_disk_spoil(d, &p);
+        world_say(w, "a sector of %s cannot be read on %s", p.path, s->process->name);
+    } else if (sim_chance(&w->rand, 1, 2)) {
+        cut_file(d, &p);
+        world_say(w, "%s ends at %llu on %s", p.path, (unsigned long long)p.at, s->process->name);
+    } else {
+        (void)sim_disk_unlink(d, p.path);
+        world_say(w, "%s is gone on %s", p.path, s->process->name);
+    }
     return true;
 }
 
@@ -61,6 +81,12 @@ static bool may_spring(void *owner, const char *path)
     return strncmp(path, "chunks/", 7) != 0 || has_another(s->world, s, path);
 }
 
+/* Without it the process may have to end. */
+static bool is_vital(const char *path)
+{
+    return path[0] != 0 && strncmp(path, "chunks/", 7) != 0 && strncmp(path, "aside/", 6) != 0;
+}
+
 static void sprung(void *owner, const char *path)
 {
     struct sim_server *s = owner;
@@ -68,7 +94,7 @@ static void sprung(void *owner, const char *path)
     s->world->faults[s->trap]++;
     s->sprung = true;
     s->world->rots |= s->number != 0;
-    s->may_die = strncmp(path, "chunks/", 7) != 0;
+    s->may_die = is_vital(path);
     s->meta_failed |= s->may_die;
     if (strncmp(path, "live/", 5) == 0) { /* no space could be taken for the state */
         s->world->full_ns = MAX(s->world->full_ns, s->world->sim->now_ns);
@@ -79,15 +105,20 @@ static void sprung(void *owner, const char *path)
 static bool set_trap(struct world *w, struct sim_server *s, enum fault_kind kind,
                      enum sim_trap_kind trap, const char *prefix)
 {
+    static const int errors[] = {-EIO,     -EMFILE,  -ENFILE, -ENOMEM, -EROFS,
+                                 -EUCLEAN, -EBADMSG, -ENODEV, -ENXIO};
     uint32_t most = sim_chance(&w->rand, 1, 2) ? 3 : 60;
     if (s->process->trap.kind == TRAP_NONE || sim_chance(&w->rand, 1, 2)) {
         s->trap = kind;
-        s->process->trap = (struct sim_trap){.kind = trap,
-                                             .prefix = prefix,
-                                             .after = (uint32_t)sim_below(&w->rand, most),
-                                             .may = may_spring,
-                                             .sprung = sprung,
-                                             .owner = s};
+        s->process->trap = (struct sim_trap){
+            .kind = trap,
+            .prefix = prefix,
+            .error =
+                sim_chance(&w->rand, 1, 2) ? -EIO : errors[sim_below(&w->rand, COUNT_OF(errors))],
+            .after = (uint32_t)sim_below(&w->rand, most),
+            .may = may_spring,
+            .sprung = sprung,
+            .owner = s};
     }
     return false;
 }
@@ -101,8 +132,10 @@ static const char *some_prefix(struct world *w)
 /* Writes, and now and then whatever is asked for next. */
 bool fault_fail_write(struct world *w)
 {
-    enum sim_trap_kind kind = sim_chance(&w->rand, 1, 3) ? TRAP_ANY : TRAP_WRITE;
-    return set_trap(w, &w->servers[w->rotten], FAULT_EIO_WRITE, kind, some_prefix(w));
+    enum sim_trap_kind kind = sim_chance(&w->rand, 1, 2) ? TRAP_ANY : TRAP_WRITE;
+    bool aside = kind == TRAP_ANY && sim_chance(&w->rand, 1, 4);
+    return set_trap(w, &w->servers[w->rotten], FAULT_EIO_WRITE, kind,
+                    aside ? "aside/" : some_prefix(w));
 }
 
 bool fault_fail_sync(struct world *w)

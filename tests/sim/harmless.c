@@ -201,8 +201,7 @@ static bool of_chunk(struct world *w, struct sim_rand *r, enum op_code op, union
         q->forward_req.version = version;
         q->forward_req.fresh &= q->forward_req.mutation != 1;
         return true;
-    case OP_sync:
-        q->sync_req.version = version;
+    case OP_sync: /* what is synced once more is the same, whoever is said to be a member */
         return true;
     case OP_sync_replica:
         q->sync_replica_req.version = version;

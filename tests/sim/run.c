@@ -4,6 +4,7 @@
 #include "tests/sim/foreign.h"
 #include "tests/sim/ghost.h"
 #include "tests/sim/hoarder.h"
+#include "tests/sim/impostor.h"
 #include "tests/sim/meta_work.h"
 #include "tests/sim/monitors.h"
 #include "tests/sim/operator.h"
@@ -83,6 +84,7 @@ static void work(struct world *w)
     struct stranger *stranger = stranger_start(w);
     struct hoarder *hoarder = hoarder_start(w);
     struct ghost *ghost = ghost_start(w);
+    struct impostor *impostor = impostor_start(w);
     faults_start(w);
     (void)sim_run_until(w->sim, actors_done, w, 300 * NS_PER_S);
     w->healing = true;
@@ -90,6 +92,7 @@ static void work(struct world *w)
     stranger_stop(stranger);
     hoarder_stop(hoarder);
     ghost_stop(ghost);
+    impostor_stop(impostor);
     faults_end(w);
     if (!sim_run_until(w->sim, actors_done, w, 120 * NS_PER_S)) {
         const struct op_entry *e = actors_stuck(w);

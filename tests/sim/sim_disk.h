@@ -67,6 +67,7 @@ void sim_inode_drop(struct sim_inode *i);
 uint64_t sim_inode_size(const struct sim_inode *i);
 /* -EIO if a sector of the range is spoilt. */
 int64_t sim_inode_read(struct sim_inode *i, uint64_t off, void *data, uint32_t len);
+/* -ENOSPC after the pages that fit. */
 int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uint32_t len);
 int sim_inode_truncate(struct sim_inode *i, uint64_t size);
 /* Bytes taken, or -ENOSPC after the first that fit. */

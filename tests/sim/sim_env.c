@@ -109,7 +109,8 @@ static struct env_conn *dial(struct env *e, const char *addr, const struct conn_
 
 static int listen_at(struct env *e, const char *addr, env_accept_cb cb, void *owner)
 {
-    return sim_net_listen(process_of(e), addr, cb, owner);
+    int err = sim_process_call(process_of(e), addr);
+    return err != 0 ? err : sim_net_listen(process_of(e), addr, cb, owner);
 }
 
 static void conn_bind(struct env *e, struct env_conn *c, const struct conn_events *ev, void *owner)
@@ -153,7 +154,7 @@ int sim_process_call(struct sim_process *p, const char *path)
     }
     if (p->alive && sim_trap_springs_call(&p->trap, path, &trap)) {
         trap.sprung(trap.owner, path);
-        return -EIO;
+        return trap.error != 0 ? trap.error : -EIO;
     }
     return 0;
 }

@@ -83,31 +83,38 @@ int64_t sim_inode_read(struct sim_inode *i, uint64_t off, void *data, uint32_t l
     return (int64_t)n;
 }
 
+/* Space for the pages of [off, end): up to where there was some. */
+static uint64_t take_pages(struct sim_inode *i, uint64_t off, uint64_t end)
+{
+    for (uint64_t p = off / PAGE; p * PAGE < end; p++) {
+        if (!(i->flags[p] & (PAGE_ALLOC | PAGE_RESERVED)) &&
+            sim_disk_take(i->disk, (int64_t)PAGE) != 0) {
+            return MAX(off, p * PAGE);
+        }
+        i->flags[p] |= PAGE_DIRTY | PAGE_ALLOC;
+        i->flags[p] &= (uint8_t) ~(PAGE_RESERVED | PAGE_LOST | PAGE_SPOILT);
+    }
+    return end;
+}
+
 int64_t sim_inode_write(struct sim_inode *i, uint64_t off, const void *data, uint32_t len)
 {
     if (len == 0) {
         return 0;
     }
     make_room(i, off + len);
-    int64_t fresh = 0;
     for (uint64_t p = off / PAGE; p <= (off + len - 1) / PAGE; p++) {
         bool whole = off <= p * PAGE && (off + len >= (p + 1) * PAGE || off + len >= i->now_size);
         if ((i->flags[p] & PAGE_SPOILT) && !whole) {
             return -EIO; /* it would have to be read first */
         }
-        fresh += !(i->flags[p] & (PAGE_ALLOC | PAGE_RESERVED));
     }
-    int err = sim_disk_take(i->disk, fresh * (int64_t)PAGE);
-    if (err != 0) {
-        return err;
+    uint64_t end = take_pages(i, off, off + len);
+    if (end > off) {
+        memcpy(i->now + off, data, end - off);
+        i->now_size = MAX(i->now_size, end);
     }
-    for (uint64_t p = off / PAGE; p <= (off + len - 1) / PAGE; p++) {
-        i->flags[p] |= PAGE_DIRTY | PAGE_ALLOC;
-        i->flags[p] &= (uint8_t) ~(PAGE_RESERVED | PAGE_LOST | PAGE_SPOILT);
-    }
-    memcpy(i->now + off, data, len);
-    i->now_size = MAX(i->now_size, off + len);
-    return len;
+    return end == off + len ? (int64_t)len : -ENOSPC;
 }
 
 int64_t sim_inode_allocate(struct sim_inode *i, uint64_t off, uint64_t len)

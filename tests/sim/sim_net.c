@@ -21,6 +21,7 @@ struct item {
     uint64_t at_ns;
     int err; /* ITEM_CLOSE */
     uint8_t header[FRAME_HEADER_BYTES];
+    bool damaged; /* on its way */
     struct slice body;
     struct slice payload;
 };
@@ -263,8 +264,34 @@ static void on_connect(struct env_conn *c)
     ASSERT(c->dead || c->events != NULL); /* accept binds or hangs up */
 }
 
+/* As in uv_conn.c: what cannot be read ends the connection. */
+static void hang_up_on(struct env_conn *c)
+{
+    struct env_conn *far = c->peer;
+    sim_note(c->sim, 'R', c->process->number, 0);
+    part(c);
+    die(c);
+    if (far != NULL && !far->dead) {
+        lose(far, ERR_DISCONNECTED, draw_delay(c->sim));
+    }
+    c->events->on_close(c->owner, c, ERR_PROTOCOL);
+}
+
+static bool is_whole(const struct item *i)
+{
+    struct frame_header head;
+    struct why why;
+    return frame_header_decode(&head, i->header, &why) == 0 &&
+           head.body_sum == hash64(slice_data(&i->body), i->body.len);
+}
+
 static void on_frame(struct env_conn *c, struct item *i)
 {
+    ASSERT(is_whole(i) != i->damaged);
+    if (i->damaged) {
+        hang_up_on(c);
+        return;
+    }
     struct sim *sim = c->sim;
     struct message *m = mem_new(struct message);
     struct why why;
@@ -423,9 +450,31 @@ static bool is_cut_in(struct env_conn *c, const struct message *m)
     return true;
 }
 
+/* A bit flips, or it is of another build, or claims too much. */
+static void damage(struct item *i, struct sim_rand *r)
+{
+    uint64_t kind = sim_below(r, 6);
+    i->damaged = true;
+    if (kind == 0 && i->body.len > 0) {
+        i->body.buf->data[sim_below(r, i->body.len)] ^= (uint8_t)(1u << sim_below(r, 8));
+        return;
+    }
+    if (kind <= 2) {
+        i->header[sim_below(r, FRAME_HEADER_BYTES)] ^= (uint8_t)(1u << sim_below(r, 8));
+        return;
+    }
+    put_le(i->header + (kind == 3   ? 4
+                        : kind == 4 ? 60
+                                    : 64),
+           kind == 3 ? FRAME_VERSION + 1u : FRAME_PAYLOAD_MAX + 1u, kind == 3 ? 2 : 4);
+    put_le(i->header + 80, hash64(i->header, 80), 8);
+}
+
 void sim_net_send(struct env_conn *c, struct message *m)
 {
-    if (!c->dead && c->peer != NULL && !c->peer->dead && is_cut_in(c, m)) {
+    bool last = !c->dead && c->peer != NULL && !c->peer->dead && is_cut_in(c, m);
+    bool damages = last && sim_chance(&c->sim->net, 1, 3);
+    if (last && !damages) {
         cut(c->sim, &c->sim->net, c);
     } else if (!c->dead && c->peer != NULL && !c->peer->dead) {
         struct item *i = mem_new(struct item);
@@ -440,6 +489,10 @@ void sim_net_send(struct env_conn *c, struct message *m)
         }
         i->body = copy_of(&m->body);
         i->payload = copy_of(&m->payload);
+        if (damages) {
+            c->cut_bytes = 0;
+            damage(i, &c->sim->net);
+        }
         c->peer->incoming_bytes += (uint64_t)i->body.len + i->payload.len;
         push(c->peer, i, delay_between(c->sim, c->process, c->far) + (uint64_t)m->payload.len / 2);
     }

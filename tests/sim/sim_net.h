@@ -25,7 +25,8 @@ const char *sim_net_peer_name(struct env_conn *c);
 
 /* Cuts one random established connection; false if there is none. */
 bool sim_net_cut_one(struct sim *s, struct sim_rand *r);
-/* One random connection is cut in the frame that holds the byte `bytes` from now, either way. */
+/* One random connection is cut in the frame that holds the byte `bytes` from now, either way; or that frame
+ * arrives damaged. */
 bool sim_net_cut_at(struct sim *s, struct sim_rand *r, uint64_t bytes);
 /* Frames from `from` to `to` are held for `ns`. */
 void sim_net_block(struct sim *s, struct sim_process *from, struct sim_process *to, uint64_t ns);

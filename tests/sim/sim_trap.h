@@ -20,8 +20,9 @@ enum sim_trap_kind { TRAP_NONE, TRAP_WRITE, TRAP_SYNC, TRAP_LOST, TRAP_MISDIRECT
 
 struct sim_trap {
     enum sim_trap_kind kind;
-    const char *prefix;                         /* a literal */
-    uint32_t after;                             /* matching operations that pass before */
+    const char *prefix; /* a literal */
+    uint32_t after;     /* matching operations that pass before */
+    int error;          /* what a call that waits for the disk fails with; 0 = -EIO */
     bool (*may)(void *owner, const char *path); /* else it waits for another */
     void (*sprung)(void *owner, const char *path);
     void *owner;

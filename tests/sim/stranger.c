@@ -1,5 +1,6 @@
 /* stranger.c - requests that nobody should send. */
 #include "tests/sim/stranger.h"
+#include "chunkd/core/core.h"
 #include "shared/base/mem.h"
 #include "shared/env/rpc.h"
 #include "tests/sim/harmless.h"
@@ -21,13 +22,15 @@ struct stranger {
     const struct op_info *op; /* asked; NULL = none there is */
     bool readable;            /* its body was */
     struct typed *typed;
-    uint32_t role;    /* on this connection */
-    uint32_t rank;    /* of the master it is with; UINT32_MAX = a chunkserver */
-    uint64_t session; /* its own, 0 = none */
+    uint32_t role;               /* on this connection */
+    uint32_t rank;               /* of the master it is with; UINT32_MAX = a chunkserver ... */
+    const struct sim_server *to; /* ... this one */
+    uint64_t session;            /* its own, 0 = none */
     uint64_t nonce;
     uint64_t sequence;
-    bool attached; /* the session, to this connection */
-    bool own;      /* it is asked in that */
+    uint8_t sum[4]; /* of the bytes that go with a request */
+    bool attached;  /* the session, to this connection */
+    bool own;       /* it is asked in that */
 };
 
 /* ---------------------------------------------------------------- bodies */
@@ -245,6 +248,37 @@ static const struct op_info *some_op(struct stranger *s)
     return op;
 }
 
+/* A mutation that brings as many bytes as it says, whose sums are right or wrong. */
+static void fit(struct stranger *s, const struct slice *payload, uint32_t *kind, uint32_t *offset,
+                uint32_t *length, struct bytes *sums)
+{
+    uint32_t block = s->world->geo.block_bytes;
+    *kind = WRITE_DATA;
+    *length = payload->len;
+    *offset %= block - payload->len; /* all of it is in one block */
+    put_le(s->sum, block_sum(slice_data(payload), payload->len), 4);
+    s->sum[0] ^= sim_chance(&s->rand, 1, 2);
+    *sums = bytes_of(s->sum, sizeof(s->sum));
+}
+
+/* Bytes go with the request, fitting or not. */
+static struct slice some_payload(struct stranger *s, union op_any *req)
+{
+    struct writer w;
+    writer_init(&w);
+    put_noise(&w, &s->rand, 1 + (uint32_t)sim_below(&s->rand, 200));
+    struct slice payload = writer_take(&w);
+    bool fits = sim_chance(&s->rand, 1, 2);
+    struct write_req *q = &req->write_req;
+    struct forward_req *f = &req->forward_req;
+    if (fits && s->op->code == OP_write) {
+        fit(s, &payload, &q->kind, &q->offset, &q->length, &q->sums);
+    } else if (fits && s->op->code == OP_forward) {
+        fit(s, &payload, &f->kind, &f->offset, &f->length, &f->sums);
+    }
+    return payload;
+}
+
 /* Every field by the table; false: not of this operation. */
 static bool ask_typed(struct stranger *s)
 {
@@ -267,10 +301,7 @@ static bool ask_typed(struct stranger *s)
     }
     if ((s->op->code == OP_log_append || s->op->code == OP_write || s->op->code == OP_forward) &&
         sim_chance(r, 1, 2)) {
-        struct writer w;
-        writer_init(&w);
-        put_noise(&w, r, 1 + (uint32_t)sim_below(r, 200));
-        payload = writer_take(&w);
+        payload = some_payload(s, &req);
     }
     head.index = sim_chance(r, 1, 8) ? sim_below(r, 1000) : 0;
     head.flags = sim_chance(r, 1, 4) ? FRAME_ANY_AGE : 0;
@@ -388,14 +419,20 @@ static void attach(struct stranger *s)
              NULL, ANSWER_MS);
 }
 
+/* A chunkserver that was never told the name takes whoever comes, as long as no master told it the id. */
+static bool takes_anybody(const struct stranger *s)
+{
+    return s->rank == UINT32_MAX && s->to->chunkd != NULL && s->to->chunkd->label.name[0] == '\0' &&
+           s->to->chunkd->cfg.cluster[0] == '\0';
+}
+
 static void greeted(struct rpc_call *c)
 {
     struct stranger *s = c->owner;
-    bool foreign = !s->introduced;
-    if (c->status == 0 && foreign) {
+    if (c->status == 0 && !s->introduced && !takes_anybody(s)) {
         world_fail(s->world, "one of another cluster is let in");
     }
-    if (c->status != 0) {
+    if (c->status != 0 || !s->introduced) {
         hang_up(s);
     } else if (s->role == ROLE_CLIENT && s->introduced && s->rank != UINT32_MAX &&
                sim_chance(&s->rand, 3, 4)) {
@@ -420,16 +457,21 @@ static void opened(void *owner, struct rpc *rpc)
     s->attached = false;
     s->left = (uint32_t)sim_below(r, REQUESTS_MAX);
     s->introduced = sim_chance(r, 3, 4);
+    s->readable = false;
     if (!s->introduced && sim_chance(r, 1, 2)) {
         next(s);
         return;
     }
+    bool malformed = !s->introduced && sim_chance(r, 1, 4);
     if (!s->introduced) {
         req.name = bytes_str("another");
+        req.cluster = sim_chance(r, 1, 2) ? 0 : sim_rand64(r) | 1;
+        req.server = sim_chance(r, 3, 4) ? 0 : UINT32_MAX;
     }
     s->call.done = greeted;
     s->call.owner = s;
-    rpc_call(rpc, &s->call, &head, RPC_BODY(hello_req, &req), NULL, ANSWER_MS);
+    rpc_call(rpc, &s->call, &head, malformed ? body_of(s) : RPC_BODY(hello_req, &req), NULL,
+             ANSWER_MS);
 }
 
 static void requested(void *owner, struct rpc *r, struct message *m)
@@ -463,7 +505,8 @@ static void fired(struct env_timer *t)
         world_master_addr(s->rank, addr);
     } else {
         s->rank = UINT32_MAX;
-        world_chunkd_addr(w, 1 + (uint32_t)sim_below(&s->rand, w->server_count - 1), addr);
+        s->to = &w->servers[1 + sim_below(&s->rand, w->server_count - 1)];
+        world_chunkd_addr(w, s->to->number, addr);
     }
     rpc_dial(&s->rpc, addr);
 }

@@ -5,6 +5,7 @@
  * anything by a process that starts from a damaged disk.
  */
 #include "tests/sim/trial.h"
+#include "chunkd/core/core.h"
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
 #include "tests/sim/sim_image.h"
@@ -22,6 +23,7 @@ struct outcome {
     uint64_t applied;                     /* it is that of this record */
     uint32_t epoch;                       /* and obeys none below */
     bool lacking;                         /* but knows that something is missing */
+    bool nameless;                        /* a chunkserver that was never told its cluster's name */
     struct chunkd_replica_info *replicas; /* a chunkserver, by handle */
     uint32_t count;
 };
@@ -95,6 +97,7 @@ static void look(struct sim_server *s, struct outcome *o)
         o->epoch = oplog_epoch(m->log);
         return;
     }
+    o->nameless = s->chunkd->label.name[0] == '\0';
     for (uint64_t h = 1; chunkd_replica_next(s->chunkd, h, &r) == 0; h = r.handle + 1) {
         o->replicas = mem_resize(o->replicas, (o->count + 1) * sizeof(r));
         o->replicas[o->count++] = r;
@@ -344,18 +347,54 @@ static void try_mistake(struct trial *t)
         trial_fails(t, "it starts");
     }
     w->mistake = MISTAKE_NONE;
-    server_kill(s, false, 0);
-    sim_image_put_back(s->process->disk, t->image);
 }
 
-static void try_once(struct trial *t)
+/* Files that are not a server's own stand between them, and what an earlier start left. */
+static void add_strays(struct trial *t)
+{
+    static const char *const of_master[] = {"log/notes", "log/log-x", "checkpoints/notes", "notes",
+                                            "checkpoints/ckpt-7.mdb.tmp"};
+    static const char *const of_chunkd[] = {"notes",
+                                            "aside/notes",
+                                            "aside/00000000000fffff",
+                                            "chunks/00/notes",
+                                            "chunks/00/000000000000000x",
+                                            "chunks/ff/00000000000fffff",
+                                            "meta/notes",
+                                            "meta/000000000000000x",
+                                            "meta/0000000000000001.old",
+                                            "meta/0000000000000000",
+                                            "meta/tmp"};
+    bool master = t->server->number == 0;
+    const char *const *names = master ? of_master : of_chunkd;
+    uint64_t count = master ? COUNT_OF(of_master) : COUNT_OF(of_chunkd);
+    for (uint64_t i = 0; i < count; i++) {
+        struct sim_inode *inode;
+        if (sim_chance(t->rand, 1, 2) &&
+            sim_disk_open(t->server->process->disk, names[i], ENV_OPEN_CREATE, &inode) == 0) {
+            (void)sim_inode_write(inode, 0, "stray", 5);
+            sim_inode_drop(inode);
+        }
+    }
+}
+
+static void try_strays(struct trial *t)
+{
+    struct why why;
+    add_strays(t);
+    snprintf(t->what, sizeof(t->what), "other files are, too");
+    world_say(t->world, "%s is tried on a disk where %s", t->server->process->name, t->what);
+    int err = trial_start(t->server, &why);
+    if (err != 0) {
+        trial_fails(t, err == TRIAL_DIED ? "it dies" : why.text);
+    }
+    judge(t, err, &why);
+}
+
+static void try_damaged(struct trial *t)
 {
     struct why why;
     struct sim_server *s = t->server;
-    if (s->number == 0 && sim_chance(t->rand, 1, 10)) {
-        try_mistake(t);
-        return;
-    }
     t->path[0] = t->what[0] = '\0';
     bool log = false;
     if (prepare(t)) {
@@ -369,8 +408,81 @@ static void try_once(struct trial *t)
         }
         sim_note(t->world->sim, 't', s->number, (uint64_t)err);
     }
+}
+
+/* Its configuration names another cluster, or another process has the disk. */
+static void try_foreign(struct trial *t)
+{
+    struct why why;
+    struct sim_server *s = t->server;
+    bool labelled = sim_disk_size(s->process->disk, "label") > 0;
+    bool locked = s->number == 0 || !labelled || sim_chance(t->rand, 1, 3);
+    s->process->disk_locked = locked;
+    t->world->other_cluster = !locked;
+    snprintf(t->what, sizeof(t->what),
+             locked ? "another process is" : "another cluster's data are");
+    int err = trial_start(s, &why);
+    t->world->other_cluster = false;
+    if (err != (locked ? -EBUSY : ERR_FOREIGN_CLUSTER) && (locked || !t->sound.nameless)) {
+        trial_fails(t, err == 0 ? "it starts" : why.text);
+    }
+    if (why.text[0] == '\0' && err != 0) {
+        trial_fails(t, "it refuses without a word");
+    }
+}
+
+/* A new disk: a first start that does not come to its end must not stand in the way of the next one. */
+static void try_empty(struct trial *t)
+{
+    enum { LAST_CALLS = 30 };
+    struct why why;
+    struct sim_server *s = t->server;
+    struct sim_process *p = s->process;
+    sim_disk_wipe(p->disk);
+    snprintf(t->what, sizeof(t->what), "nothing is");
+    if (trial_start(s, &why) != 0) {
+        trial_fails(t, why.text);
+    }
+    uint32_t calls = p->calls;
+    uint32_t before = sim_chance(t->rand, 1, 2) ? calls : MIN(calls, LAST_CALLS + 0u);
     server_kill(s, false, 0);
-    sim_image_put_back(s->process->disk, t->image);
+    sim_disk_wipe(p->disk);
+    p->fail_call = calls - (uint32_t)sim_below(t->rand, before);
+    p->fail_error = sim_chance(t->rand, 1, 4) ? -ENOSPC : -EIO;
+    snprintf(t->what, sizeof(t->what), "nothing is, and call %u fails with %s", p->fail_call,
+             err_name(p->fail_error));
+    world_say(t->world, "%s is tried on a disk where %s", p->name, t->what);
+    int err = trial_start(s, &why);
+    p->fail_call = 0;
+    if (err != 0 && err != TRIAL_DIED && why.text[0] == '\0') {
+        trial_fails(t, "it refuses without a word");
+    }
+    world_say(t->world, "it %s%s", err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
+    uint64_t power_cut_ns = s->power_cut_ns; /* that one is not to be remembered */
+    server_kill(s, sim_chance(t->rand, 1, 2), 0);
+    s->power_cut_ns = power_cut_ns;
+    if (trial_start(s, &why) != 0) {
+        trial_fails(t, why.text);
+    }
+}
+
+static void try_once(struct trial *t)
+{
+    uint64_t draw = sim_below(t->rand, 12);
+    if (t->server->number == 0 && sim_chance(t->rand, 1, 10)) {
+        try_mistake(t);
+    } else if (draw == 0) {
+        try_foreign(t);
+    } else if (draw == 1) {
+        try_empty(t);
+    } else if (draw == 2) {
+        t->path[0] = '\0';
+        try_strays(t);
+    } else {
+        try_damaged(t);
+    }
+    server_kill(t->server, false, 0);
+    sim_image_put_back(t->server->process->disk, t->image);
 }
 
 bool trial_of(struct world *w, struct sim_server *s, struct sim_rand *r, uint64_t down_ns)

@@ -2,10 +2,12 @@
 #include "tests/sim/world.h"
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
+#include "shared/env/masters.h"
 #include "tests/sim/acks.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/answers.h"
 #include "tests/sim/checkpoints.h"
+#include "tests/sim/conf.h"
 #include "tests/sim/data_work.h"
 #include "tests/sim/drops.h"
 #include "tests/sim/history.h"
@@ -23,6 +25,8 @@
 #include <unistd.h>
 
 #define EARLY_DOWN_NS (100 * NS_PER_MS)
+
+enum { PRINTED = 64 };
 
 void world_fail(struct world *w, const char *format, ...)
 {
@@ -130,44 +134,15 @@ static void spoil_list(const struct sim_server *s, struct log_set *set)
     }
 }
 
-static void set_of(const struct sim_server *s, struct log_set *set)
-{
-    set->count = s->world->master_count;
-    set->self = s->rank;
-    set->acks = s->world->log_acks;
-    for (uint32_t i = 0; i < set->count; i++) {
-        world_master_addr(i, set->addr[i]);
-    }
-    spoil_list(s, set);
-}
-
 static int master_up(struct sim_server *s, struct why *why)
 {
     struct world *w = s->world;
-    struct master_config cfg = {.cluster = "sim",
-                                .geometry = s->world->geo,
-                                .preallocate_bytes = s->world->preallocate_bytes,
-                                .large_state_bytes = s->world->large_state_bytes,
-                                .checkpoint_rate = w->tuning.checkpoint_rate,
-                                .away_grace_ms = w->tuning.away_grace_ms,
-                                .pair_pause_ms = w->tuning.pair_pause_ms,
-                                .rereplication_share = w->tuning.rereplication_share,
-                                .trash_seconds = s->world->trash_seconds,
-                                .deletion_hold_s = 60,
-                                .log_scrub_s = s->world->log_scrub_s,
-                                .balance_percent = w->tuning.balance_percent,
-                                .balance_kib_s = w->tuning.balance_kib_s,
-                                .slow_floor_ms = w->tuning.slow_floor_ms,
-                                .slow_window_ms = w->tuning.slow_window_ms,
-                                .bounds = w->tuning.bounds,
-                                .force = s->world->force};
-    world_master_addr(s->rank, cfg.listen);
-    if (w->advertises) {
-        world_master_addr(s->rank, cfg.advertise);
-    }
+    struct master_config cfg;
+    conf_master(s, &cfg);
+    cfg.force = w->force;
+    cfg.bounds = w->tuning.bounds;
     if (w->master_count > 1) {
-        set_of(s, &cfg.set);
-        cfg.logger_only = s->rank + w->loggers_only >= w->master_count;
+        spoil_list(s, &cfg.set);
     }
     if (w->mistake == MISTAKE_CLUSTER) {
         snprintf(cfg.cluster, sizeof(cfg.cluster), "another");
@@ -216,21 +191,14 @@ static void move_chunkd(struct sim_server *s)
 
 static int chunkd_up(struct sim_server *s, struct why *why)
 {
-    struct chunkd_config cfg = {.cluster = "sim",
-                                .flush_ms = 1000,
-                                .open_files = 8,
-                                .aside_ms = s->world->aside_ms,
-                                .scrub_period_s = 5,
-                                .compact_bytes = s->world->compact_bytes};
-    snprintf(cfg.masters, sizeof(cfg.masters), "%s", s->world->master_list);
+    struct chunkd_config cfg;
     if (s->world->moves && !s->world->healing && sim_chance(&s->moves, 1, 6)) {
         move_chunkd(s);
     }
-    snprintf(cfg.listen, sizeof(cfg.listen), "10.0.1.%u:%u", s->number, s->port);
-    snprintf(cfg.host, sizeof(cfg.host), "host-%u", s->host);
-    if (s->rack > 0) {
-        snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", s->rack);
-    }
+    conf_chunkd(s, &cfg);
+    cfg.rack[0] = s->rack > 0 ? cfg.rack[0] : 0;
+    cfg.limits = s->world->limits;
+    cfg.compact_bytes = s->world->compact_bytes;
     s->chunkd = chunkd_create(&s->process->env, &cfg);
     return chunkd_start(s->chunkd, why);
 }
@@ -449,6 +417,20 @@ static void mount_ready(void *owner, int status)
     actors_wake(m->world);
 }
 
+/* What a mount's options may say of masters, and is refused before one is made. */
+static void try_wrong_masters(struct world *w, uint64_t draw)
+{
+    static const char *const lists[] = {"", "10.0.0.1", "10.0.0.1:9400,,", ",",
+                                        "a:1,b:1,c:1,d:1,e:1,f:1,g:1,h:1,i:1,j:1,k:1,l:1,m:1,n:1,"
+                                        "o:1,p:1,q:1"};
+    struct masters masters;
+    struct why why = {{0}};
+    int err = masters_parse(&masters, lists[draw % COUNT_OF(lists)], &why);
+    if (err != -EINVAL || why.text[0] == '\0') {
+        world_fail(w, "a wrong list of masters is taken");
+    }
+}
+
 void mount_start(struct mount *m)
 {
     if (m->client != NULL) {
@@ -463,6 +445,7 @@ void mount_start(struct mount *m)
                                     m->number < m->world->mount_count ? m->world->soft_ms : 0,
                                 .stale_ms = m->world->stale_ms};
     m->life++;
+    try_wrong_masters(m->world, m->life + m->world->seed);
     snprintf(cfg.masters, sizeof(cfg.masters), "%s", m->world->master_list);
     snprintf(cfg.host, sizeof(cfg.host), "mount-%u-%u", m->number, m->life);
     snprintf(cfg.rack, sizeof(cfg.rack), "rack-%u", 1 + m->number);
@@ -634,7 +617,7 @@ static void on_frame(struct sim *s, const struct sim_process *from, const struct
                      const struct message *m)
 {
     struct world *w = s->owner;
-    if (w->trace) {
+    if (w->trace || m->head.request_id % PRINTED == 0) { /* some are printed for nobody */
         world_say_frame(s, from, to, m);
     }
     acks_frame(w->acks, from, to, m);
@@ -702,9 +685,7 @@ struct world *world_new(const struct plan *plan, bool trace)
     list_init(&w->actors);
     world_draw(w);
     w->tap = log_tap_new(w->master_count, w->log_acks);
-    if (trace) {
-        log_tap_tell(w->tap, world_say_record, w);
-    }
+    log_tap_tell(w->tap, world_say_record, w);
     w->acks = acks_new(w);
     w->versions = versions_new(w);
     w->promises = promises_new(w);

@@ -99,7 +99,7 @@ struct world {
     struct sim *sim;
     struct sim_rand rand; /* of the fault that strikes */
     struct geometry geo;
-    uint32_t trash_seconds, aside_ms, log_scrub_s;
+    uint32_t trash_seconds, aside_ms, log_scrub_s, scrub_share;
     struct tuning {
         uint32_t away_grace_ms, pair_pause_ms, balance_percent, balance_kib_s, slow_floor_ms,
             slow_window_ms, rereplication_share;
@@ -110,6 +110,8 @@ struct world {
     uint64_t preallocate_bytes; /* the master's */
     uint64_t large_state_bytes;
     uint64_t compact_bytes; /* of chunkservers' meta logs */
+    uint64_t reserve_bytes; /* of their disks; 0 = the usual */
+    struct chunkd_limits limits;
     struct sim_server servers[WORLD_SERVERS_MAX];
     uint32_t server_count; /* with the first master; of this seed */
     struct sim_server more_masters[WORLD_MASTERS_MAX - 1];
@@ -153,6 +155,8 @@ struct world {
      * brings removed ones back. */
     uint64_t bad_checkpoints[16];
     uint32_t bad_count;
+    bool impostor;        /* somebody else answers at an address that chunkservers know */
+    bool other_cluster;   /* the configuration of a server that starts now names another cluster */
     bool force;           /* it starts although its log is damaged */
     enum mistake mistake; /* in its configuration */
     bool trying;          /* a server starts on a disk that is given back */

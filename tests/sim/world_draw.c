@@ -39,8 +39,30 @@ static void draw_world(struct world *w)
     w->trash_seconds = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 20) : 0;
     w->aside_ms = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 50, 5000) : 0;
     w->preallocate_bytes = sim_chance(&r, 1, 2) ? 1 << 20 : 64 << 20; /* little: many commits */
-    w->large_state_bytes = sim_chance(&r, 1, 3) ? 1 : 0;              /* any state is large */
+    w->large_state_bytes = sim_chance(&r, 1, 3) ? 4096 : 0;           /* any state is large */
     w->compact_bytes = sim_chance(&r, 1, 2) ? sim_between(&r, 2, 24) << 10 : 0;
+    w->scrub_share = sim_chance(&r, 1, 2) ? 100 : (uint32_t)sim_between(&r, 20, 99);
+}
+
+/* What chunkservers have at a time, at most: so little, in some seeds, that they must refuse now and then. */
+static void draw_limits(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 17);
+    struct chunkd_limits *l = &w->limits;
+    w->reserve_bytes = sim_chance(&r, 1, 2) ? sim_between(&r, 1, 500) << 12 : 0;
+    l->open_files = 8;
+    l->tails = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 4) : 0;
+    l->peers = sim_chance(&r, 1, 4) ? (uint32_t)sim_between(&r, 3, 5) : 0;
+    l->links = sim_chance(&r, 1, 4) ? (uint32_t)sim_between(&r, 10, 14) : 0;
+    l->link_requests = sim_chance(&r, 1, 4) ? (uint32_t)sim_between(&r, 8, 32) : 0;
+    l->request_bytes = sim_chance(&r, 1, 4) ? sim_between(&r, 300, 1000) << 10 : 0;
+    l->answer_bytes = sim_chance(&r, 1, 4) ? sim_between(&r, 64, 500) << 10 : 0;
+}
+
+static void draw_impostor(struct world *w)
+{
+    struct sim_rand r = sim_rand_of(w->seed, 18);
+    w->impostor = sim_chance(&r, 1, 4);
 }
 
 /* How many masters there are, and how many of them must have a record. */
@@ -118,7 +140,7 @@ static void draw_tuning(struct world *w)
     w->tuning.pair_pause_ms = (uint32_t)sim_below(&r, 3000);
     w->tuning.balance_percent = sim_chance(&r, 1, 4) ? 0 : (uint32_t)sim_between(&r, 1, 10);
     w->tuning.balance_kib_s = sim_chance(&r, 1, 4) ? 0 : 64u << sim_below(&r, 16);
-    w->tuning.slow_floor_ms = (uint32_t)sim_below(&r, 20);
+    w->tuning.slow_floor_ms = (uint32_t)sim_between(&r, 1, 19);
     w->tuning.slow_window_ms = sim_chance(&r, 1, 4) ? 0 : (uint32_t)sim_between(&r, 200, 3000);
     w->tuning.rereplication_share = sim_chance(&r, 1, 4) ? 100 : (uint32_t)sim_between(&r, 1, 99);
 }
@@ -139,6 +161,8 @@ void world_draw_place(struct sim_server *s)
 void world_draw(struct world *w)
 {
     draw_world(w);
+    draw_limits(w);
+    draw_impostor(w);
     draw_masters(w);
     draw_tuning(w);
 }
