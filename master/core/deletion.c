@@ -122,8 +122,8 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
         if (!quiet || !server_alive(s, env_mono_ns(m->env)) || !may_go(row, n, good, wanted)) {
             continue;
         }
-        if (due(m, n) && remove_replica(m, s, row->handle)) {
-            notes_clear(&m->notes, row->handle, n->server);
+        if (due(m, n)) {
+            (void)remove_replica(m, s, row->handle);
         }
     }
 }

@@ -24,6 +24,8 @@ static void dropped(struct rpc_call *c)
         if (s->drop_logged[i]) {
             enc_u64(&w, &s->drops[i]);
             enc_u32(&w, &s->id);
+        } else {
+            notes_clear(&m->notes, s->drops[i], s->id);
         }
     }
     if (w.len > 0) {
@@ -33,9 +35,27 @@ static void dropped(struct rpc_call *c)
     writer_free(&w);
 }
 
+/* What a grant began to use since it was gathered stays. */
+static void leave_out_used(struct master *m, struct chunkserver *s)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->drop_count; i++) {
+        if (s->drop_logged[i] || !grants_running(m, s->drops[i])) {
+            s->drops[kept] = s->drops[i];
+            s->drop_logged[kept] = s->drop_logged[i];
+            s->drop_aside[kept++] = s->drop_aside[i];
+        }
+    }
+    s->drop_count = kept;
+}
+
 void garbage_flush(struct master *m, struct chunkserver *s)
 {
     if (s->drop_count == 0 || rpc_call_running(&s->drop_call)) {
+        return;
+    }
+    leave_out_used(m, s);
+    if (s->drop_count == 0) {
         return;
     }
     struct writer w, aside;

@@ -168,6 +168,11 @@ static void pass_end(struct master *m)
     /* A pass takes at most a fifth of the time. */
     uint64_t pause = r->acted ? PASS_PAUSE_BUSY_MS : PASS_PAUSE_MS;
     r->next_ns = now + MAX(pause * NS_PER_MS, (now - r->begin_ns) * 4);
+}
+
+/* Replicas that this turn found to be superfluous may be members the next one. */
+static void remove_what_was_found(struct master *m)
+{
     for (uint32_t id = 1; id <= m->servers.highest; id++) {
         garbage_flush(m, servers_get(&m->servers, id));
     }
@@ -190,10 +195,12 @@ bool repair_slice(struct master *m)
         }
         if (err != 0) {
             pass_end(m);
+            remove_what_was_found(m);
             return false;
         }
         look_at_row(m, &row);
         ns_chunk_pass(&r->walk, &row);
     }
+    remove_what_was_found(m);
     return true;
 }
