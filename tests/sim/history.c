@@ -749,7 +749,9 @@ static void judge_change(struct history *h, const struct op_entry *e)
     if (e->index != 0 && e->index < e->record) {
         op_fails(h, e, "its answer names an index before its record");
     }
-    bool has_attr = e->op != OP_unlink && e->op != OP_rmdir && e->op != OP_rename &&
+    /* A create that was repeated opens its file then, and tells of that moment. */
+    bool later = e->op == OP_create && e->high > e->record;
+    bool has_attr = !later && e->op != OP_unlink && e->op != OP_rmdir && e->op != OP_rename &&
                     e->op != OP_setxattr && e->op != OP_removexattr;
     const char *why = has_attr ? attr_differs(h, &e->attr) : NULL;
     if (why != NULL) {

@@ -136,7 +136,7 @@ static void draw_tuning(struct world *w)
         w->tuning.checkpoint_rate = 0;
         w->preallocate_bytes = 0;
     }
-    w->tuning.away_grace_ms = (uint32_t)sim_between(&r, 3000, 9000);
+    w->tuning.away_grace_ms = (uint32_t)sim_between(&r, 6000, 12000);
     w->tuning.pair_pause_ms = (uint32_t)sim_below(&r, 3000);
     w->tuning.balance_percent = sim_chance(&r, 1, 4) ? 0 : (uint32_t)sim_between(&r, 1, 10);
     w->tuning.balance_kib_s = sim_chance(&r, 1, 4) ? 0 : 64u << sim_below(&r, 16);
