@@ -53,9 +53,12 @@ static void draw_limits(struct world *w)
     l->open_files = 8;
     l->tails = sim_chance(&r, 1, 2) ? (uint32_t)sim_between(&r, 1, 4) : 0;
     l->peers = sim_chance(&r, 1, 4) ? (uint32_t)sim_between(&r, 3, 5) : 0;
-    l->links = sim_chance(&r, 1, 4) ? (uint32_t)sim_between(&r, 10, 14) : 0;
-    l->link_requests = sim_chance(&r, 1, 4) ? (uint32_t)sim_between(&r, 8, 32) : 0;
-    l->request_bytes = sim_chance(&r, 1, 4) ? sim_between(&r, 300, 1000) << 10 : 0;
+    /* Enough for mounts and other chunkservers, not for everybody else. */
+    uint32_t needed = w->mount_count + 1 + w->server_count - 2;
+    l->links = sim_chance(&r, 1, 4) ? needed + (uint32_t)sim_below(&r, 3) : 0;
+    l->link_requests = sim_chance(&r, 1, 3) ? (uint32_t)sim_between(&r, 2, 8) : 0;
+    l->request_bytes =
+        sim_chance(&r, 1, 3) ? sim_between(&r, 260, 420) << 10 : 0; /* a chunk in one write */
     l->answer_bytes = sim_chance(&r, 1, 4) ? sim_between(&r, 64, 500) << 10 : 0;
 }
 
