@@ -91,20 +91,6 @@ bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle
     return add(m, s, handle, false, true);
 }
 
-void garbage_keep(struct chunkserver *s, uint64_t handle)
-{
-    bool sent = rpc_call_running(&s->drop_call); /* then what follows arrives after it */
-    for (uint32_t i = 0; i < s->drop_count && !sent; i++) {
-        if (s->drops[i] == handle && !s->drop_logged[i]) {
-            s->drop_count--;
-            s->drops[i] = s->drops[s->drop_count];
-            s->drop_logged[i] = s->drop_logged[s->drop_count];
-            s->drop_aside[i] = s->drop_aside[s->drop_count];
-            return;
-        }
-    }
-}
-
 static bool gives_way(struct master *m, uint64_t now)
 {
     struct garbage *g = &m->garbage;

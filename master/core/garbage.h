@@ -30,9 +30,6 @@ void garbage_scan(struct master *m);
  * loop: later it may be a member. Its note is cleared when it is done. False: its request is full or
  * running. The rows that say so must be committed. */
 bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle);
-/* The server is to get a replica of the chunk now: an extra one that it has is not removed after all,
- * unless it was told already. */
-void garbage_keep(struct chunkserver *s, uint64_t handle);
 /* Sends what garbage_drop_extra gathered. */
 void garbage_flush(struct master *m, struct chunkserver *s);
 /* No removal is running, or due at a server that is here. */

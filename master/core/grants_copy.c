@@ -193,7 +193,6 @@ void grant_fill(struct grant *g)
     g->part_count = 0;
     grant_part_add(g, g->add, true);
     grant_set_note(g, g->add, g->row.version, NOTE_EXTRA);
-    garbage_keep(servers_get(&g->m->servers, g->add), g->handle);
     struct pull_req req = {0};
     ask_pull(g, &g->parts[0], &req, g->fill_from, &others, filled);
     writer_free(&others);

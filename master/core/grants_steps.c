@@ -596,7 +596,6 @@ static void prepare(struct grant *g)
         }
         if (p->added) { /* it may be left with a replica */
             grant_set_note(g, p->server, g->row.version, NOTE_EXTRA);
-            garbage_keep(server_of(p), g->handle);
         }
         /* A replica ahead of the row is known to come from the row's version. */
         bool any =
