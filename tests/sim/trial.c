@@ -9,6 +9,7 @@
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
 #include "tests/sim/sim_image.h"
+#include "tests/sim/trial_log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -405,6 +406,9 @@ static void try_damaged(struct trial *t)
         log = strncmp(t->path, "log/", 4) == 0;
         if (err == ERR_CORRUPT && log && t->world->master_count == 1) {
             judge_forced(t);
+        }
+        if (err == 0 && s->number == 0 && t->world->master_count > 1) {
+            trial_log(s, t->rand);
         }
         sim_note(t->world->sim, 't', s->number, (uint64_t)err);
     }
