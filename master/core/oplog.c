@@ -43,7 +43,6 @@
  *   log-*.bad     what a forced start set aside
  *   cut           copy of a segment without its last records, until it takes its place
  *   base          first segment of a log that begins anew, until the old ones are gone
- *   flush-failed  empty; a flush failed, and the page cache may show what the disk does not have
  *
  * A batch and its slot are written and synced together. The slot is the proof that the batch was
  * whole: without it the flush never ended, and nobody was told that it did.

@@ -196,15 +196,6 @@ int oplog_append_encoded(struct oplog *l, struct bytes records, struct why *why)
 
 /* ---------------------------------------------------------------- flush */
 
-static void flush_failed(struct oplog *l)
-{
-    struct env_file *mark;
-    if (env_file_open(l->env, FLUSH_FAILED, ENV_OPEN_CREATE, &mark) == 0) {
-        env_file_close(l->env, mark);
-    }
-    env_die(l->env, "operation log could not be written");
-}
-
 void oplog_disturb_idle(struct oplog *l)
 {
     l->idle_disturbed = true;
@@ -226,7 +217,7 @@ static void flush_done(struct disk_op *op)
     struct oplog *l = op->owner;
     struct batch *b = l->flushing;
     if (op->result < 0) {
-        flush_failed(l);
+        env_die(l->env, "operation log could not be written"); /* the next start writes it again */
     }
     l->flushing = NULL;
     l->durable = b->last;

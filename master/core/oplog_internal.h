@@ -25,10 +25,8 @@ enum {
 
 #define LOG_DIR      "log"
 #define NEXT_SEGMENT LOG_DIR "/next"
-/* Left by a process whose flush failed: the page cache may show a batch the disk does not have. */
 #define CUT_SEGMENT  LOG_DIR "/cut"  /* the segment that will be the last, while it is copied */
 #define BASE_SEGMENT LOG_DIR "/base" /* the one that will be the only one */
-#define FLUSH_FAILED LOG_DIR "/flush-failed"
 
 /* One file of the log. */
 struct segment {

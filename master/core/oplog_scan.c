@@ -206,22 +206,15 @@ static void check_slots(struct scan *s, const struct batch_view *b)
     }
 }
 
-/* After a flush whose sync failed, the cache may show as clean what the disk does not have: making
- * it dirty again is the only way to have it written. */
+/* After a flush whose sync failed the cache may show as clean what the disk does not have: making it dirty
+ * again is the only way to have it written. A process that ended without a word may have met that, and
+ * could not have left a mark on a disk that fails. */
 static int rewrite_last_batch(struct scan *s, struct why *why)
 {
     struct env *env = s->log->env;
     const struct segment *seg = s->reader.segment;
-    struct env_file *mark;
-    int rc = env_file_open(env, FLUSH_FAILED, ENV_OPEN_READ_ONLY, &mark);
-    if (rc == -ENOENT) {
-        return 0;
-    }
-    if (rc < 0) {
-        return why_set(why, rc, "cannot open %s: %s", FLUSH_FAILED, err_text(rc));
-    }
-    env_file_close(env, mark);
-    if (s->log->incarnation_same && s->last_batch.units > 0) {
+    int rc = 0;
+    if (s->log->incarnation_same && s->log->found.clean_index == 0 && s->last_batch.units > 0) {
         uint32_t len = s->last_batch.units * UNIT_BYTES;
         uint64_t off = segment_unit_offset(seg->bytes, s->last_batch.unit);
         uint8_t header[UNIT_BYTES];
@@ -256,7 +249,6 @@ static int settle(struct scan *s, struct why *why)
     if (n < 0) {
         return why_set(why, (int)n, "cannot sync %s: %s", s->reader.path, err_text((int)n));
     }
-    (void)env_unlink(env, FLUSH_FAILED); /* absent but after a failed flush */
     return 0;
 }
 
