@@ -385,7 +385,7 @@ int chunkd_replica_next(struct chunkd *c, uint64_t handle, struct chunkd_replica
     return 0;
 }
 
-int chunkd_verify(struct chunkd *c, uint64_t handle)
+int chunkd_verify(struct chunkd *c, uint64_t handle, uint32_t end)
 {
     struct local_replica *r = table_get(&c->table, handle);
     if (r == NULL) {
@@ -397,9 +397,10 @@ int chunkd_verify(struct chunkd *c, uint64_t handle)
     replica_use(r);
     int err = replica_open(r, false);
     uint8_t *block = mem_alloc(c->table.block_bytes);
-    for (uint32_t b = 0; b < replica_blocks(r) && err == 0; b++) {
+    uint64_t step = c->table.block_bytes;
+    for (uint32_t b = 0; b < replica_blocks(r) && b * step < end && err == 0; b++) {
         uint32_t n = block_extent(&c->table, r->length, b);
-        int64_t got = env_file_read(c->env, r->file, (uint64_t)b * c->table.block_bytes, block, n);
+        int64_t got = env_file_read(c->env, r->file, b * step, block, n);
         if (got < 0) {
             err = (int)got;
         } else if (got != (int64_t)n || block_sum(block, n) != r->sums[b]) {

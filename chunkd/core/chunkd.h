@@ -62,8 +62,9 @@ struct chunkd_replica_info {
 int chunkd_replica(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out);
 /* Replica with the lowest handle >= handle: 0 or -ENOENT. */
 int chunkd_replica_next(struct chunkd *c, uint64_t handle, struct chunkd_replica_info *out);
-/* Reads every block and checks it, blocking: 0, -ENOENT, ERR_CHECKSUM or a negative errno. */
-int chunkd_verify(struct chunkd *c, uint64_t handle);
+/* Reads every block that begins before `end` and checks it, blocking: 0, -ENOENT, ERR_CHECKSUM or a
+ * negative errno. */
+int chunkd_verify(struct chunkd *c, uint64_t handle, uint32_t end);
 /* No replica is verified while scans are held. */
 void chunkd_hold_scans(struct chunkd *c, bool hold);
 /* Begins a scan of all replicas. Whether it ended, and nothing is damaged. */

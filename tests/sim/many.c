@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOBS = 2, OPS_MIN = 500, FAULTS_MEAN_MIN = 5, TWICE_EVERY = 100 };
+enum { JOBS = 2, OPS_MIN = 400, FAULTS_MEAN_MIN = 5, TWICE_EVERY = 100 };
 #define DATA_BYTES_MAX (1ull << 30)
 
 struct job {

@@ -182,7 +182,7 @@ static void judge_replica(struct trial *t, const struct chunkd_replica_info *was
         trial_fails(t, "it takes a replica for good that is another");
     }
     bool shorter = t->busy && is->length < was->length; /* what was not answered was not done */
-    if (hurt && chunkd_verify(t->server->chunkd, was->handle) == 0 &&
+    if (hurt && chunkd_verify(t->server->chunkd, was->handle, UINT32_MAX) == 0 &&
         ((is->length != was->length && !shorter) || !is_same_data(t, is))) {
         trial_fails(t, "it takes damaged bytes for good");
     }
@@ -463,11 +463,15 @@ static void try_empty(struct trial *t)
     }
     world_say(t->world, "it %s%s", err == 0 ? "starts" : "refuses: ", err == 0 ? "" : why.text);
     uint64_t power_cut_ns = s->power_cut_ns; /* that one is not to be remembered */
+    uint8_t incarnation[sizeof(p->incarnation)];
+    memcpy(incarnation, p->incarnation, sizeof(incarnation));
     server_kill(s, sim_chance(t->rand, 1, 2), 0);
     s->power_cut_ns = power_cut_ns;
     if (trial_start(s, &why) != 0) {
         trial_fails(t, why.text);
     }
+    memcpy(p->incarnation, incarnation,
+           sizeof(incarnation)); /* the cache of its disk comes back, too */
 }
 
 static void try_once(struct trial *t)

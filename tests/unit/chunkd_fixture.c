@@ -572,7 +572,7 @@ void fx_expect_equal(struct fx *f, uint32_t members, uint64_t handle)
         ck_assert_uint_eq(one.version, first.version);
         ck_assert_uint_eq(one.length, first.length);
         ck_assert_uint_eq(one.digest, first.digest);
-        ck_assert_int_eq(chunkd_verify(f->servers[members % 10].chunkd, handle), 0);
+        ck_assert_int_eq(chunkd_verify(f->servers[members % 10].chunkd, handle, UINT32_MAX), 0);
     }
 }
 

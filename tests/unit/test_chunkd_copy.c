@@ -36,7 +36,7 @@ START_TEST(new_replica_is_gathered)
     ck_assert_uint_eq(rep.bad, 0);
     ck_assert_uint_eq(rep.copied, BLOCKS * BS + 9);
     ck_assert_uint_eq(rep.digest, fx_info(f, 1, H).digest);
-    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H, UINT32_MAX), 0);
     fx_free(f);
 }
 END_TEST
@@ -63,7 +63,7 @@ START_TEST(a_copied_tail_is_gone_on_from)
         ck_assert_int_eq(fx_activate(f, id, H, V2 + 1, 1, false), 0);
     }
     ck_assert_int_eq(fx_write(f, 12, H, V2 + 1, END + 5, data, 20), 0);
-    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H, UINT32_MAX), 0);
     fx_expect_equal(f, 12, H);
     fx_free(f);
 }

@@ -456,7 +456,7 @@ START_TEST(write_that_meets_a_full_disk_leaves_sums_and_bytes_in_step)
     struct chunkd_replica_info info;
     ck_assert_int_eq(chunkd_replica(f->servers[2].chunkd, H, &info), 0);
     ck_assert_uint_eq(info.state, REPLICA_BAD); /* half of a block fitted */
-    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), ERR_CHECKSUM);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H, UINT32_MAX), ERR_CHECKSUM);
     fx_free(f);
 }
 END_TEST
@@ -514,7 +514,7 @@ START_TEST(reserve_takes_space_and_nothing_else)
     fx_start_all(f);
     for (uint32_t id = 1; id <= 3; id++) {
         expect_bytes(f, id, 3 * BS, data, BS + 100);
-        ck_assert_int_eq(chunkd_verify(f->servers[id].chunkd, H), 0);
+        ck_assert_int_eq(chunkd_verify(f->servers[id].chunkd, H, UINT32_MAX), 0);
     }
     fx_free(f);
 }

@@ -250,7 +250,7 @@ START_TEST(synced_bytes_survive_a_power_cut)
     ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
     fx_power_cut(f, 2);
     ck_assert_int_eq(fx_start(f, 2), 0);
-    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H, UINT32_MAX), 0);
     ck_assert_uint_eq(fx_info(f, 2, H).digest, fx_info(f, 1, H).digest);
     fx_free(f);
 }
@@ -270,7 +270,7 @@ START_TEST(synced_names_of_one_directory_survive)
     fx_power_cut(f, 2);
     ck_assert_int_eq(fx_start(f, 2), 0);
     for (uint64_t i = 0; i < FILES; i++) {
-        ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H + i * NEXT), 0);
+        ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H + i * NEXT, UINT32_MAX), 0);
         fx_expect_equal(f, 12, H + i * NEXT);
     }
     fx_free(f);
@@ -325,7 +325,7 @@ START_TEST(file_made_after_a_kill_is_durable)
     ck_assert_int_eq(fx_sync(f, 13, H, v2), 0);
     fx_power_cut(f, 3);
     ck_assert_int_eq(fx_start(f, 3), 0);
-    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H, UINT32_MAX), 0);
     ck_assert_uint_eq(fx_info(f, 3, H).digest, fx_info(f, 1, H).digest);
     fx_free(f);
 }
@@ -395,7 +395,7 @@ static void end_in_mid_write(uint64_t seed, bool power_cut)
     struct chunkd_replica_info after = fx_info(f, 2, H);
     ck_assert_uint_ge(f->servers[2].report[0].mutation, acked ? 3 : 2);
     if (state == REPLICA_OK) {
-        ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H), 0);
+        ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H, UINT32_MAX), 0);
         ck_assert_int_eq(fx_read(f, 2, H, FX_V1, 0, after.length, got), (int)after.length);
         if (f->servers[2].report[0].mutation == 3) {
             ck_assert_mem_eq(got, old, offset);

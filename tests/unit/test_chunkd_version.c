@@ -299,7 +299,7 @@ START_TEST(torn_blocks_are_accepted_only_when_told)
     ck_assert_int_lt(fx_read(f, 1, H, V2, 0, 20 * BS, got), 0);
     ck_assert_int_eq(fx_activate(f, 1, H, V2, 1, false), 0);
     ck_assert_int_eq(fx_read(f, 1, H, V2, 0, 20 * BS, got), 20 * BS);
-    ck_assert_int_eq(chunkd_verify(f->servers[1].chunkd, H), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[1].chunkd, H, UINT32_MAX), 0);
     fx_free(f);
 }
 END_TEST
@@ -323,7 +323,7 @@ START_TEST(foreign_bytes_in_a_hole_are_not_accepted)
     ck_assert_mem_eq(got, zeros, BS);
     ck_assert_int_eq(fx_read(f, 1, H, V2, 9 * BS, BS + 7, got), BS + 7);
     ck_assert_uint_eq(fx_info(f, 1, H).state, REPLICA_OK);
-    ck_assert_int_eq(chunkd_verify(f->servers[1].chunkd, H), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[1].chunkd, H, UINT32_MAX), 0);
     fx_free(f);
 }
 END_TEST
