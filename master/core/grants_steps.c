@@ -121,6 +121,13 @@ static uint32_t find_addition(struct grant *g)
     return placement_choose(m->env, all, count, have, g->row.member_count, 1, &id) == 1 ? id : 0;
 }
 
+/* It had no right to serve the chunk when this attempt began: without its answer nobody needs to wait for its
+ * lease to end. A member that is to be filled anew may serve what it has. */
+static bool is_newcomer(const struct part *p)
+{
+    return p->added && !ns_is_member(&p->grant->row, p->server);
+}
+
 void grant_part_add(struct grant *g, uint32_t server, bool added)
 {
     struct part *p = &g->parts[g->part_count++];
@@ -131,7 +138,7 @@ void grant_part_add(struct grant *g, uint32_t server, bool added)
         p->status = ERR_DISCONNECTED;
         p->unasked = true;
     } else if (s->peer == NULL) {
-        p->state = added ? PART_OUT : PART_LOST;
+        p->state = is_newcomer(p) ? PART_OUT : PART_LOST;
         p->status = ERR_DISCONNECTED;
     }
     p->leave = !added && (server == g->complained || server == g->remove);
@@ -553,7 +560,7 @@ static void prepared(struct rpc_call *c)
     if (p->status == 0) {
         p->replica = rep.replica;
         p->state = p->leave ? PART_OUT : PART_READY;
-    } else if (p->added || grant_replica_is_lost(p->status)) {
+    } else if (is_newcomer(p) || grant_replica_is_lost(p->status)) {
         p->state = PART_OUT;
         if (!p->added && p->status == -EIO) {
             grant_set_note(g, p->server, g->row.version, NOTE_FAILED);

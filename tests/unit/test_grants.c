@@ -387,6 +387,25 @@ START_TEST(mute_member_is_cut_off)
 }
 END_TEST
 
+/* One that is to be filled anew and is a member, still or again, is not left out because it has no time: it may serve. */
+START_TEST(member_to_be_filled_is_waited_for)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    uint32_t busy = k.members[1];
+    const struct repair_action again = {.add = busy, .source = k.members[0]};
+    fake_of(busy)->prepare_status = ERR_BUSY;
+    ck_assert(grants_repair(f->m, &k, &again));
+    fixture_run_ms(f, 500);
+    ck_assert_uint_gt(fake_of(busy)->prepares, 0);
+    ck_assert(is_member(busy));
+    fake_of(busy)->prepare_status = 0;
+    fixture_run_ms(f, 5000);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+}
+END_TEST
+
 /* One replica alone is not written while a second one could come back. */
 START_TEST(one_replica_of_three_waits)
 {
@@ -780,6 +799,7 @@ Suite *suite_grants(void)
                                   failed_member_leaves_and_returns,
                                   away_member_is_waited_for,
                                   mute_member_is_cut_off,
+                                  member_to_be_filled_is_waited_for,
                                   source_nobody_reaches_is_left_out,
                                   who_hears_nobody_is_left_out,
                                   one_replica_of_three_waits,
