@@ -37,6 +37,16 @@ static bool is_alone(const struct pull_request *p, uint32_t b)
     return p->alone[b / 8] >> (b % 8) & 1;
 }
 
+/* Lanes with a run. */
+static uint32_t running(const struct pull_request *p)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < COPY_LANES; i++) {
+        n += p->lanes[i].busy;
+    }
+    return n;
+}
+
 /* ---------------------------------------------------------------- failures */
 
 static void nobody_has(struct pull_request *p, uint32_t b)
@@ -58,6 +68,14 @@ static void lane_refused(struct copy_lane *l, int err)
 {
     struct pull_request *p = l->p;
     bool damaged = err == ERR_CHECKSUM || err == -EIO; /* and not the source as a whole */
+    if (err == ERR_BUSY && running(p) > 1) { /* the source has no time for so many at once */
+        p->lane_count = MAX(1u, p->lane_count - 1);
+        for (uint32_t b = l->first; b < l->first + l->count; b++) {
+            copy_need(p, b);
+        }
+        p->next = MIN(p->next, l->first);
+        return;
+    }
     if (!damaged && l->source == 0 && !p->req.mend) {
         p->status = p->status != 0 ? p->status : err;
         return;
@@ -252,23 +270,22 @@ static bool next_run(struct pull_request *p, struct copy_lane *l)
 
 static void copy_more(struct pull_request *p)
 {
-    bool busy = false;
     if (p->op.replica->dropped && p->status == 0) {
         p->status = ERR_NO_REPLICA;
     }
     for (uint32_t i = 0; i < COPY_LANES; i++) {
         struct copy_lane *l = &p->lanes[i];
-        while (p->status == 0 && !l->busy && next_run(p, l)) {
+        while (p->status == 0 && !l->busy && running(p) < p->lane_count && next_run(p, l)) {
         }
-        busy = busy || l->busy;
     }
-    if (!busy) {
+    if (running(p) == 0) {
         copy_ended(p);
     }
 }
 
 void copy_blocks(struct pull_request *p)
 {
+    p->lane_count = COPY_LANES;
     for (uint32_t i = 0; i < COPY_LANES; i++) {
         p->lanes[i].p = p;
     }

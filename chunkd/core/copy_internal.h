@@ -40,6 +40,7 @@ struct pull_request {
 
     /* copy_blocks.c */
     struct copy_lane lanes[COPY_LANES];
+    uint32_t lane_count;                     /* as many at once, 1 to COPY_LANES */
     struct server sources[COPY_SOURCES_MAX]; /* the source, then the others */
     uint32_t source_count;
     uint32_t gone;                       /* a bit per source that does not answer as it should */

@@ -1,4 +1,5 @@
 /* test_chunkd_copy.c - copies gathered from several damaged replicas, and their pace. */
+#include "chunkd/core/core.h"
 #include "tests/unit/chunkd_fixture.h"
 
 #include <check.h>
@@ -36,6 +37,24 @@ START_TEST(new_replica_is_gathered)
     ck_assert_uint_eq(rep.bad, 0);
     ck_assert_uint_eq(rep.copied, BLOCKS * BS + 9);
     ck_assert_uint_eq(rep.digest, fx_info(f, 1, H).digest);
+    ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H, UINT32_MAX), 0);
+    fx_free(f);
+}
+END_TEST
+
+/* Sources that take one request at a time get no more, and the copy is made. */
+START_TEST(busy_sources_are_asked_for_less_at_once)
+{
+    struct fx *f = written(1, 12);
+    for (uint32_t b = 1; b < BLOCKS; b += 2) { /* blocks that are asked for one by one */
+        fx_flip(f, 1, H, b * BS + 1);
+    }
+    f->servers[1].chunkd->cfg.limits.link_requests = 1;
+    f->servers[2].chunkd->cfg.limits.link_requests = 1;
+    struct pull_req req = {.handle = H, .source_version = V1, .source.id = 1};
+    struct pull_rep rep;
+    ck_assert_int_eq(fx_pull_as(f, 3, &req, 2, &rep), 0);
+    ck_assert_uint_eq(rep.bad, 0);
     ck_assert_int_eq(chunkd_verify(f->servers[3].chunkd, H, UINT32_MAX), 0);
     fx_free(f);
 }
@@ -222,6 +241,7 @@ Suite *suite_chunkd_copy(void)
     TCase *t = tcase_create("copy");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, new_replica_is_gathered);
+    tcase_add_test(t, busy_sources_are_asked_for_less_at_once);
     tcase_add_test(t, a_copied_tail_is_gone_on_from);
     tcase_add_loop_test(t, what_nobody_has_stays_bad, 0, 3);
     tcase_add_test(t, damaged_replicas_mend_each_other);
