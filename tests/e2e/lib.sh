@@ -52,8 +52,10 @@ cluster_down() { make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="
     fail "make down"
 }; }
 pid_of() { cat "$RUN/$1.pid"; } # master, chunkd-1, fuse
-# gone PID: it has ended; whoever should wait for it need not have done so (then its command line is empty).
-gone() { ! { tr '\0' ' ' <"/proc/$1/cmdline" | grep -q .; } 2>/dev/null; }
+# gone PID: it has ended, all its threads and its locks, too; whoever should wait for it need not have done so (then it is a zombie).
+gone() {
+    ! awk '/^State:/ { z = $2 == "Z" } /^Threads:/ { n = $2 } END { exit NR > 0 && !(z && n <= 1) ? 0 : 1 }' "/proc/$1/status" 2>/dev/null
+}
 # kill_hard NAME...: SIGKILL by recorded pid, and wait until it is gone.
 kill_hard() {
     for who in "$@"; do
