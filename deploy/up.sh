@@ -90,7 +90,8 @@ check_running() {
     [ ! -e "$RUN/monitor.pid" ] || first=monitor # a master that ended is started again
     [ ! -e "$RUN/monitor-1.pid" ] || first=$(for k in 1 2 3; do echo "zookeeper-$k"; done; for k in $(seq 1 "$MASTER_COUNT"); do echo "monitor-$k"; done)
     for name in $first $(seq -f 'chunkd-%.0f' 1 "$N"); do
-        pid_of "$name" >/dev/null || died "$name has ended" "$name"
+        # On a busy machine one that was launched a moment ago may not be itself yet.
+        pid_of "$name" >/dev/null || { sleep 1 && pid_of "$name" >/dev/null; } || died "$name has ended" "$name"
     done
 }
 
