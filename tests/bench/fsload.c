@@ -2,6 +2,7 @@
  *
  *   fsload WHAT PROCESSES COUNT     COUNT operations in all, in the current directory
  *   fsload tree DIR FILES           a tree of FILES small text files, the same every time
+ *   fsload touch MIB                takes so much memory, at most half of what there is, and gives it back
  *
  * WHAT: create, write4k (create, write, close), read4k (open, read, close), rename, unlink, stat (each file once),
  * restat (the first files again and again). All but the first two want what create or write4k made with the same
@@ -227,11 +228,29 @@ static int make_tree(const char *dir, long files)
     return 0;
 }
 
+static int touch_memory(size_t mib)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t most = (size_t)sysconf(_SC_AVPHYS_PAGES) / 2 * page;
+    size_t size = mib << 20 < most ? mib << 20 : most;
+    volatile char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        die("mmap", "of memory to touch");
+    }
+    for (size_t at = 0; at < size; at += page) {
+        p[at] = 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     memset(block, 'x', sizeof block);
     if (argc == 4 && strcmp(argv[1], "tree") == 0) {
         return make_tree(argv[2], atol(argv[3]));
+    }
+    if (argc == 3 && strcmp(argv[1], "touch") == 0 && atol(argv[2]) > 0) {
+        return touch_memory((size_t)atol(argv[2]));
     }
     if (argc == 4) {
         long processes = atol(argv[2]), count = atol(argv[3]);
@@ -244,6 +263,7 @@ int main(int argc, char **argv)
     }
     fprintf(stderr,
             "usage: fsload create|write4k|read4k|rename|unlink|stat|restat PROCESSES COUNT\n"
-            "       fsload tree DIR FILES\n");
+            "       fsload tree DIR FILES\n"
+            "       fsload touch MIB\n");
     return 2;
 }

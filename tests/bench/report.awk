@@ -51,11 +51,12 @@ function print_costs(t,    i, s, p, r, sum, one, line) {
     }
 }
 function print_master(    b, o, c, m, one, line) {
-    printf "\nThe master, operations per second                "
+    printf "\n%-67s", "The master, operations per second"
     for (c = 1; c <= connection_count; c++) printf "%9s", connections[c]
     print "  connections"
     for (b = 1; b <= backing_count; b++) for (o = 1; o <= operation_count; o++) for (m = 1; m <= shadows_count; m++) {
-        printf "  %-47s", operation[o] ", log on " backing[b] (shadows[m] > 0 ? ", 3 loggers, " shadows[m] " shadow" (shadows[m] > 1 ? "s" : "") : "")
+        one = operation[o]; sub(/_confined/, ", 0.4 processors each", one)
+        printf "  %-65s", one ", log on " backing[b] (shadows[m] > 0 ? ", 3 loggers, " shadows[m] " shadow" (shadows[m] > 1 ? "s" : "") : "")
         line = ""
         for (c = 1; c <= connection_count; c++) {
             printf "%9s", short(master_rate(backing[b], shadows[m], connections[c], operation[o]))
@@ -63,7 +64,7 @@ function print_master(    b, o, c, m, one, line) {
             line = line sprintf("%9s", one > 0 ? sprintf("%.2f", master_rate(backing[b], shadows[m], connections[c], operation[o]) / one) : "-")
         }
         print ""
-        if (m > 1) printf "  %-47s%s\n", "  as a part of that of one", line
+        if (m > 1) printf "  %-65s%s\n", "  as a part of that of one", line
     }
 }
 function number(v) { return v == "" ? "null" : sprintf("%.6g", v) }
