@@ -90,12 +90,15 @@ weigh() { # weigh PID...
 warm() { # warm MIB
     "$TOOLS/fsload" touch "$1" || say "memory could not be touched"
 }
+# What was removed is still there for a while: the peer's chunkservers keep it for minutes.
+roomy() { [ "$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)" -ge $((10 * MIB)) ]; }
 pids_of() { "$1_servers" | tr ' ,' '\n\n' | sed 's/.*=//'; }
 
 measure() { # measure SYSTEM: of the row in name, unit, before, between, command; adds a line to the results
     system=$1
     rm -rf "$WORK/$system/row"
     mkdir "$WORK/$system/row" || return 1
+    [ "$unit" != MB/s ] || until_true 300 roomy || say "little memory is free"
     timeout -k 5 "$PATIENCE_S" sh -c "$(in_row "$before")" >"$WORK/before.out" 2>&1 9>&- || { tail -n 3 "$WORK/before.out" >&2; return 1; }
     if [ "$between" = yes ]; then
         fresh "$system" 9>&- || return 1
