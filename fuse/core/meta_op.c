@@ -290,6 +290,9 @@ static int take_open(struct meta_op *m, struct client_call *k, struct master_cal
 /* The inode is there, but the master may not know that this session has it open. */
 static int then_open(struct meta_op *m, uint64_t ino, bool made)
 {
+    if (made) {
+        slice_drop(&m->name); /* it was made once */
+    }
     meta_set_inode(m, inode_get(m->op.client, ino));
     m->opening = true;
     m->inode->opening++;
@@ -477,6 +480,23 @@ static bool open_existing(struct meta_op *m)
     return true;
 }
 
+/* What had the name was removed meanwhile: the name is free, and the file is made after all. */
+static void create_again(struct meta_op *m)
+{
+    if (m->opening) {
+        files_open_over(m->inode);
+        m->opening = false;
+    }
+    meta_set_inode(m, NULL);
+    go_on_as(m, OP_create, slice_ref(&m->name));
+}
+
+static bool was_removed(const struct meta_op *m, int status)
+{
+    return status == -ENOENT && m->name.buf != NULL && m->op.call != NULL &&
+           (m->code == OP_lookup || m->code == OP_open);
+}
+
 /* The answer may promise that nobody else adds names for a while. */
 static void learn_names(const struct meta_op *m, const struct master_call *call)
 {
@@ -504,6 +524,10 @@ static void answered(struct master_call *call)
         locations_forget(m->inode); /* chunks are gone, or have a trim; also if it is in doubt */
     }
     if (status == -EEXIST && m->op.call != NULL && open_existing(m)) {
+        return;
+    }
+    if (was_removed(m, status)) {
+        create_again(m);
         return;
     }
     if (status == 0) {

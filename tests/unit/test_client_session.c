@@ -365,6 +365,38 @@ START_TEST(create_of_existing_opens)
 }
 END_TEST
 
+/* Another mount removes what has the name: before it is looked up, or before it is opened. */
+static const uint16_t removed_before[] = {OP_lookup, OP_open};
+
+static enum script_verdict remove_once(struct script_cluster *f, struct script_link *l,
+                                       struct message *m)
+{
+    if (m->head.op != removed_before[f->hook_count] || f->files[0].name[0] == '\0') {
+        return SCRIPT_GO_ON;
+    }
+    f->files[0].name[0] = '\0';
+    script_answer(l, m, -ENOENT);
+    return SCRIPT_DONE;
+}
+
+START_TEST(create_of_removed_makes_it)
+{
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 100, 1);
+    f->hook_count = _i;
+    f->hook = remove_once;
+    struct client_file *file = script_create(f, "x");
+    ck_assert_uint_ne(client_file_ino(file), ino);
+    ck_assert_uint_eq(script_count(f, OP_create), 2);
+    ck_assert_uint_eq(f->open_count, 1);
+    client_release(f->client, file);
+    script_run(f, 5000);
+    ck_assert_uint_eq(f->open_count, 0);
+    ck_assert(client_settled(f->client));
+    script_end(f);
+}
+END_TEST
+
 /* statfs is answered from what is known while no master answers. */
 START_TEST(statfs_without_master)
 {
@@ -465,6 +497,7 @@ Suite *suite_client_session(void)
     tcase_add_test(t, cancelled_create_is_closed);
     tcase_add_loop_test(t, failed_open_lets_close_go, 0, 3);
     tcase_add_test(t, create_of_existing_opens);
+    tcase_add_loop_test(t, create_of_removed_makes_it, 0, COUNT_OF(removed_before));
     tcase_add_test(t, statfs_without_master);
     tcase_add_test(t, bad_names_are_refused);
     tcase_add_test(t, stop_flushes_and_ends_session);
