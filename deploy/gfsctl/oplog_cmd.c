@@ -215,13 +215,18 @@ static bool parse_range(const char *text, uint64_t *from, uint64_t *to)
     return text[n] == '\0' || text[n + 1] == '\0' || parse_u64(text + n + 1, to);
 }
 
+static int outcome(const struct walk *w, int code)
+{
+    return code != 0 || w->faults != 0 ? EXIT_FAILED : 0;
+}
+
 int cmd_oplog_dump(struct call *c)
 {
     struct walk w = {.dump = true, .to = UINT64_MAX};
     if (c->argc < 1 || c->argc > 2 || (c->argc == 2 && !parse_range(c->argv[1], &w.from, &w.to))) {
         return EXIT_USAGE;
     }
-    return walk_dir(&w, c->argv[0]);
+    return outcome(&w, walk_dir(&w, c->argv[0]));
 }
 
 int cmd_oplog_verify(struct call *c)
@@ -237,5 +242,5 @@ int cmd_oplog_verify(struct call *c)
                w.first_index, w.last_index, w.first_epoch, w.last_epoch, w.files,
                w.faults == 0 ? "whole" : "DAMAGED");
     }
-    return code != 0 || w.faults != 0 ? EXIT_FAILED : 0;
+    return outcome(&w, code);
 }

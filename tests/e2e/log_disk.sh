@@ -80,6 +80,8 @@ damage() {
     rm "$(segment "$1" 5)"
     last=$(segment "$1" -1)
     flip "$last" 8192
+    if "$BIN/gfsctl" oplog dump "$RUN/$(master_of "$1")" >"$WORK/dump"; then fail "gfsctl oplog dump takes a damaged log for whole"; fi
+    expect "it says what is missing" grep -q '^# records .* are not here' "$WORK/dump"
 }
 stopped $victim damage $victim
 make_files three 30
