@@ -70,21 +70,14 @@ static void lane_refused(struct copy_lane *l, int err)
     bool damaged = err == ERR_CHECKSUM || err == -EIO; /* and not the source as a whole */
     if (err == ERR_BUSY && running(p) > 1) { /* the source has no time for so many at once */
         p->lane_count = MAX(1u, p->lane_count - 1);
-        for (uint32_t b = l->first; b < l->first + l->count; b++) {
-            copy_need(p, b);
-        }
-        p->next = MIN(p->next, l->first);
-        return;
-    }
-    if (!damaged && l->source == 0 && !p->req.mend) {
-        p->status = p->status != 0 ? p->status : err;
-        return;
-    }
-    if (!damaged) {
-        p->gone |= 1u << l->source;
-    } else if (l->count == 1) {
+    } else if (damaged && l->count == 1) {
         p->refused += l->source == 0;
         p->tried[l->first] = (uint8_t)(l->source + 1);
+    } else if (!damaged && l->source == 0 && !p->req.mend) {
+        p->status = p->status != 0 ? p->status : err;
+        return;
+    } else if (!damaged) {
+        p->gone |= 1u << l->source;
     }
     for (uint32_t b = l->first; b < l->first + l->count; b++) {
         if (source_of(p, b) == p->source_count) {
