@@ -9,6 +9,7 @@
 # if it has the recorded pid and its command line names a file of RUN: a pid that was given to somebody else since is
 # neither trusted nor killed.
 
+. "$(dirname "$0")/ended.sh"
 N=${N:-3}
 RACKS=${RACKS:-$N}
 MNT=$(readlink -m "${MNT:-/mnt/gfs}")
@@ -77,10 +78,16 @@ unmount() {
     as_root timeout 5 umount ${1:+-l} "$MNT" 2>/dev/null
 }
 
+# lives NAME: that process of ours runs, or is about to end, without a command line, but with what it has locked.
+lives() {
+    pid_of "$1" >/dev/null && return
+    [ -n "$pid" ] && ! ended "$pid" && ! { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -q .
+}
+
 # wait_gone NAME SECONDS
 wait_gone() {
     tenths=$(($2 * 10))
-    while pid_of "$1" >/dev/null; do
+    while lives "$1"; do
         [ $tenths -gt 0 ] || return 1
         tenths=$((tenths - 1))
         sleep 0.1

@@ -6,6 +6,7 @@
 # SYSTEM_down: stops all of it; does no harm if it is not up. SYSTEM_servers: prints NAME=PID[,PID]... of its processes.
 # Used by bench.sh, which sets TOP, BIN, WORK (logs, mount points), DATA (the backing directory), TOOLS.
 
+. "$TOP/deploy/ended.sh"
 pid_in() { cat "$1" 2>/dev/null; }
 mounted() { grep -qF " $1 " /proc/self/mounts; }
 # until_true SECONDS command...
@@ -18,8 +19,7 @@ until_true() {
         sleep 0.05
     done
 }
-# end_pid PID: asks it to end, and insists after ten seconds. A process not waited for has an empty command line.
-ended() { ! { tr '\0' ' ' <"/proc/$1/cmdline" | grep -q .; } 2>/dev/null; }
+# end_pid PID: asks it to end, and insists after ten seconds.
 end_pid() {
     [ -n "$1" ] || return 0
     kill "$1" 2>/dev/null || return 0

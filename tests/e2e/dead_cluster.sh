@@ -15,6 +15,6 @@ kill -9 $reader $writer 2>/dev/null || true
 wait_for "the killed programs to be gone" 15 sh -c "! kill -0 $reader 2>/dev/null && ! kill -0 $writer 2>/dev/null"
 p=$(pid_of fuse)
 expect "umount works" timeout 15 umount "$MNT"
-wait_for "gfs-fuse to end" 20 gone "$p"
+wait_for "gfs-fuse to end" 20 ended "$p"
 cluster_up
 same "the file is there after all" "$(cat "$MNT/file")" hello

@@ -64,7 +64,7 @@ kill_hard master
 damage "$RUN/master/live/data.mdb"
 up_again() { (boot 3) >/dev/null 2>&1; }
 up_again || true
-wait_for "it to end" 20 gone "$(pid_of master)"
+wait_for "it to end" 20 ended "$(pid_of master)"
 wait_for "it to be up again" 30 up_again
 expect "all files" all_there one two three four
 expect "it says why" grep -qE 'is not used: (two processes|it failed)' "$RUN/master.log"

@@ -26,6 +26,7 @@ away_grace_ms = 5000}"
 : "${GFS_CHUNKD_CONF:=flush_ms = 1000}"
 export GFS_MASTER_CONF GFS_CHUNKD_CONF
 
+. "$TOP/deploy/ended.sh"
 say() { echo "  $NAME: $*"; }
 fail() {
     echo "  $NAME: FAILED: $*" >&2
@@ -52,16 +53,12 @@ cluster_down() { make -s down N="$N" MNT="$MNT" RUN="$RUN" PORT="$PORT" BINDIR="
     fail "make down"
 }; }
 pid_of() { cat "$RUN/$1.pid"; } # master, chunkd-1, fuse
-# gone PID: it has ended, all its threads and its locks, too; whoever should wait for it need not have done so (then it is a zombie).
-gone() {
-    ! awk '/^State:/ { z = $2 == "Z" } /^Threads:/ { n = $2 } END { exit NR > 0 && !(z && n <= 1) ? 0 : 1 }' "/proc/$1/status" 2>/dev/null
-}
 # kill_hard NAME...: SIGKILL by recorded pid, and wait until it is gone.
 kill_hard() {
     for who in "$@"; do
         p=$(pid_of "$who")
         kill -9 "$p"
-        wait_for "$who to be gone" 10 gone "$p"
+        wait_for "$who to be gone" 10 ended "$p"
     done
 }
 # wait_for "what" SECONDS command...: until the command succeeds. The seconds are those of an idle machine.
@@ -77,7 +74,7 @@ wait_for() {
 remount() { # remount [COMMAND]: so that nothing cached by the kernel or the mount answers
     p=$(pid_of fuse)
     umount "$MNT"
-    wait_for "gfs-fuse to end" 15 gone "$p"
+    wait_for "gfs-fuse to end" 15 ended "$p"
     "${1:-cluster_up}"
 }
 status_field() { "$BIN/gfsctl" status --json | tr -d ' \n' | sed -E "s/.*\"$1\":([0-9]+).*/\1/"; }

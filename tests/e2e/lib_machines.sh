@@ -219,7 +219,7 @@ machine_off() {
     # shellcheck disable=SC2086
     "$TOOLS/crash_cut" "$WORK/cuts" 0 "$2" "$RUN/machine-$off" -- $pids || fail "the power of machine $off cannot be cut"
     for pid in $pids; do
-        wait_for "process $pid to be gone" 20 gone "$pid"
+        wait_for "process $pid to be gone" 20 ended "$pid"
     done
 }
 boots=1

@@ -19,7 +19,7 @@ start_server() { setsid "$BIN/chunkd" "$RUN/chunkd-$1.conf" </dev/null >>"$RUN/c
 mount_again() { # lib's would start every server
     p=$(pid_of fuse)
     umount "$MNT"
-    wait_for "gfs-fuse to end" 15 gone "$p"
+    wait_for "gfs-fuse to end" 15 ended "$p"
     "$BIN/gfs-fuse" "127.0.0.1:$PORT:/" "$MNT" -o "host=h1,rack=r1,pidfile=$RUN/fuse.pid,log=$RUN/fuse.log" || fail "mounting"
 }
 # A line for each chunk of the file: number, lost or not, good copies, the places of its servers.

@@ -28,7 +28,7 @@ machines_cleanup() {
         umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null || true
     done
     for m in other new; do
-        [ ! -e "$RUN/$m.pid" ] || (wait_for "the mount to end" 10 gone "$(cat "$RUN/$m.pid")") || true
+        [ ! -e "$RUN/$m.pid" ] || (wait_for "the mount to end" 10 ended "$(cat "$RUN/$m.pid")") || true
     done
 }
 

@@ -68,4 +68,4 @@ while read -r d; do
 done <"$WORK/acked"
 master=$(pid_of master)
 cluster_down
-wait_for "the master to be gone with its monitor" 10 gone "$master"
+wait_for "the master to be gone with its monitor" 10 ended "$master"

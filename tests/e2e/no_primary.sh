@@ -101,12 +101,12 @@ for change in "mkdir $THIRD/killed/d" "touch $THIRD/killed/f" "rm $THIRD/tree/bi
     sleep 1
     kill -0 $waits 2>/dev/null || fail "$change was answered without a primary"
     kill -9 $waits
-    wait_for "$change to be killed" 5 gone $waits
+    wait_for "$change to be killed" 5 ended $waits
 done
 p=$(cat "$RUN/third.pid")
 start=$(date +%s)
 expect "umount" umount "$THIRD"
-wait_for "gfs-fuse to end" 5 gone "$p"
+wait_for "gfs-fuse to end" 5 ended "$p"
 [ $(($(date +%s) - start)) -le 5 ] || fail "umount took $(($(date +%s) - start)) s"
 [ ! -e "$WORK/made" ] && [ ! -e "$WORK/written" ] || fail "something was changed without a primary"
 
@@ -114,7 +114,7 @@ say "there is a primary again"
 cluster_up
 wait_for "mkdir to end" 60 test -e "$WORK/made"
 wait_for "cp to end" 60 test -e "$WORK/written"
-wait_for "what would read certain things only to end" 60 gone $strict
+wait_for "what would read certain things only to end" 60 ended $strict
 same "what it read" "$(cksum <"$WORK/certain")" "$(cksum <"$WORK/big")"
 expect "the directory" test -d "$MNT/changes/made"
 same "what was copied" "$(cat "$MNT/changes/written")" waiting
@@ -127,5 +127,5 @@ same "what was killed before anybody could do it" "$(ls "$MNT/killed")" ""
 for m in other strict bounded; do
     p=$(cat "$RUN/$m.pid")
     expect "umount of the mount $m" timeout 15 umount "$WORK/$m"
-    wait_for "its gfs-fuse to end" 20 gone "$p"
+    wait_for "its gfs-fuse to end" 20 ended "$p"
 done

@@ -94,7 +94,7 @@ expect "a mount" sh -c "exec <&- >&- 2>&-; exec '$BIN/gfs-fuse' '$GFS_MASTERS:/'
 expect "it works" [ -d "$WORK/mnt3/d" ]
 p=$(cat "$WORK/fuse3.pid")
 umount "$WORK/mnt3"
-wait_for "it to end" 15 gone "$p"
+wait_for "it to end" 15 ended "$p"
 
 say "make install"
 make -s install DESTDIR="$WORK/dest" PREFIX=/usr >"$WORK/install.log" 2>&1 || {

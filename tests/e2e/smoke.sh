@@ -44,7 +44,7 @@ say "unmount and mount again"
 p=$(pid_of fuse)
 (cd "$MNT" && find . | sort) >"$WORK/before"
 umount "$MNT"
-wait_for "gfs-fuse to end" 15 gone "$p"
+wait_for "gfs-fuse to end" 15 ended "$p"
 cluster_up
 same "the tree" "$(cd "$MNT" && find . | sort | cmp - "$WORK/before" && echo same)" same
 expect "the data" cmp "$WORK/data" "$MNT/data"

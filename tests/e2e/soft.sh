@@ -42,4 +42,4 @@ dd if="$WORK/data" of="$SOFT/soft" bs=64k conv=notrunc,fsync status=none || fail
 expect "the soft mount reads what it wrote" cmp "$WORK/data" "$SOFT/soft"
 p=$(pid_of soft)
 umount "$SOFT"
-wait_for "the soft gfs-fuse to end" 15 gone "$p"
+wait_for "the soft gfs-fuse to end" 15 ended "$p"

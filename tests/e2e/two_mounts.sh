@@ -50,4 +50,4 @@ expect "the removed tree is gone" [ ! -e "$OTHER/tree" ]
 
 p=$(pid_of other)
 umount "$OTHER"
-wait_for "the other gfs-fuse to end" 15 gone "$p"
+wait_for "the other gfs-fuse to end" 15 ended "$p"
