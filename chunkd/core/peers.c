@@ -15,12 +15,6 @@ struct peer {
     bool refused;      /* said so in the log */
 };
 
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP); /* we asked to be served, not to serve */
-}
-
 static void on_close(void *owner, struct rpc *r, int err)
 {
     (void)owner;
@@ -28,7 +22,7 @@ static void on_close(void *owner, struct rpc *r, int err)
     (void)err; /* the calls told their owners; the next call dials again */
 }
 
-static const struct rpc_events peer_events = {.on_request = on_request, .on_close = on_close};
+static const struct rpc_events peer_events = {.on_close = on_close};
 
 static void hello_done(struct rpc_call *call)
 {

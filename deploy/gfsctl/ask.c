@@ -153,19 +153,13 @@ static void on_open(void *owner, struct rpc *r)
     rpc_call(r, &s->call, &head, RPC_BODY(hello_req, &hello), NULL, TRY_MS);
 }
 
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void on_close(void *owner, struct rpc *r, int err)
 {
     (void)r;
     failed(owner, err);
 }
 
-static const struct rpc_events events = {on_open, on_request, on_close};
+static const struct rpc_events events = {.on_open = on_open, .on_close = on_close};
 
 static void again_fired(struct env_timer *t)
 {

@@ -159,12 +159,6 @@ static void on_open(void *owner, struct rpc *r)
     client_leave(c);
 }
 
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void on_close(void *owner, struct rpc *r, int err)
 {
     struct shadow_link *s = owner;
@@ -177,7 +171,7 @@ static void on_close(void *owner, struct rpc *r, int err)
     client_leave(s->client);
 }
 
-static const struct rpc_events events = {on_open, on_request, on_close};
+static const struct rpc_events events = {.on_open = on_open, .on_close = on_close};
 
 /* ---------------------------------------------------------------- calls */
 

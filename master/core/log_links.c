@@ -121,14 +121,7 @@ static void on_open(void *owner, struct rpc *r)
 }
 
 /* Others ask over their own connections. */
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
-static const struct rpc_events events = {
-    .on_open = on_open, .on_request = on_request, .on_close = on_close};
+static const struct rpc_events events = {.on_open = on_open, .on_close = on_close};
 
 static void timer_fired(struct env_timer *t)
 {

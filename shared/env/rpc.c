@@ -41,7 +41,11 @@ static void on_message(void *owner, struct env_conn *conn, struct message *m)
     if (!(m->head.flags & FRAME_REPLY)) {
         m->head.flags &= FRAME_ANY_AGE; /* the answer's are ours to set */
         m->head.age_ms = 0;
-        r->events->on_request(r->owner, r, m);
+        if (r->events->on_request) {
+            r->events->on_request(r->owner, r, m);
+        } else {
+            rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
+        }
         return;
     }
     struct rpc_call *c = call_of(r, m->head.request_id);

@@ -17,7 +17,7 @@ struct rpc;
 struct rpc_events {
     void (*on_open)(void *owner, struct rpc *r); /* dialled only */
     /* A request of the peer: answer it now or later with rpc_answer (keep head, slice_ref the
-     * rest). */
+     * rest). NULL: this side serves nothing, and answers ERR_UNKNOWN_OP. */
     void (*on_request)(void *owner, struct rpc *r, struct message *m);
     /* The connection is gone; all calls have ended. The rpc may be dialled again or freed from
      * here. */

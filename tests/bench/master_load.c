@@ -226,19 +226,13 @@ static void on_open(void *owner, struct rpc *r)
     rpc_call(r, &c->call, &head, RPC_BODY(hello_req, &req), NULL, PATIENCE_MS);
 }
 
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void on_close(void *owner, struct rpc *r, int err)
 {
     (void)owner, (void)r;
     fail(master, err);
 }
 
-static const struct rpc_events events = {on_open, on_request, on_close};
+static const struct rpc_events events = {.on_open = on_open, .on_close = on_close};
 
 /* Mounts are made when they are needed: those that are silent for long lose their sessions. */
 static void introduce(unsigned count)

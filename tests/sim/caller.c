@@ -160,12 +160,6 @@ static void opened(void *owner, struct rpc *r)
     send(s, &s->call, OP_hello, RPC_BODY(hello_req, &hello), answered);
 }
 
-static void requested(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void closed(void *owner, struct rpc *r, int err)
 {
     (void)r;
@@ -173,7 +167,7 @@ static void closed(void *owner, struct rpc *r, int err)
     again(owner);
 }
 
-static const struct rpc_events events = {opened, requested, closed};
+static const struct rpc_events events = {.on_open = opened, .on_close = closed};
 
 static void fired(struct env_timer *t)
 {

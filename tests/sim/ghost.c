@@ -166,12 +166,6 @@ static void opened(void *owner, struct rpc *r)
     rpc_call(r, &g->call, &head, RPC_BODY(hello_req, &req), NULL, ANSWER_MS);
 }
 
-static void requested(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void closed(void *owner, struct rpc *r, int err)
 {
     struct ghost *g = owner;
@@ -180,7 +174,7 @@ static void closed(void *owner, struct rpc *r, int err)
     env_timer_set(&g->process->env, &g->timer, sim_between(&g->rand, 1, 15) * NS_PER_S);
 }
 
-static const struct rpc_events events = {opened, requested, closed};
+static const struct rpc_events events = {.on_open = opened, .on_close = closed};
 
 static void fired(struct env_timer *t)
 {

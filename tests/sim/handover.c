@@ -95,12 +95,6 @@ static void opened(void *owner, struct rpc *r)
     ask(h, OP_hello, RPC_BODY(hello_req, &req), ANSWER_MS, greeted);
 }
 
-static void requested(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void closed(void *owner, struct rpc *r, int err)
 {
     (void)r;
@@ -108,7 +102,7 @@ static void closed(void *owner, struct rpc *r, int err)
     end(owner);
 }
 
-static const struct rpc_events events = {opened, requested, closed};
+static const struct rpc_events events = {.on_open = opened, .on_close = closed};
 
 bool handover_ask(struct handover *h, uint32_t rank)
 {

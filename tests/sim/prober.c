@@ -44,12 +44,6 @@ static void opened(void *owner, struct rpc *r)
              ANSWER_MS);
 }
 
-static void requested(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void closed(void *owner, struct rpc *r, int err)
 {
     struct line *l = owner;
@@ -58,7 +52,7 @@ static void closed(void *owner, struct rpc *r, int err)
     l->greeted = false; /* dialled again when there is something to ask */
 }
 
-static const struct rpc_events events = {opened, requested, closed};
+static const struct rpc_events events = {.on_open = opened, .on_close = closed};
 
 static void ask(struct line *l, uint64_t handle, uint64_t version)
 {

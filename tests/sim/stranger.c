@@ -474,12 +474,6 @@ static void opened(void *owner, struct rpc *rpc)
              ANSWER_MS);
 }
 
-static void requested(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void closed(void *owner, struct rpc *r, int err)
 {
     struct stranger *s = owner;
@@ -488,7 +482,7 @@ static void closed(void *owner, struct rpc *r, int err)
     env_timer_set(&s->process->env, &s->timer, sim_below(&s->rand, PAUSE_MAX_MS) * NS_PER_MS);
 }
 
-static const struct rpc_events events = {opened, requested, closed};
+static const struct rpc_events events = {.on_open = opened, .on_close = closed};
 
 static void fired(struct env_timer *t)
 {

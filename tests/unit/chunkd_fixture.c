@@ -302,12 +302,6 @@ static struct fx_answer *ask(struct fx *f, struct rpc *r, uint16_t op, struct sl
     return &answer;
 }
 
-static void client_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void client_closed(void *owner, struct rpc *r, int err)
 {
     (void)owner;
@@ -315,8 +309,7 @@ static void client_closed(void *owner, struct rpc *r, int err)
     (void)err;
 }
 
-static const struct rpc_events client_events = {.on_request = client_request,
-                                                .on_close = client_closed};
+static const struct rpc_events client_events = {.on_close = client_closed};
 
 static struct rpc *client_of(struct fx *f, uint32_t id)
 {

@@ -52,12 +52,6 @@ static void on_open(void *owner, struct rpc *r)
     rpc_call(r, &f->call, &head, RPC_BODY(hello_req, &hello), NULL, 0);
 }
 
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void on_close(void *owner, struct rpc *r, int err)
 {
     struct fence *f = owner;
@@ -67,7 +61,7 @@ static void on_close(void *owner, struct rpc *r, int err)
     }
 }
 
-static const struct rpc_events events = {on_open, on_request, on_close};
+static const struct rpc_events events = {.on_open = on_open, .on_close = on_close};
 
 static void timer_fired(struct env_timer *t)
 {

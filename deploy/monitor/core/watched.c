@@ -74,12 +74,6 @@ static void on_open(void *owner, struct rpc *r)
     rpc_call(r, &w->ask, &head, RPC_BODY(hello_req, &hello), NULL, 0);
 }
 
-static void on_request(void *owner, struct rpc *r, struct message *m)
-{
-    (void)owner;
-    rpc_answer_status(r, &m->head, ERR_UNKNOWN_OP);
-}
-
 static void on_close(void *owner, struct rpc *r, int err)
 {
     struct watched *w = owner;
@@ -89,7 +83,7 @@ static void on_close(void *owner, struct rpc *r, int err)
     w->dial_ns = env_mono_ns(w->env) + REDIAL_MS * NS_PER_MS;
 }
 
-static const struct rpc_events events = {on_open, on_request, on_close};
+static const struct rpc_events events = {.on_open = on_open, .on_close = on_close};
 
 static void converse(struct watched *w, uint64_t now)
 {
