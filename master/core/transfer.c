@@ -1,4 +1,4 @@
-/* transfer.c - a checkpoint of the primary's, for a shadow whose own log cannot be continued. */
+/* transfer.c - a checkpoint of another's, for a shadow whose own log cannot be continued. */
 #include "master/core/transfer.h"
 #include "master/core/master_internal.h"
 #include "shared/base/mem.h"
@@ -45,8 +45,23 @@ static bool is_hole_before(const struct master *m, const struct assure_peer *giv
            a.holes[0].from < giver->said.first;
 }
 
+/* The giver's log does not reach back to what is known to be committed here, so it cannot tell where
+ * the two part; or it would have, and records would be committed here, in the meantime. */
+static bool has_parted(struct master *m, const struct assure_peer *giver)
+{
+    struct transfer *t = &m->transfer;
+    uint64_t committed = oplog_committed(m->log);
+    uint64_t now = env_mono_ns(m->env);
+    bool apart = giver->said.first > committed + 1 && giver->health.committed > committed;
+    if (!apart || t->apart_at != committed) {
+        t->apart_at = apart ? committed : UINT64_MAX;
+        t->apart_ns = now;
+    }
+    return apart && now - t->apart_ns >= MENDING_MS * NS_PER_MS;
+}
+
 /* Why this master needs the checkpoint of that one; NULL: it does not. */
-static const char *need(const struct master *m, uint32_t giver)
+static const char *need(struct master *m, uint32_t giver)
 {
     const struct assure_peer *p = &m->assure.peers[giver];
     if (lost_committed(m)) {
@@ -65,6 +80,9 @@ static const char *need(const struct master *m, uint32_t giver)
     }
     if (p->said.first > oplog_last(m->log) + 1) {
         return "the records that come next are in its checkpoints only";
+    }
+    if (has_parted(m, p)) {
+        return "its log begins behind the last record that both are known to have";
     }
     return NULL;
 }
@@ -105,24 +123,41 @@ static bool is_blank(const struct master *m)
            oplog_last(m->log) + 1 == oplog_first(m->log);
 }
 
-/* Number of the master whose checkpoint may be taken over; count if there is none. Every checkpoint has
- * committed records only. So a blank log takes that of anybody who is ahead: where all logs must
- * have a record, no primary serves before it has. */
-static uint32_t find_giver(const struct master *m)
+/* Number of the master that is furthest ahead, but for those in the bits of `without`; count if there is
+ * none. */
+static uint32_t find_foremost(const struct master *m, uint32_t without)
 {
-    uint32_t best = find_primary(m);
+    uint32_t best = m->cfg.set.count;
     uint64_t applied = 0;
-    if (best < m->cfg.set.count || !is_blank(m)) {
-        return best;
-    }
     for (uint32_t i = 0; i < m->cfg.set.count; i++) {
         const struct assure_peer *p = &m->assure.peers[i];
-        if (is_there(m, i) && p->health.applied > applied) {
+        if (!(without & 1u << i) && is_there(m, i) && p->health.applied > applied) {
             best = i;
             applied = p->health.applied;
         }
     }
     return best;
+}
+
+/* Number of the master whose checkpoint may be taken over; count if there is none. Every checkpoint has
+ * committed records only. So a blank log takes that of anybody who is ahead: where all logs must
+ * have a record, no primary serves before it has. */
+static uint32_t find_giver(const struct master *m)
+{
+    uint32_t primary = find_primary(m);
+    return primary < m->cfg.set.count || !is_blank(m) ? primary : find_foremost(m, 0);
+}
+
+/* Who is asked for it: the giver, or another one if that could not. */
+static uint32_t find_source(struct master *m, uint32_t giver)
+{
+    struct transfer *t = &m->transfer;
+    uint32_t source = t->refused & 1u << giver ? find_foremost(m, t->refused) : giver;
+    if (source < m->cfg.set.count) {
+        return source;
+    }
+    t->refused = 0;
+    return giver;
 }
 
 /* ---------------------------------------------------------------- copying, last step first */
@@ -290,6 +325,7 @@ static void answered(struct rpc_call *c)
         rc = ERR_PROTOCOL;
     }
     if (rc != 0) {
+        t->refused |= 1u << t->source;
         failed(m, "reading it there", rc);
         return;
     }
@@ -333,10 +369,10 @@ void transfer_tick(struct master *m)
     if (why == NULL) {
         return;
     }
+    t->source = find_source(m, giver);
     env_log(m->env, LOG_WARN, "the newest checkpoint of master %s is taken over: %s",
-            m->cfg.set.addr[giver], why);
+            m->cfg.set.addr[t->source], why);
     t->running = true;
-    t->source = giver;
     t->index = 0;
     if (begin_part(m, CHECKPOINT_SUMS)) {
         ask(m);
@@ -409,6 +445,7 @@ bool transfer_request(struct peer *p, struct message *msg)
 
 void transfer_init(struct master *m)
 {
+    m->transfer.apart_at = UINT64_MAX;
     m->transfer.call.owner = m;
 }
 

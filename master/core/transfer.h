@@ -1,11 +1,12 @@
-/* transfer.h - a checkpoint of the primary's, for a shadow whose own log cannot be continued.
+/* transfer.h - a checkpoint of another's, for a shadow whose own log cannot be continued.
  *
- * Its next record was removed everywhere because a checkpoint has it; or records that were committed
- * cannot be read here; or it has no state and no checkpoint to build one from. Only while there is a
- * primary, which has everything that is committed, is the own log given up, unless it is new and has
- * nothing. The primary need not serve yet: it may wait for this log to hold its first record. The
- * checkpoint is copied, the log begins anew behind it, and the process ends: its next start builds the
- * state.
+ * Its next record was removed everywhere because a checkpoint has it; or its last records are not those
+ * that were committed, and where they part is in a checkpoint; or records that were committed cannot
+ * be read here; or it has no state and no checkpoint to build one from. Only while there is a primary,
+ * which has everything that is committed, is the own log given up, unless it is new and has nothing.
+ * The primary need not serve yet: it may wait for this log to hold its first record. It gives the
+ * checkpoint, or, if it cannot, whoever else is ahead. The checkpoint is copied, the log begins anew
+ * behind it, and the process ends: its next start builds the state.
  *
  * Also gives the own checkpoints to others. Loop thread only; a read of the other side blocks.
  */
@@ -28,9 +29,13 @@ struct transfer {
     bool running;
     bool ended;       /* the process ends because of it */
     uint32_t source;  /* number of the master that gives */
+    uint32_t refused; /* bits of those that could not give it; 0 again when nobody else can */
     uint64_t next_ns; /* when to look again */
-    uint64_t index;   /* of the checkpoint; 0 = the newest, not known yet */
-    uint32_t part;    /* CHECKPOINT_SUMS, then CHECKPOINT_ROWS */
+    uint64_t
+        apart_at; /* committed here when the other log began behind it; UINT64_MAX = it does not ... */
+    uint64_t apart_ns; /* ... since then */
+    uint64_t index;    /* of the checkpoint; 0 = the newest, not known yet */
+    uint32_t part;     /* CHECKPOINT_SUMS, then CHECKPOINT_ROWS */
     uint64_t offset, size;
     struct rpc_call call;
     struct env_file *file; /* of the part being copied */
