@@ -120,6 +120,9 @@ static int next_piece(struct oplog_cursor *c, struct oplog_piece *out, struct wh
 {
     while (c->next <= c->log->durable) {
         struct batch_view b;
+        if (c->reader.file != NULL && c->reader.index >= end_of(c)) {
+            segment_reader_close(&c->reader); /* whatever lies behind its last record */
+        }
         int rc = c->reader.file == NULL ? open_segment(c, why) : 0;
         if (rc == 0) {
             rc = segment_reader_next(&c->reader, &b, why);

@@ -311,6 +311,32 @@ static uint64_t unit_at(uint32_t unit)
     return segment_unit_offset(SEGMENT, unit);
 }
 
+/* What a bad disk puts behind the last record of a full segment is none of the log. */
+START_TEST(a_cursor_does_not_mind_what_is_behind)
+{
+    enum { UNITS_OF_ONE = 3 };
+    uint32_t units = segment_units(SEGMENT);
+    struct oplog_cursor *c;
+    struct oplog_piece p;
+    uint64_t next = 1;
+    int rc;
+    ck_assert_uint_ne(units % UNITS_OF_ONE, 0); /* the unit behind the last record is none of it */
+    append(30, 9000);
+    ck_assert_uint_ge(l[0]->segment_count, 3);
+    for (uint32_t k = 0; k + 1 < l[0]->segment_count; k++) {
+        spoil(0, segment_of(0, l[0]->segments[k].first),
+              unit_at(units - units % UNITS_OF_ONE) + 4000, 1, false);
+    }
+    ck_assert_int_eq(oplog_cursor_open(l[0], 1, &c, &why), 0);
+    while ((rc = oplog_cursor_next(c, &p, &why)) == 1) {
+        next = p.last + 1;
+    }
+    ck_assert_msg(rc == 0, "%s", why.text);
+    ck_assert_uint_eq(next, 31);
+    oplog_cursor_close(c);
+}
+END_TEST
+
 static void expect_end(int i, enum log_end end, uint64_t tail, uint32_t holes)
 {
     struct log_answer a = oplog_findings(l[i]);
@@ -959,6 +985,7 @@ Suite *suite_oplog_set(void)
     tcase_add_test(c, committed_is_what_one_is_told);
     tcase_add_test(c, another_log_becomes_equal);
     tcase_add_test(c, a_cursor_begins_anywhere);
+    tcase_add_test(c, a_cursor_does_not_mind_what_is_behind);
     tcase_add_test(c, records_that_do_not_follow_are_refused);
     tcase_add_test(c, a_promise_survives);
     suite_add_tcase(s, c);
