@@ -171,6 +171,11 @@ static void fake_drop(struct fake *k, struct message *msg)
 {
     struct drop_replicas_req req;
     ck_assert_int_eq(drop_replicas_req_decode(slice_bytes(&msg->body), &req), 0);
+    if (k->drops_busy > 0) {
+        k->drops_busy--;
+        rpc_answer_status(&k->rpc, &msg->head, ERR_BUSY);
+        return;
+    }
     uint32_t aside = drop_list(k, req.aside);
     k->asides += aside;
     k->drops += aside + drop_list(k, req.handles);

@@ -38,6 +38,7 @@ struct fake {
     uint32_t fills, mends;
     uint64_t copy_rate;  /* as the master said last */
     int prepare_status;  /* answered to prepares, unless 0 */
+    uint32_t drops_busy; /* so many drops are answered ERR_BUSY */
     uint32_t primary_of; /* activates that named it primary */
     uint32_t prepares, pulls, activates, drops;
     uint32_t asides; /* of the drops */

@@ -170,6 +170,22 @@ START_TEST(orphan_goes_if_its_handle_was_given)
 }
 END_TEST
 
+/* A chunkserver that has no time is asked again. */
+START_TEST(orphan_goes_when_there_is_time)
+{
+    struct fake *k = &f->fakes[0];
+    uint64_t next = ns_next_handle(f->m->ns);
+    put_orphan(k, next);
+    give_handles(next);
+    k->drops_busy = 2;
+    again(k);
+    fixture_run_ms(f, 10000);
+    ck_assert_uint_eq(k->drops_busy, 0);
+    ck_assert_ptr_null(fake_find(k, next));
+    ck_assert_ptr_null(notes_first(&f->m->notes, next));
+}
+END_TEST
+
 START_TEST(nothing_in_safe_mode)
 {
     struct ns_chunk k = row();
@@ -326,6 +342,7 @@ Suite *suite_deletion(void)
     tcase_add_loop_test(t, only_beside_confirmed_copies, 0, 3);
     tcase_add_loop_test(t, damaged_replica_stays_among_the_last_two, 0, 2);
     tcase_add_test(t, orphan_goes_if_its_handle_was_given);
+    tcase_add_test(t, orphan_goes_when_there_is_time);
     tcase_add_test(t, nothing_in_safe_mode);
     tcase_add_test(t, very_many_are_held_back);
     tcase_add_test(t, garbage_is_no_orphan);
