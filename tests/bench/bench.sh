@@ -90,15 +90,18 @@ weigh() { # weigh PID...
 warm() { # warm MIB
     "$TOOLS/fsload" touch "$1" || say "memory could not be touched"
 }
-# What was removed is still there for a while: the peer's chunkservers keep it for minutes.
-roomy() { [ "$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)" -ge $((10 * MIB)) ]; }
 pids_of() { "$1_servers" | tr ' ,' '\n\n' | sed 's/.*=//'; }
+
+# remove_row: what the row made. A peer that keeps what was removed for minutes would fill the memory: it begins anew.
+remove_row() {
+    cd "$TOP" && rm -rf "$WORK/$system/row"
+    [ "$unit" != MB/s ] || ! command -v "${system}_anew" >/dev/null || "${system}_anew" 9>&-
+}
 
 measure() { # measure SYSTEM: of the row in name, unit, before, between, command; adds a line to the results
     system=$1
     rm -rf "$WORK/$system/row"
     mkdir "$WORK/$system/row" || return 1
-    [ "$unit" != MB/s ] || until_true 300 roomy || say "little memory is free"
     timeout -k 5 "$PATIENCE_S" sh -c "$(in_row "$before")" >"$WORK/before.out" 2>&1 9>&- || { tail -n 3 "$WORK/before.out" >&2; return 1; }
     if [ "$between" = yes ]; then
         fresh "$system" 9>&- || return 1
@@ -117,7 +120,7 @@ measure() { # measure SYSTEM: of the row in name, unit, before, between, command
     [ -n "$figure" ] || { cat "$WORK/row.out" >&2; return 1; }
     printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$table" "$name" "$unit" "$what" "$system" "$figure" "$(cat "$WORK/cost")" >>"$RESULTS"
     say "$table $pass/$PASSES $name $system: ${figure% *} $unit"
-    cd "$TOP" && rm -rf "$WORK/$system/row"
+    remove_row
 }
 
 # calls SYSTEM: system calls of its processes in the same row, counted in a run of its own.
@@ -148,7 +151,7 @@ calls() {
     fi
     figure=$(figure_of "$unit" "$WORK/row.out" 1)
     [ -n "$count" ] && printf '%s\t%s\t%s\tcalls\t%s\t%s\t%s\n' "$table" "$name" "$unit" "$system" "$figure" "$count" >>"$RESULTS"
-    rm -rf "$WORK/$system/row"
+    remove_row
 }
 
 # ---------------------------------------------------------------- all of them

@@ -1,9 +1,10 @@
 # shellcheck shell=sh
-# systems.sh - the filesystems the bench compares, each with the same five functions.
+# systems.sh - the filesystems the bench compares, each with the same functions.
 #
 # SYSTEM_check: prints why it cannot run here (nothing if it can). SYSTEM_up: starts it with its data in $DATA/SYSTEM
 # and mounts it on $WORK/SYSTEM. SYSTEM_mount, SYSTEM_unmount: the mount alone, so that nothing is cached in it.
-# SYSTEM_down: stops all of it; does no harm if it is not up. SYSTEM_servers: prints NAME=PID[,PID]... of its processes.
+# SYSTEM_down: stops all of it; does no harm if it is not up. SYSTEM_anew: begins it anew without data, if it needs that between
+# rows that write much. SYSTEM_servers: prints NAME=PID[,PID]... of its processes.
 # Used by bench.sh, which sets TOP, BIN, WORK (logs, mount points), DATA (the backing directory), TOOLS.
 
 . "$TOP/deploy/ended.sh"
@@ -167,6 +168,11 @@ mfs_down() {
     done
     ip netns del "$MFS_NET-$1" 2>/dev/null || true
 }
+mfs_anew() {
+    mfs_down "$1"
+    rm -rf "${DATA:?}/$1"
+    mfs_up "$1"
+}
 mfs_servers() {
     d=$DATA/$1
     echo "mount=$(pid_in "$d/mount.pid")" \
@@ -177,12 +183,14 @@ moosefs_up() { mfs_up moosefs; }
 moosefs_mount() { mfs_mount moosefs; }
 moosefs_unmount() { mfs_unmount moosefs; }
 moosefs_down() { mfs_down moosefs; }
+moosefs_anew() { mfs_anew moosefs; }
 moosefs_servers() { mfs_servers moosefs; }
 durable_check() { moosefs_check; }
 durable_up() { mfs_up durable; }
 durable_mount() { mfs_mount durable; }
 durable_unmount() { mfs_unmount durable; }
 durable_down() { mfs_down durable; }
+durable_anew() { mfs_anew durable; }
 durable_servers() { mfs_servers durable; }
 
 # ---------------------------------------------------------------- the limit: libfuse's pass-through, one copy, one process
