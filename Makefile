@@ -60,6 +60,6 @@ all: $(PROGRAMS) ## build every program into build/bin/
 clean: ## remove build/
 	rm -rf build
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
