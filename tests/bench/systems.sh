@@ -3,8 +3,8 @@
 #
 # SYSTEM_check: prints why it cannot run here (nothing if it can). SYSTEM_up: starts it with its data in $DATA/SYSTEM
 # and mounts it on $WORK/SYSTEM. SYSTEM_mount, SYSTEM_unmount: the mount alone, so that nothing is cached in it.
-# SYSTEM_down: stops all of it; does no harm if it is not up. SYSTEM_anew: begins it anew without data, if it needs that between
-# rows that write much. SYSTEM_servers: prints NAME=PID[,PID]... of its processes.
+# SYSTEM_down: stops all of it; does no harm if it is not up. SYSTEM_anew: begins it anew without data, if it goes on working
+# when a row is over. SYSTEM_servers: prints NAME=PID[,PID]... of its processes.
 # Used by bench.sh, which sets TOP, BIN, WORK (logs, mount points), DATA (the backing directory), TOOLS.
 
 . "$TOP/deploy/ended.sh"
