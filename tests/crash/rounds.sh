@@ -93,7 +93,7 @@ power_cut() {
     # shellcheck disable=SC2086
     "$TOOLS/crash_cut" "$STATE/cuts" $mask $linger $dirs -- $pids || fail "the power of $* could not be cut"
     for pid in $pids; do
-        wait_for "process $pid to be gone" 20 gone "$pid"
+        wait_for "process $pid to be gone" 20 ended "$pid"
     done
     for disk in $names; do
         wait_for "$disk to be unmounted" 20 umount "$RUN/$disk"

@@ -21,7 +21,7 @@ goes_on() { # goes_on "when"
 zookeeper_end() { # zookeeper_end NUMBER
     pid=$(pid_of "zookeeper-$1")
     kill -9 "$pid"
-    wait_for "server $1 of ZooKeeper to be gone" 10 gone "$pid"
+    wait_for "server $1 of ZooKeeper to be gone" 10 ended "$pid"
 }
 said() { "$BIN/gfsctl" status 2>&1 | grep -q "$1"; }
 watched() { said 'holds the lock' && ! said 'nobody replaces this master'; }
@@ -101,7 +101,7 @@ wrong=$((who % 3 + 1))
 monitor_end() {
     pid=$(pid_of "monitor-$1")
     kill -9 "$pid"
-    wait_for "monitor $1 to be gone" 10 gone "$pid"
+    wait_for "monitor $1 to be gone" 10 ended "$pid"
 }
 monitor_end $wrong
 sed -i "s|^zookeeper_rights = .*|zookeeper_rights = $RUN/wrong.rights|" "$RUN/monitor-$wrong.conf"

@@ -92,7 +92,7 @@ unmounted() {
     [ -e "$RUN/fuse.pid" ] || return 0
     p=$(pid_of fuse)
     timeout 20 umount "$MNT" 2>/dev/null || umount -l "$MNT" 2>/dev/null || true
-    within 20 gone "$p" || kill -9 "$p"
+    within 20 ended "$p" || kill -9 "$p"
     rm -f "$RUN/fuse.pid"
 }
 
@@ -111,7 +111,7 @@ golden_make() {
     tree list >"$WORK/stored" || fail "the tree cannot be listed"
     p=$(pid_of fuse)
     umount "$MNT"
-    wait_for "gfs-fuse to end" 15 gone "$p"
+    wait_for "gfs-fuse to end" 15 ended "$p"
     rm -f "$RUN/fuse.pid"
     kill_hard master chunkd-1 chunkd-2 chunkd-3
     cp -a "$RUN" "$GOLDEN.killed"

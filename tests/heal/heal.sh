@@ -47,7 +47,7 @@ put() { # put FILE BYTES
 same_content() {
     p=$(pid_of fuse)
     umount "$MNT"
-    wait_for "gfs-fuse to end" 15 gone "$p"
+    wait_for "gfs-fuse to end" 15 ended "$p"
     keep=$N
     N=$1
     cluster_up

@@ -115,7 +115,7 @@ check() {
     load_stop
     p=$(cat "$STATE/fuse2.pid")
     umount "$MNT2"
-    wait_for "the second gfs-fuse to end" 30 gone "$p"
+    wait_for "the second gfs-fuse to end" 30 ended "$p"
     mount2
     journal_checked
     load_start
@@ -142,7 +142,7 @@ fault_mount() {
     [ $code = 137 ] || fail "after fault $((number - 1)), SEED=$SEED: $(tail -n 3 "$STATE/load.log")" # it ended before
     p=$(cat "$STATE/fuse2.pid")
     "$TOOLS/crash_cut" "$STATE/cuts" 16 0 -- "$p" # killed: its line says so
-    wait_for "the second gfs-fuse to be gone" 20 gone "$p"
+    wait_for "the second gfs-fuse to be gone" 20 ended "$p"
     umount -l "$MNT2"
     mount2
     journal_checked
