@@ -20,7 +20,7 @@ wait_for "the third to say what it is" 20 role_is 3 logger
 first=$(primary)
 second=$((3 - first))
 expect "one of the other two is the primary, not $first" role_is "$first" primary
-expect "and the other a shadow" role_is "$second" shadow
+wait_for "the other to be its shadow" 30 role_is "$second" shadow
 expect "status says so to people" sh -c "'$BIN/gfsctl' --masters $list status | grep -q '127.0.0.3:$PORT, logger'"
 make_dir
 wait_for "it to hold the log" 10 in_step
