@@ -106,7 +106,12 @@ static void next_step(struct reserve_op *o)
     uint64_t avail = free_bytes(o);
     uint32_t left = (o->at < o->inside ? MIN(o->inside, o->end) : o->end) - o->at;
     o->stepping = avail < o->spare || avail - o->spare < o->end - o->at;
-    if (avail < o->spare / 2 || (o->spare > 0 && avail - o->spare / 2 < RESERVE_STEP)) {
+    bool low = avail < o->spare / 2 || (o->spare > 0 && avail - o->spare / 2 < RESERVE_STEP);
+    if (low && replica_is_reserved(o->replica, o->at, o->end)) {
+        o->done(o); /* it takes nothing */
+        return;
+    }
+    if (low) {
         refuse(o);
         return;
     }
