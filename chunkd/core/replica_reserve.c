@@ -2,7 +2,8 @@
  *
  * Where plenty is free one operation takes it all. Near the disk's reserve nobody can tell how much
  * of the range has space already, so it is taken in steps: the first that takes space and leaves
- * too little free ends it. What would go below half of the reserve is not tried.
+ * too little free ends it. What would go below half of the reserve is not tried, unless it is known to
+ * have its space.
  */
 #include "chunkd/core/replica_reserve.h"
 

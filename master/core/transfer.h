@@ -31,11 +31,11 @@ struct transfer {
     uint32_t source;  /* number of the master that gives */
     uint32_t refused; /* bits of those that could not give it; 0 again when nobody else can */
     uint64_t next_ns; /* when to look again */
-    uint64_t
-        apart_at; /* committed here when the other log began behind it; UINT64_MAX = it does not ... */
-    uint64_t apart_ns; /* ... since then */
-    uint64_t index;    /* of the checkpoint; 0 = the newest, not known yet */
-    uint32_t part;     /* CHECKPOINT_SUMS, then CHECKPOINT_ROWS */
+    /* What was committed here when the other log was found to begin behind it, and since when that is
+     * so; UINT64_MAX: it does not. */
+    uint64_t apart_at, apart_ns;
+    uint64_t index; /* of the checkpoint; 0 = the newest, not known yet */
+    uint32_t part;  /* CHECKPOINT_SUMS, then CHECKPOINT_ROWS */
     uint64_t offset, size;
     struct rpc_call call;
     struct env_file *file; /* of the part being copied */
