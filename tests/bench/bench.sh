@@ -95,7 +95,7 @@ pids_of() { "$1_servers" | tr ' ,' '\n\n' | sed 's/.*=//'; }
 # remove_row: what the row made. A peer that removes it minutes later, while others are measured, begins anew.
 remove_row() {
     cd "$TOP" && rm -rf "$WORK/$system/row"
-    ! command -v "${system}_anew" >/dev/null || ("${system}_anew") 9>&-
+    ! command -v "${system}_anew" >/dev/null || "${system}_anew" 9>&-
 }
 
 measure() { # measure SYSTEM: of the row in name, unit, before, between, command; adds a line to the results

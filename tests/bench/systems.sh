@@ -163,8 +163,8 @@ mfs_up() {
 mfs_down() {
     [ -d "$DATA/$1" ] || return 0
     take_off "$WORK/$1"
-    for name in mount chunkserver-1 chunkserver-2 chunkserver-3 master; do
-        end_pid "$(pid_in "$DATA/$1/$name.pid")"
+    for daemon in mount chunkserver-1 chunkserver-2 chunkserver-3 master; do
+        end_pid "$(pid_in "$DATA/$1/$daemon.pid")"
     done
     ip netns del "$MFS_NET-$1" 2>/dev/null || true
 }
