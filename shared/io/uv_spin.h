@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum {
-    SPIN_AWAITED_MAX = 2, /* with more there are several streams */
+    SPIN_AWAITED_MAX = 4, /* with more, one of many streams has an event soon anyway */
     SPIN_SCORE_MAX = 16,
     SPIN_SCORE_MISS = 2,
     SPIN_TRY_EVERY = 64,     /* events, when it did not pay */
