@@ -70,6 +70,7 @@ struct local_replica {
     bool broken;              /* a mutation failed: no more under this version */
     uint32_t preparing;       /* prepares waiting or running: no new mutations */
     uint64_t pulled_version;  /* filled from a peer under this version */
+    uint64_t shown_version;   /* the state under this version was told to the master by a prepare */
     uint64_t outdated_round;  /* report whose answer said that it is old; 0 = none */
     uint64_t mended_version;  /* under this version its bad blocks are those that nobody has */
     bool copying;             /* a pull runs */

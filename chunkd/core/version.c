@@ -23,11 +23,12 @@ static void prepare_release(struct request *q)
     meta_log_cancel(&((struct prepare_request *)q)->wait);
 }
 
-static void answer_prepare(struct prepare_request *p, const struct local_replica *r)
+static void answer_prepare(struct prepare_request *p, struct local_replica *r)
 {
     struct prepare_rep rep = {.replica = replica_report(r)};
     rep.replica.mutation = r->previous_mutation;
     rep.replica.digest = replica_digest(r);
+    r->shown_version = r->version;
     request_answer(&p->q, 0, RPC_BODY(prepare_rep, &rep), NULL);
 }
 
@@ -316,6 +317,10 @@ static void activate_start(struct replica_op *op)
         err = ERR_WRONG_VERSION;
     } else if (r->failed) {
         err = -EIO;
+    } else if (r->state == REPLICA_SUSPECT && r->shown_version != r->version &&
+               !a->req.accept_torn) {
+        /* It was prepared before a power cut: the master decided on what is lost now. */
+        err = ERR_SUSPECT;
     }
     if (err != 0) {
         replica_op_end(op);

@@ -222,6 +222,30 @@ START_TEST(power_cut_takes_unsynced_replicas_whole)
 }
 END_TEST
 
+/* A power cut between the prepare and the activation: the master decided on what may be lost now, so it is
+ * asked again. Without a power cut nothing is lost. */
+START_TEST(activation_is_of_the_state_that_was_shown)
+{
+    struct fx *f = three(40 + (uint64_t)_i);
+    struct replica info;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_prepare(f, 2, H, FX_V1, FX_V1 + 1, 0, NULL), 0);
+    if (_i == 0) {
+        fx_kill(f, 2);
+        ck_assert_int_eq(fx_start(f, 2), 0);
+        ck_assert_int_eq(fx_activate(f, 2, H, FX_V1 + 1, 1, false), 0);
+    } else {
+        fx_power_cut(f, 2);
+        ck_assert_int_eq(fx_start(f, 2), 0);
+        ck_assert_int_eq(fx_activate(f, 2, H, FX_V1 + 1, 1, false), ERR_SUSPECT);
+        ck_assert_int_eq(fx_prepare(f, 2, H, FX_V1 + 1, FX_V1 + 2, 0, &info), 0);
+        ck_assert_uint_eq(info.state, REPLICA_SUSPECT);
+        ck_assert_int_eq(fx_activate(f, 2, H, FX_V1 + 2, 1, false), 0);
+    }
+    fx_free(f);
+}
+END_TEST
+
 START_TEST(power_cut_spares_clean_replicas)
 {
     struct fx *f = three(5 + (uint64_t)_i);
@@ -553,6 +577,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
     tcase_add_test(t, power_cut_member_does_not_say_that_it_is_synced);
     tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
+    tcase_add_loop_test(t, activation_is_of_the_state_that_was_shown, 0, 2);
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
     tcase_add_loop_test(t, suspect_member_does_not_sync, 0, 10);
