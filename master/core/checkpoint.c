@@ -3,7 +3,7 @@
  * Format of `ckpt-<index>.sum`, little endian:
  *   off size field
  *     0   4  magic "GCKP"
- *     4   4  format 1
+ *     4   4  format 2, of the rows, too (1: directory entries had other cookies)
  *     8   8  index
  *    16   8  chain: H(index)
  *    24   8  hash of the rows
@@ -25,7 +25,7 @@
 
 enum {
     SUM_MAGIC = 0x504b4347, /* "GCKP" */
-    SUM_FORMAT = 1,
+    SUM_FORMAT = 2,
     SUM_HEADER_BYTES = 56,
     SUM_COUNT_MAX = 1 << 20, /* of a file of 1 TiB, the largest map */
     STEP_BYTES = 1 << 20,
@@ -151,11 +151,14 @@ static int sum_read(struct env *env, const char *path, struct checkpoint_ref *ou
     env_file_close(env, f);
     if (size < 0) {
         rc = why_set(why, (int)size, "cannot read %s: %s", path, err_text((int)size));
-    } else if (in != NULL && sum_format(in, (uint64_t)size) > SUM_FORMAT) {
-        rc = why_set(why, ERR_FORMAT, "%s: this program knows format %d, found %u", path,
-                     SUM_FORMAT, sum_format(in, (uint64_t)size));
-    } else if (in == NULL || !sum_parse(in, (uint64_t)size, out)) {
-        rc = why_set(why, ERR_CORRUPT, "%s is no whole checksum file", path);
+    } else {
+        uint32_t format = in != NULL ? sum_format(in, (uint64_t)size) : 0;
+        if (format != 0 && format != SUM_FORMAT) {
+            rc = why_set(why, ERR_FORMAT, "%s: this program knows format %d, found %u", path,
+                         SUM_FORMAT, format);
+        } else if (format == 0 || !sum_parse(in, (uint64_t)size, out)) {
+            rc = why_set(why, ERR_CORRUPT, "%s is no whole checksum file", path);
+        }
     }
     if (rc < 0) {
         mem_free(in);

@@ -5,11 +5,25 @@
 #include "shared/base/invariant.h"
 #include "shared/base/limits.h"
 
-enum { COLLISIONS = 256 };
+enum {
+    COLLISIONS = 256,
+    FAMILY_BITS = 16,
+    NAME_BITS = 39,
+    FAMILY_TAIL = 2, /* characters that members of a family may differ in */
+};
+
+static struct bytes family_of(struct bytes name)
+{
+    const uint8_t *dot = memrchr(name.data, '.', name.len);
+    size_t len = dot != NULL && dot != name.data ? (size_t)(dot - name.data) : name.len;
+    return bytes_of(name.data, len > FAMILY_TAIL ? len - FAMILY_TAIL : 0);
+}
 
 uint64_t dirent_cookie(struct bytes name)
 {
-    uint64_t hash = hash64(name.data, name.len) >> 9;
+    struct bytes family = family_of(name);
+    uint64_t hash = hash64(family.data, family.len) >> (64 - FAMILY_BITS) << NAME_BITS |
+                    hash64(name.data, name.len) >> (64 - NAME_BITS);
     return MAX(hash, 1) << 8;
 }
 

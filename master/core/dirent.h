@@ -3,10 +3,15 @@
  *   key    parent inode (row_key.h), then the cookie, 8 bytes big endian
  *   value  varint inode << 4 | type (the S_IFMT bits of its mode >> 12), then the name
  *
- * The cookie is the entry's place in readdir, stable for its life: 55 bits of the hash of the name,
- * then a byte that tells names of equal hash apart: the lowest that was free when the entry was
- * made. It fits a signed 64-bit offset, and is at least DIRENT_COOKIE_MIN: lower ones are the
- * mount's, for "." and "..".
+ * The cookie is the entry's place in readdir, stable for its life: 16 bits of the hash of the name's
+ * family, 39 bits of the hash of the name, then a byte that tells names of equal hashes apart: the
+ * lowest that was free when the entry was made. It fits a signed 64-bit offset, and is at least
+ * DIRENT_COOKIE_MIN: lower ones are the mount's, for "." and "..".
+ *
+ * A family is what is left of a name without its extension and two more characters: names that are
+ * numbered are made, listed and removed in one place of the tree after the other, each with a
+ * hundred neighbours, not all over it. Without that each new entry of a large directory is a page
+ * of the tree to be found in memory, copied and written.
  */
 #ifndef MASTER_CORE_DIRENT_H
 #define MASTER_CORE_DIRENT_H
@@ -28,7 +33,7 @@ struct dirent_row {
     struct bytes name; /* a view of the store, or of who asked */
 };
 
-/* First cookie (lowest byte 0) of names with the hash of `name`. */
+/* First cookie (lowest byte 0) of names with the hashes of `name`. */
 uint64_t dirent_cookie(struct bytes name);
 
 /* Finds `name` in `parent`: 0; -ENOENT; ERR_CORRUPT. If out_free is given, it is on -ENOENT the

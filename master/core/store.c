@@ -1,7 +1,7 @@
 /* store.c - rows in LMDB.
  *
  * TABLE_META key "store.position" holds what the last commit contains, 40 bytes little endian:
- *   format u32 (2), epoch u32, index u64, chain u64, hash u64, time i64.
+ *   format u32 (3), epoch u32, index u64, chain u64, hash u64, time i64.
  */
 #include "master/core/store_internal.h"
 #include "shared/base/hash.h"
@@ -11,7 +11,7 @@
 
 enum {
     POSITION_BYTES = 40,
-    POSITION_FORMAT = 2,
+    POSITION_FORMAT = 3,
     KEY_LEN_BYTES = 2,
 };
 

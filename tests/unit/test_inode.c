@@ -113,7 +113,26 @@ START_TEST(golden_keys)
     k = row_key_pair(0x1234, UINT64_MAX);
     check_hex(row_key_bytes(&k), "02123408ffffffffffffffff");
     check_hex(bytes_of(key, dirent_key(key, 2000, 0x0123456789abcdef)), "0207d00123456789abcdef");
-    ck_assert_uint_eq(dirent_cookie(bytes_str("hello")), 0x4aaaf42aae316e00ull);
+    ck_assert_uint_eq(dirent_cookie(bytes_str("hello")), 0x7f414aaaf42aae00ull);
+    ck_assert_uint_eq(dirent_cookie(bytes_str("IMG_0815.jpg")), 0x343c3e215981d100ull);
+}
+END_TEST
+
+static uint64_t family(const char *name)
+{
+    return dirent_cookie(bytes_str(name)) >> 47;
+}
+
+START_TEST(numbered_names_are_neighbours)
+{
+    ck_assert_uint_eq(family("IMG_0815.jpg"), family("IMG_0899.jpg"));
+    ck_assert_uint_eq(family("IMG_0815.jpg"), family("IMG_0815.xmp"));
+    ck_assert_uint_eq(family("IMG_0815.jpg"), family("IMG_0815"));
+    ck_assert_uint_ne(family("IMG_0815.jpg"), family("IMG_0915.jpg"));
+    ck_assert_uint_eq(family(".config17"), family(".config42"));
+    ck_assert_uint_eq(family("."), family("ab"));
+    ck_assert_uint_ne(dirent_cookie(bytes_str("a")), dirent_cookie(bytes_str("b")));
+    ck_assert_uint_ge(dirent_cookie(bytes_str("a")), DIRENT_COOKIE_MIN);
 }
 END_TEST
 
@@ -262,6 +281,7 @@ Suite *suite_inode(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, golden_rows);
     tcase_add_test(t, golden_keys);
+    tcase_add_test(t, numbered_names_are_neighbours);
     tcase_add_test(t, usual_file_is_small);
     tcase_add_test(t, key_order_is_numeric);
     tcase_add_test(t, any_inode_round_trips);
