@@ -32,6 +32,7 @@ struct logger {
     struct waiting appends[LOG_APPENDS_MAX];
     struct oplog_cursor *cursor; /* where the last log_read ended; NULL = none */
     uint64_t cursor_next;
+    uint64_t give_from; /* records before it cannot all be given; 0 = those that are held can */
 };
 
 struct logger *logger_create(struct env *env, struct oplog *log,
@@ -66,6 +67,11 @@ void logger_destroy(struct logger *g)
         drop_cursor(g);
         mem_free(g);
     }
+}
+
+void logger_give_from(struct logger *g, uint64_t index)
+{
+    g->give_from = index;
 }
 
 void logger_forget(struct logger *g, struct rpc *r)
@@ -410,7 +416,7 @@ static void assure(struct logger *g, struct rpc *r, struct message *m)
                                  .chain = oplog_last_chain(g->log),
                                  .committed = oplog_committed(g->log),
                                  .durable = oplog_durable(g->log),
-                                 .first = oplog_first(g->log)};
+                                 .first = MAX(oplog_first(g->log), g->give_from)};
     if (oplog_promising(g->log)) {
         refuse(g, r, &m->head, ERR_BUSY);
     } else if (oplog_damaged(g->log)) {

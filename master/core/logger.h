@@ -48,6 +48,8 @@ uint32_t logger_wanted(const struct logger *g);
  * log_promise. */
 MUST_CHECK int logger_promise(struct logger *g, uint32_t epoch, uint64_t holder, uint32_t ended,
                               void (*done)(void *owner), void *owner);
+/* Whoever needs a record before this one must take a checkpoint, though the log begins earlier. */
+void logger_give_from(struct logger *g, uint64_t index);
 /* The log is about to be cut by this process. */
 void logger_will_cut(struct logger *g);
 

@@ -271,6 +271,9 @@ static void tick_fired(struct env_timer *t)
         commit_tick(m);
         medium_tick(&m->medium);
     }
+    if (m->logger != NULL) {
+        transfer_offer(m);
+    }
     if (!repair_queue_empty(&m->repair.queue)) {
         master_arm_slice(m); /* bandwidth may have become free */
     }

@@ -381,6 +381,23 @@ void transfer_tick(struct master *m)
 
 /* ---------------------------------------------------------------- giving */
 
+void transfer_offer(struct master *m)
+{
+    struct transfer *t = &m->transfer;
+    struct log_hole holes[LOG_HOLES_MAX];
+    uint32_t count = oplog_rot(m->log, holes);
+    uint64_t newest = checkpoint_newest(m->commit.checkpoint).index;
+    uint64_t now = env_mono_ns(m->env);
+    uint64_t from = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        from = holes[i].to <= newest ? MAX(from, holes[i].to + 1) : from;
+    }
+    if (from == 0) {
+        t->hole_ns = now;
+    }
+    logger_give_from(m->logger, now - t->hole_ns >= MENDING_MS * NS_PER_MS ? from : 0);
+}
+
 /* One piece of a file: its bytes in *out; negative errno. */
 static int read_piece(struct env *env, const char *path, uint64_t offset, uint64_t *out_size,
                       struct slice *out)

@@ -34,8 +34,9 @@ struct transfer {
     /* What was committed here when the other log was found to begin behind it, and since when that is
      * so; UINT64_MAX: it does not. */
     uint64_t apart_at, apart_ns;
-    uint64_t index; /* of the checkpoint; 0 = the newest, not known yet */
-    uint32_t part;  /* CHECKPOINT_SUMS, then CHECKPOINT_ROWS */
+    uint64_t hole_ns; /* the last time that no record a checkpoint has was missing in the log */
+    uint64_t index;   /* of the checkpoint; 0 = the newest, not known yet */
+    uint32_t part;    /* CHECKPOINT_SUMS, then CHECKPOINT_ROWS */
     uint64_t offset, size;
     struct rpc_call call;
     struct env_file *file; /* of the part being copied */
@@ -52,6 +53,9 @@ void transfer_free(struct master *m); /* nothing of it is with the disk */
 bool transfer_running(const struct master *m);
 /* The process ends: what is in memory is not what its directory holds. */
 bool transfer_ended(const struct master *m);
+/* A primary: who lacks records that cannot be read here, and that no other log gave back, cannot be fed:
+ * it is told to take the checkpoint that has them, as if this log began behind them. */
+void transfer_offer(struct master *m);
 /* checkpoint_read: true if it was that. */
 bool transfer_request(struct peer *p, struct message *msg);
 

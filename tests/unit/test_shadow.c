@@ -930,6 +930,36 @@ START_TEST(a_state_that_cannot_go_on_gives_way_to_a_checkpoint)
 }
 END_TEST
 
+/* Nobody gives back what this log lost: whoever lacks it, too, is told to take the checkpoint that has
+ * it, once there is one and the others had the time to give it. */
+START_TEST(what_cannot_be_fed_is_in_a_checkpoint)
+{
+    struct log_assure_rep rep;
+    uint64_t first[3];
+    s->cfg.geometry.checkpoint_records = 30;
+    fixture_open_session(f);
+    make_dirs(0, 100);
+    take_office();
+    feed();
+    fixture_run_ms(f, 3000);
+    ck_assert_uint_gt(checkpoint_newest(s->commit.checkpoint).index, 40);
+    for (int i = 0; i < 3; i++) {
+        transfer_offer(s); /* as a primary does */
+        s->log->rot[0] = (struct log_hole){.from = 35, .to = 37};
+        s->log->rot_count = i < 2 ? 1 : 0;
+        transfer_offer(s);
+        fixture_run_ms(f, i == 0 ? 2000 : 4000);
+        transfer_offer(s);
+        ck_assert_int_eq(ASK(&feeder, log_assure, &(struct log_assure_req){}, 0), 0);
+        ck_assert_int_eq(log_assure_rep_decode(slice_bytes(&a.body), &rep), 0);
+        first[i] = rep.first;
+    }
+    ck_assert_uint_eq(first[0], oplog_first(s->log));
+    ck_assert_uint_eq(first[1], 38);
+    ck_assert_uint_eq(first[2], oplog_first(s->log));
+}
+END_TEST
+
 /* What is committed may be in this log only, as far as others can tell: it is given up for the
  * checkpoint of a primary alone, which has everything. One that is promoted and waits for its first
  * record, perhaps for this log's copy of it, is one. */
@@ -989,6 +1019,7 @@ Suite *suite_shadow(void)
     tcase_add_test(c, who_does_not_agree_is_refused);
     tcase_add_test(c, a_cluster_is_made_up_by_all);
     tcase_add_test(c, a_log_that_cannot_be_continued_begins_anew);
+    tcase_add_test(c, what_cannot_be_fed_is_in_a_checkpoint);
     tcase_add_loop_test(c, a_state_that_cannot_go_on_gives_way_to_a_checkpoint, 0, 2);
     tcase_add_loop_test(c, a_damaged_log_begins_anew_behind_a_primary_alone, 0, 2);
     suite_add_tcase(suite, c);
