@@ -62,9 +62,7 @@ static int start(struct processes *p, uint32_t master)
     struct sim_server *s = master_of(p, master);
     struct monitors *all = container_of(p, struct machine, processes)->all;
     struct sim *sim = s->world->sim;
-    if (server_up(s)) {
-        return -EEXIST; /* somebody did it by hand, after a trial */
-    }
+    ASSERT(!server_up(s));
     bool busy = s->world->meta_dir != 0 && !s->world->healing;
     if (busy && sim_chance(&all->rand, 1, 60)) {
         return -EAGAIN; /* the machine has no room for another process */

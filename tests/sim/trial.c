@@ -501,6 +501,7 @@ bool trial_of(struct world *w, struct sim_server *s, struct sim_rand *r, uint64_
     void (*on_write)(void *, struct sim_process *, const char *, const struct disk_op *, bool) =
         p->on_write;
     struct sim_trap trap = p->trap;
+    bool off = !server_up(s) && !sim_scheduled(&s->restart); /* its monitor starts it some day */
     t.busy = s->chunkd != NULL && !chunkd_settled(s->chunkd);
     server_kill(s, t.spares_newest, down_ns);
     w->trying = true;
@@ -527,6 +528,8 @@ bool trial_of(struct world *w, struct sim_server *s, struct sim_rand *r, uint64_
     w->trying = false;
     mem_free(t.sound.replicas);
     sim_disk_free(t.image);
-    sim_at(w->sim, &s->restart, w->sim->now_ns + down_ns);
+    if (!off) {
+        sim_at(w->sim, &s->restart, w->sim->now_ns + down_ns);
+    }
     return sound;
 }
