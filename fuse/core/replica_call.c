@@ -219,11 +219,13 @@ static void round_failed(struct replica_call *r)
         finish(r, 0);
         return;
     }
-    if (hopeless && r->bad_version == r->version) {
+    /* Perhaps in records that the shadow does not have yet. */
+    bool removed = r->missing != 0 && l->by_shadow;
+    if (hopeless && !removed && r->bad_version == r->version) {
         finish(r, -EIO);
         return;
     }
-    r->bad_version = hopeless ? r->version : 0;
+    r->bad_version = hopeless && !removed ? r->version : 0;
     location_doubt(l, r->version);
     pause_then_locate(r);
 }

@@ -317,6 +317,38 @@ START_TEST(files_are_read_without_leases)
 }
 END_TEST
 
+static enum script_verdict refuse_reads(struct script_cluster *f, struct script_link *l,
+                                        struct message *m)
+{
+    if (l->server->id == 0 || m->head.op != OP_read) {
+        return SCRIPT_GO_ON;
+    }
+    rpc_answer(&l->rpc, &m->head, f->hook_status, 0, 0,
+               RPC_BODY(read_rep, &(struct read_rep){.block = 0}), NULL);
+    return SCRIPT_DONE;
+}
+
+/* A shadow may not know yet that a chunk was removed: then nobody has it, and that is no error. */
+START_TEST(what_is_removed_is_waited_for)
+{
+    struct script_cluster *f = start_with_primary(0, NULL);
+    uint64_t ino = script_make(f, "x", 100000, 5);
+    script_kill(f, 0);
+    struct client_file *file = script_open(f, ino, O_RDONLY);
+    f->hook = refuse_reads;
+    f->hook_status = _i == 0 ? ERR_NO_REPLICA : ERR_CHECKSUM;
+    struct script_call c;
+    script_call_init(&c);
+    client_read(f->client, &c.k, file, 0, 1000);
+    script_run(f, 5000);
+    ck_assert(c.over == (_i == 1));
+    f->hook = NULL;
+    ck_assert_int_eq(script_wait(f, &c), _i == 0 ? 0 : -EIO);
+    script_call_drop(&c);
+    script_end(f);
+}
+END_TEST
+
 /* What this mount wrote is seen here, though it is nowhere else yet. */
 START_TEST(own_writes_are_seen)
 {
@@ -434,6 +466,7 @@ Suite *suite_client_masters(void)
     tcase_add_test(t, a_shadow_that_is_behind_is_not_believed);
     tcase_add_loop_test(t, stale_reads_are_chosen, 0, 4);
     tcase_add_test(t, files_are_read_without_leases);
+    tcase_add_loop_test(t, what_is_removed_is_waited_for, 0, 2);
     tcase_add_test(t, own_writes_are_seen);
     tcase_add_test(t, a_new_mount_reads);
     tcase_add_loop_test(t, shadows_are_replaced, 0, 2);
