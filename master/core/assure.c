@@ -37,6 +37,13 @@ void assure_applied(struct master *m)
     }
 }
 
+/* What was proven so far was so by the own list: with log_ack = all by the own log alone, before any
+ * other was heard. */
+void assure_refused(struct master *m)
+{
+    m->assure.proven_ns = m->assure.bound_ns = 0;
+}
+
 /* The state is complete as of the round's beginning once it has all that these logs took. */
 static void conclude_age(struct master *m, const struct log_assure_rep *said, uint32_t count)
 {

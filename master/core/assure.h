@@ -51,6 +51,8 @@ void assure_close(struct master *m);
 
 /* The state contains more records. */
 void assure_applied(struct master *m);
+/* Another master has another list or log_ack (identity.h): who committed without whom is not known. */
+void assure_refused(struct master *m);
 /* So long ago, at most, the state was complete; 0 for a primary and for nobody else, UINT64_MAX:
  * nothing is known. */
 uint64_t assure_age_ms(const struct master *m);

@@ -127,6 +127,9 @@ static void answered(struct rpc_call *c)
         return;
     }
     m->identity.peers[number].said = status;
+    if (status == -EINVAL) {
+        assure_refused(m);
+    }
     if (status != 0) {
         env_log(m->env, LOG_ERROR, "master %s refuses this one: %s", who(m, number),
                 refusal_text(status));
