@@ -319,7 +319,8 @@ static void fit_file(struct local_replica *r, bool power_cut)
         return;
     }
     int64_t size = err == 0 ? env_file_size(t->env, r->file) : err;
-    if (err == -ENOENT && power_cut) {
+    bool nameless = err == -ENOENT && power_cut;
+    if (nameless) {
         /* Its name was never durable, so nothing of it was synced: a replica without a mutation. */
         r->mutation = r->previous_mutation = 0;
         size = 0;
@@ -328,19 +329,20 @@ static void fit_file(struct local_replica *r, bool power_cut)
         replica_mark_failed(r, (int)size);
         return;
     }
-    if (size > (int64_t)r->length && (!power_cut || size > (int64_t)t->chunk_bytes)) {
-        /* After a kill the intents say what was written: that they do not know of it means that they,
-         * or records, were lost. */
+    bool grown = power_cut && size > (int64_t)r->length && size <= (int64_t)t->chunk_bytes;
+    if (nameless || grown) {
+        /* The bytes beyond may be good: whoever compares the replica decides about them. */
+        replica_set_length(r, (uint32_t)size);
+        replica_note_unlogged(r, 0, replica_blocks(r));
+        suspect(r);
+    } else if (size != (int64_t)r->length) {
+        /* Longer after a kill: the intents do not know of it, so they, or records, were lost. Shorter:
+         * what is missing was not synced, or the disk lost it, and then another member has it: the sums
+         * of its blocks say that something was there. */
         err = cut_file(r);
         if (err != 0) {
             replica_mark_failed(r, err);
         }
-        suspect(r);
-    } else if (size != (int64_t)r->length) {
-        /* After a power cut the bytes beyond may be good: whoever compares the replica decides
-         * about them. */
-        replica_set_length(r, (uint32_t)size);
-        replica_note_unlogged(r, 0, replica_blocks(r));
         suspect(r);
     }
 }

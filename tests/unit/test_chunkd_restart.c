@@ -320,6 +320,35 @@ START_TEST(descriptors_that_run_out_are_given_back)
 }
 END_TEST
 
+/* The disk lost the end of a file that had been synced, before the process ended: that something was there
+ * is not forgotten. */
+START_TEST(a_file_that_got_shorter_is_no_shorter_replica)
+{
+    struct fx *f = three(60 + (uint64_t)_i);
+    struct env *e = &f->servers[2].process->env;
+    struct env_file *file;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_sync(f, 123, H, FX_V1), 0);
+    if (_i == 0) {
+        fx_power_cut(f, 2);
+    } else {
+        fx_kill(f, 2);
+    }
+    sim_process_start(f->servers[2].process);
+    ck_assert_int_eq(env_file_open(e, "chunks/77/0000000000000077", 0, &file), 0);
+    ck_assert_int_eq(env_file_truncate(e, file, 2 * BS), 0);
+    ck_assert_int_eq(env_file_sync(e, file), 0);
+    env_file_close(e, file);
+    sim_process_kill(f->servers[2].process);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_SUSPECT);
+    ck_assert_uint_eq(f->servers[2].report[0].length, 5 * BS + 9);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H, 2 * BS), 0);
+    ck_assert_int_eq(chunkd_verify(f->servers[2].chunkd, H, 2 * BS + 1), ERR_CHECKSUM);
+    fx_free(f);
+}
+END_TEST
+
 /* A member that lost power between a write and its sync has lost the write, and says so. */
 START_TEST(suspect_member_does_not_sync)
 {
@@ -580,6 +609,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_loop_test(t, activation_is_of_the_state_that_was_shown, 0, 2);
     tcase_add_loop_test(t, power_cut_spares_clean_replicas, 0, 10);
     tcase_add_loop_test(t, synced_bytes_survive_a_power_cut, 0, 20);
+    tcase_add_loop_test(t, a_file_that_got_shorter_is_no_shorter_replica, 0, 2);
     tcase_add_loop_test(t, suspect_member_does_not_sync, 0, 10);
     tcase_add_loop_test(t, synced_names_of_one_directory_survive, 0, 10);
     tcase_add_test(t, descriptors_that_run_out_are_given_back);
