@@ -281,6 +281,16 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
     }
 }
 
+const struct sim_server *world_master(const struct world *w, const struct sim_process *p)
+{
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        if (w->masters[i]->process == p) {
+            return w->masters[i];
+        }
+    }
+    return NULL;
+}
+
 void server_wipe(struct sim_server *s)
 {
     sim_disk_wipe(s->process->disk);
