@@ -97,11 +97,12 @@ bool grant_lost_nothing(const struct part *p)
             p->replica.previous == source->previous);
 }
 
-/* Whether the best replica may lack acknowledged bytes that another member holds. */
+/* Whether the best replica may lack acknowledged bytes that another member holds. That it is damaged may
+ * show only when the others copy from it. */
 static bool may_lack(const struct grant *g)
 {
     const struct replica *best = &g->parts[g->source].replica;
-    if (best->state == REPLICA_OK && best->previous != 0) {
+    if (best->state == REPLICA_OK && best->previous != 0 && !g->lacking) {
         return false;
     }
     for (uint32_t i = 0; i < g->part_count; i++) {

@@ -435,7 +435,8 @@ void grant_log_version(struct grant *g)
         retry(g);
         return;
     }
-    if (removal_fails(g, PART_READY)) {
+    /* Damage that nobody knew of before the copy: the next attempt asks who was left out. */
+    if (removal_fails(g, PART_READY) || (g->lacking && grant_better_may_come(g))) {
         retry(g);
         return;
     }

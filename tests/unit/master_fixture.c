@@ -111,6 +111,10 @@ static void fake_pull(struct fake *k, struct message *msg)
         rpc_answer_status(&k->rpc, &msg->head, -ENOSPC);
         return;
     }
+    if (from->rotten) {
+        from->rotten = false;
+        source->r.state = REPLICA_BAD;
+    }
     k->mends += req.mend;
     if (!req.mend) {
         r->r.digest = source->r.digest;

@@ -34,6 +34,7 @@ struct fake {
     bool cut_off;          /* it and the others do not hear each other, the master hears all */
     bool hold_pulls;       /* pulls are not answered */
     bool full;             /* pulls that would make a replica longer find no room */
+    bool rotten;           /* its replicas are damaged, as it finds when somebody copies from it */
     uint64_t client_bytes; /* told in each heartbeat */
     uint32_t fills, mends;
     uint64_t copy_rate;  /* as the master said last */

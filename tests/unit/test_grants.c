@@ -224,6 +224,72 @@ START_TEST(absent_member_is_given_up)
 }
 END_TEST
 
+/* Of two members one has a write less, that nobody was told of, and the other, from which it copies, turns out to be
+ * damaged; the third one is whole. */
+static uint32_t damage_shows_in_the_copy(void)
+{
+    write_all(1);
+    struct ns_chunk k = row();
+    fake_put(fake_of(k.members[0]), &c, 2, 102);
+    fake_put(fake_of(k.members[1]), &c, 2, 102);
+    fake_of(k.members[1])->rotten = true;
+    return k.members[0];
+}
+
+static void all_have_it_for_certain(void)
+{
+    struct ns_chunk k = row();
+    ck_assert_uint_eq(k.member_count, 3);
+    ck_assert_uint_eq(k.doubt, 0);
+    all_equal_and_active();
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct fake_replica *r = fake_find(fake_of(k.members[i]), c.handle);
+        ck_assert_uint_eq(r->r.digest, 102);
+        ck_assert_uint_eq(r->r.state, REPLICA_OK);
+    }
+}
+
+/* Then the member that a mount complained of is needed still. */
+START_TEST(complained_member_has_what_is_damaged)
+{
+    uint32_t whole = damage_shows_in_the_copy();
+    ck_assert_int_eq(grant(c.version, whole, ERR_TIMEOUT), 0);
+    ck_assert(is_member(whole));
+    all_have_it_for_certain();
+}
+END_TEST
+
+/* So is one that is away: the attempt that met the damage makes no version. */
+static uint32_t only_the_absent_is_undamaged(void)
+{
+    uint32_t whole = damage_shows_in_the_copy();
+    uint64_t version = c.version;
+    fake_stop(fake_of(whole));
+    struct grant_req req = {.ino = c.ino, .failed_version = version};
+    ck_assert_int_eq(fixture_call(f, OP_grant, RPC_BODY(grant_req, &req), 0, 2000), -EAGAIN);
+    ck_assert(!fake_of(row().members[1])->rotten);
+    ck_assert_uint_eq(row().version, version);
+    return whole;
+}
+
+START_TEST(absent_member_has_what_is_damaged)
+{
+    fake_start(fake_of(only_the_absent_is_undamaged()));
+    ck_assert_int_eq(fixture_wait(f, 5000), 0);
+    fixture_run_ms(f, 5000);
+    all_have_it_for_certain();
+}
+END_TEST
+
+START_TEST(damage_that_stays_is_told)
+{
+    uint32_t whole = only_the_absent_is_undamaged();
+    ck_assert_int_eq(fixture_wait(f, 15000), 0);
+    ck_assert(!is_member(whole));
+    ck_assert_uint_eq(row().doubt, row().version);
+}
+END_TEST
+
 /* Servers that ran all the time and have no replica show that nothing was acknowledged: a first
  * write does not wait for a member that died before it. */
 START_TEST(unwritten_chunk_does_not_wait)
@@ -791,6 +857,9 @@ Suite *suite_grants(void)
                                   suspect_data_beats_a_made_replica,
                                   absent_member_may_know_better,
                                   absent_member_is_given_up,
+                                  complained_member_has_what_is_damaged,
+                                  absent_member_has_what_is_damaged,
+                                  damage_that_stays_is_told,
                                   unwritten_chunk_does_not_wait,
                                   never_written_chunk_is_made_empty,
                                   never_written_chunk_is_not_lost,
