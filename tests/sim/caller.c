@@ -173,6 +173,10 @@ static void fired(struct env_timer *t)
 {
     struct caller *s = container_of(t, struct caller, timer);
     char addr[32];
+    if (s->world->meta_dir == 0) { /* hand-overs are longer than a soft mount waits to set it up */
+        again(s);
+        return;
+    }
     rpc_init(&s->rpc, &s->process->env, &events, s);
     snprintf(addr, sizeof(addr), "10.0.2.%u:9450",
              1 + (unsigned)sim_below(&s->rand, monitors_count(s->world->monitors)));

@@ -175,9 +175,10 @@ void setup_work(struct actor *a)
     struct attr attr;
     actor_wait_mount(a);
     must(a, do_make(a, ROOT_INO, "meta", S_IFDIR | 0755, &attr));
-    a->world->meta_dir = attr.ino;
+    uint64_t meta_dir = attr.ino;
     must(a, do_make(a, ROOT_INO, "data", S_IFDIR | 0755, &attr));
     data_work_dir(a->world, attr.ino);
+    a->world->meta_dir = meta_dir;
 }
 
 void meta_work(struct actor *a)

@@ -146,7 +146,7 @@ struct world {
     bool share;           /* programs write to it ... */
     bool share_truncates; /* ... and truncate it */
     struct list actors;
-    uint64_t meta_dir;   /* inode of the directory all metadata programs share */
+    uint64_t meta_dir; /* inode of the directory all metadata programs share; 0 = not set up yet */
     uint32_t ops_wanted; /* actors go on until so many operations were started */
     uint32_t ops;
     uint64_t unreadable[WORLD_UNREADABLE_MAX]; /* chunks some of whose blocks are lost for good */
