@@ -615,6 +615,18 @@ static bool has_left(struct job *j)
            !world_session_ended(w, m) && !world_may_doubt(w, since);
 }
 
+/* Errors that a call on a data file may end with. */
+static void check_status(struct job *j, int status)
+{
+    bool full = status == -ENOSPC && j->a->entry->short_of_space;
+    bool gone = status == -ENOENT && world_session_ended(j->a->world, j->a->mount);
+    if (status != 0 && status != GONE && status != LATER && status != -EIO && !full && !gone) {
+        char text[256];
+        op_describe(j->a->entry, text, sizeof(text));
+        world_fail(j->a->world, "a call on a data file failed: %s", text);
+    }
+}
+
 static void visit(struct job *j)
 {
     j->file = NULL;
@@ -637,18 +649,20 @@ static void visit(struct job *j)
     if (status != 0 && j->file != NULL) {
         file_model_writer_died(j->file->model, now(j));
     }
-    bool full = status == -ENOSPC && j->a->entry->short_of_space;
-    bool gone = status == -ENOENT && world_session_ended(j->a->world, j->a->mount);
-    if (status != 0 && status != GONE && status != LATER && status != -EIO && !full && !gone) {
-        char text[256];
-        op_describe(j->a->entry, text, sizeof(text));
-        world_fail(j->a->world, "a call on a data file failed: %s", text);
+    check_status(j, status);
+    bool given_up = status == -EIO && j->a->entry->given_up;
+    if (status != 0 && j->file != NULL && j->open != NULL && !given_up) {
+        /* close(2) after an error: what did not fail may still be on its way. Nobody else gets the file
+         * before it is there or lost, else it would be written over what others write meanwhile. */
+        int closed = do_flush(j->a, j->open);
+        check_status(j, closed);
+        given_up = closed == -EIO && j->a->entry->given_up;
+        interrupted = closed == GONE && actor_interrupted(j->a);
     }
     if (interrupted) {
         actor_sleep(j->a, sim_below(&j->a->rand, NS_PER_S));
     }
-    if ((interrupted && !j->a->gone) ||
-        (j->open != NULL && status == -EIO && j->a->entry->given_up)) {
+    if ((interrupted && !j->a->gone) || (j->open != NULL && given_up)) {
         mount_end(j->a->mount); /* what was given up shall not be done between what others do */
     } else if (j->open != NULL) {
         do_release(j->a, j->open);

@@ -266,6 +266,42 @@ START_TEST(late_error_is_reported_once_per_file)
 }
 END_TEST
 
+/* The second chunk has no room, the first one's replicas do not answer. */
+static enum script_verdict half_full(struct script_cluster *f, struct script_link *l,
+                                     struct message *m)
+{
+    struct grant_req req;
+    if (m->head.op == OP_grant && grant_req_decode(slice_bytes(&m->body), &req) == 0 &&
+        req.number == 1) {
+        script_answer(l, m, -ENOSPC);
+        return SCRIPT_DONE;
+    }
+    return stall_writes(f, l, m);
+}
+
+/* After an error was reported a close still waits for what did not fail: it must not be written over what
+ * others write after the close. */
+START_TEST(close_after_an_error_waits_for_the_rest)
+{
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    f->hook = half_full;
+    ck_assert_int_eq(script_write(f, file, SCRIPT_CHUNK - 1000, 2000, 4), 0);
+    script_run(f, 3000);
+    ck_assert_int_eq(script_write(f, file, 0, 10, 4), -ENOSPC);
+    struct script_call c;
+    script_call_init(&c);
+    client_flush(f->client, &c.k, file);
+    script_run(f, 3000);
+    ck_assert(!c.over);
+    f->hook_count = 1;
+    ck_assert_int_eq(script_wait(f, &c), 0);
+    ck_assert_uint_eq(f->files[0].size, SCRIPT_CHUNK);
+    ck_assert(client_settled(f->client));
+    script_end(f);
+}
+END_TEST
+
 /* A read of bytes just written waits until they have arrived, and one elsewhere does not. */
 START_TEST(overlapping_read_flushes)
 {
@@ -673,6 +709,7 @@ Suite *suite_client_write(void)
     tcase_add_test(t, cancelled_writer_leaves_the_line);
     tcase_add_loop_test(t, failed_write_is_repeated_under_a_new_version, 0, 8);
     tcase_add_test(t, late_error_is_reported_once_per_file);
+    tcase_add_test(t, close_after_an_error_waits_for_the_rest);
     tcase_add_test(t, overlapping_read_flushes);
     tcase_add_test(t, getattr_commits);
     tcase_add_test(t, setattr_takes_the_size_along);
