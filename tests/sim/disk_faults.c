@@ -212,6 +212,23 @@ static bool is_damaged(const struct world *w, uint64_t index)
     return false;
 }
 
+static const char *sums_of(const char *mdb, char out[64])
+{
+    snprintf(out, 64, "%s", mdb);
+    memcpy(out + strlen(out) - 4, ".sum", 4);
+    return out;
+}
+
+/* A power cut leaves it: its sums have their name durably. Half of one that was being removed or named,
+ * as a power cut may leave it too, is none. */
+static bool is_checkpoint(const struct sim_disk *d, const char *mdb)
+{
+    char path[64];
+    uint8_t byte;
+    sim_disk_durable(d, sums_of(mdb, path), 0, &byte, 1);
+    return sim_disk_size(d, path) > 0 && byte != 0;
+}
+
 /* Damages a checkpoint's file or its sums. */
 static bool damage_checkpoint(struct world *w, const char *mdb)
 {
@@ -219,7 +236,7 @@ static bool damage_checkpoint(struct world *w, const char *mdb)
     char path[64];
     snprintf(path, sizeof(path), "%s", mdb);
     if (sim_chance(&w->rand, 1, 3)) {
-        memcpy(path + strlen(path) - 4, ".sum", 4);
+        sums_of(mdb, path);
     }
     enum sim_damage kind = (enum sim_damage)sim_below(&w->rand, DAMAGE_KINDS);
     bool done = sim_image_damage(w->servers[0].process->disk, path, kind, &w->rand, &text);
@@ -241,7 +258,8 @@ bool fault_damage_checkpoint(struct world *w)
     uint32_t usable = 0;
     for (uint32_t i = 0; i < f.count; i++) {
         uint64_t index = index_of(f.paths[i]);
-        usable += log.count > 0 && index + 1 >= index_of(log.paths[0]) && !is_damaged(w, index);
+        usable += log.count > 0 && index + 1 >= index_of(log.paths[0]) && !is_damaged(w, index) &&
+                  is_checkpoint(s->process->disk, f.paths[i]);
     }
     mem_free(log.paths);
     bool done = false;
