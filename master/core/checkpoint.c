@@ -42,8 +42,10 @@ struct checkpoint {
     struct env *env;
     struct store *store;
     struct oplog *log;
-    struct checkpoint_ref kept[CHECKPOINTS_LISTED_MAX]; /* newest first */
-    uint32_t kept_count;
+    /* Newest first; behind them those that are newer than the state was at the start: it could not be
+     * built from them, so nothing counts on them, and they are the first to go. */
+    struct checkpoint_ref kept[CHECKPOINTS_LISTED_MAX + 1];
+    uint32_t usable, kept_count; /* without those behind, and with them */
 
     bool running;
     struct checkpoint_ref making;
@@ -355,9 +357,26 @@ static void copy_on(struct env_timer *t)
     env_work_submit(c->env, &c->work);
 }
 
+static void keep(struct checkpoint *c, const struct checkpoint_ref *all, uint32_t count)
+{
+    uint64_t state = store_committed(c->store).index;
+    for (uint32_t i = 0; i < count; i++) {
+        if (all[i].at.index <= state) {
+            c->kept[c->usable++] = all[i];
+        }
+    }
+    c->kept_count = c->usable;
+    for (uint32_t i = 0; i < count; i++) {
+        if (all[i].at.index > state) {
+            c->kept[c->kept_count++] = all[i];
+        }
+    }
+}
+
 int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
                       struct checkpoint **out, struct why *why)
 {
+    struct checkpoint_ref all[CHECKPOINTS_LISTED_MAX];
     int rc = env_make_dir(env, CHECKPOINT_DIR);
     if (rc == 0) {
         rc = env_sync_dir(env, "");
@@ -375,12 +394,12 @@ int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
     c->log = log;
     c->rate = CHECKPOINT_RATE_DEFAULT;
     c->pause.fire = copy_on;
-    rc = checkpoint_list(env, c->kept, why);
+    rc = checkpoint_list(env, all, why);
     if (rc < 0) {
         mem_free(c);
         return rc;
     }
-    c->kept_count = (uint32_t)rc;
+    keep(c, all, (uint32_t)rc);
     *out = c;
     return 0;
 }
@@ -426,7 +445,7 @@ bool checkpoint_running(const struct checkpoint *c)
 
 struct store_position checkpoint_newest(const struct checkpoint *c)
 {
-    return c->kept_count > 0 ? c->kept[0].at : (struct store_position){0};
+    return c->usable > 0 ? c->kept[0].at : (struct store_position){0};
 }
 
 /* ---------------------------------------------------------------- the run, last step first */
@@ -458,6 +477,7 @@ static void old_file_removed(struct disk_op *op)
 {
     struct checkpoint *c = op->owner;
     c->kept_count--;
+    c->usable = MIN(c->usable, c->kept_count);
     prune(c);
 }
 
@@ -477,10 +497,23 @@ static void prune(struct checkpoint *c)
         submit(c, (struct disk_op){.kind = DISK_UNLINK, .path = c->path}, old_sum_removed);
         return;
     }
-    if (c->kept_count == CHECKPOINTS_KEPT) {
+    if (c->usable == CHECKPOINTS_KEPT) {
         oplog_trim(c->log, c->kept[CHECKPOINTS_KEPT - 1].at.index);
     }
     finish(c, 0, NULL);
+}
+
+/* It may have taken the place of one that was of no use. */
+static void keep_made(struct checkpoint *c)
+{
+    uint32_t i = c->usable;
+    while (i < c->kept_count && c->kept[i].at.index != c->making.at.index) {
+        i++;
+    }
+    c->kept_count += i == c->kept_count;
+    memmove(c->kept + 1, c->kept, i * sizeof(c->kept[0]));
+    c->kept[0] = c->making;
+    c->usable++;
 }
 
 static void names_synced(struct disk_op *op)
@@ -490,12 +523,7 @@ static void names_synced(struct disk_op *op)
         finish(c, (int)op->result, "sync of directory " CHECKPOINT_DIR);
         return;
     }
-    if (c->kept_count == CHECKPOINTS_LISTED_MAX) {
-        c->kept_count--;
-    }
-    memmove(c->kept + 1, c->kept, c->kept_count * sizeof(c->kept[0]));
-    c->kept[0] = c->making;
-    c->kept_count++;
+    keep_made(c);
     prune(c);
 }
 
@@ -651,7 +679,7 @@ int checkpoint_start(struct checkpoint *c, checkpoint_done done, void *owner)
     if (c->running) {
         return -EBUSY;
     }
-    if (c->kept_count > 0 && c->kept[0].at.index == at.index) {
+    if (c->usable > 0 && c->kept[0].at.index == at.index) {
         return -EALREADY;
     }
     c->running = true;

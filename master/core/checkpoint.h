@@ -50,8 +50,9 @@ void checkpoint_remove(struct env *env, const struct checkpoint_ref *ref);
 
 struct checkpoint;
 
-/* Removes what unfinished ones left. Blocks. Negative errno if the directory cannot be made or
- * read. */
+/* Removes what unfinished ones left. The store has just been opened, at the start: a checkpoint newer
+ * than it could not be used, and is none of those that are kept, but stays until it is one too many.
+ * Blocks. Negative errno if the directory cannot be made or read. */
 MUST_CHECK int checkpoint_create(struct env *env, struct store *store, struct oplog *log,
                                  struct checkpoint **out, struct why *why);
 /* Bytes per second written by the copy, 1 to CHECKPOINT_RATE_MAX; CHECKPOINT_RATE_DEFAULT until set. */

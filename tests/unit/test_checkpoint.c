@@ -460,6 +460,74 @@ START_TEST(damaged_checkpoints_are_passed_over)
 }
 END_TEST
 
+static void make_unreadable(uint64_t index)
+{
+    char path[64];
+    struct env_file *f;
+    MUST(env_file_open(&d->env, checkpoint_path(index, path, sizeof(path)), 0, &f) == 0);
+    MUST(env_file_write(&d->env, f, DIR_ENV_PAGE, DIR_ENV_UNREADABLE, strlen(DIR_ENV_UNREADABLE)) >
+         0);
+    env_file_close(&d->env, f);
+}
+
+/* One that the disk does not give stays, it might later; but it is none of the two that are kept, so the
+ * one that was used, and the log behind it, do not go for its sake. */
+START_TEST(a_checkpoint_that_cannot_be_read_is_not_counted_on)
+{
+    append(300);
+    uint64_t older = make_checkpoint();
+    append(300);
+    uint64_t newer = make_checkpoint();
+    cut_power();
+    make_unreadable(newer);
+    start();
+    ck_assert_uint_eq(result.checkpoint, older);
+    ck_assert_uint_eq(checkpoint_newest(maker).index, older);
+    ck_assert_int_eq(count_checkpoints(), 2);
+    append(300);
+    uint64_t newest = make_checkpoint();
+    dir_env_pump(d);
+    uint64_t hash = store_hash(store);
+    ck_assert_int_eq(count_checkpoints(), 2);
+    ck_assert_uint_le(oplog_first(l), older + 1);
+    cut_power();
+    flip_checkpoint(newest, 5000);
+    start();
+    ck_assert_uint_eq(result.checkpoint, older);
+    ck_assert_uint_eq(store_hash(store), hash);
+}
+END_TEST
+
+/* Of a master that follows the log: it is behind the one that it could not use, and gets there. */
+START_TEST(a_checkpoint_takes_the_place_of_one_that_cannot_be_read)
+{
+    append(100);
+    make_checkpoint();
+    append(200);
+    struct store_position at = here();
+    uint64_t hash = store_hash(store);
+    uint64_t newer = make_checkpoint();
+    cut_power();
+    make_unreadable(newer);
+    ck_assert_int_eq(recovery_open(&d->env, &cfg, &store, &l, &result, &why), 0);
+    ck_assert_int_eq(checkpoint_create(&d->env, store, l, &maker, &why), 0);
+    applied = result.replay_from - 1;
+    ck_assert_uint_eq(applied, 100);
+    ck_assert_int_eq(oplog_replay(l, 101, replay, NULL, &why), 0);
+    store_commit(store, at);
+    done_count = 0;
+    ck_assert_int_eq(checkpoint_start(maker, checkpoint_was_made, NULL), 0);
+    dir_env_pump(d);
+    ck_assert_uint_eq(done_count, 1);
+    ck_assert_int_eq(done_status, 0);
+    ck_assert_int_eq(count_checkpoints(), 2);
+    cut_power();
+    start();
+    ck_assert_uint_eq(result.checkpoint, newer);
+    ck_assert_uint_eq(store_hash(store), hash);
+}
+END_TEST
+
 START_TEST(a_damaged_sum_file_hides_its_checkpoint)
 {
     char path[64];
@@ -823,6 +891,8 @@ Suite *suite_checkpoint(void)
     tcase_add_test(r, a_clean_stop_keeps_it_across_a_power_cut);
     tcase_add_test(r, a_clean_stop_at_another_index_keeps_nothing);
     tcase_add_test(r, damaged_checkpoints_are_passed_over);
+    tcase_add_test(r, a_checkpoint_that_cannot_be_read_is_not_counted_on);
+    tcase_add_test(r, a_checkpoint_takes_the_place_of_one_that_cannot_be_read);
     tcase_add_test(r, a_damaged_sum_file_hides_its_checkpoint);
     tcase_add_test(r, an_environment_in_doubt_is_dropped);
     tcase_add_test(r, a_failed_environment_is_dropped);
