@@ -143,10 +143,12 @@ uint32_t oplog_full_segments(const struct oplog *l);
 uint64_t oplog_full_bytes(const struct oplog *l);
 /* How often records of it were removed or mended: what was read before may not be there any more. */
 uint32_t oplog_cuts(const struct oplog *l);
+/* oplog_begin_at gave up records. */
+bool oplog_begun(const struct oplog *l);
 /* Gives up all records, because a checkpoint at `index` (epoch and H of that record) takes their
  * place: the log begins behind it. The log is quiet and replicated. A crash leaves the old records,
- * some of them, or none; opened then it may be damaged, and this can be repeated. The process must
- * end after it, and open the log anew. Blocks. */
+ * some of them, or none; opened then it may be damaged, and this can be repeated. Blocks. The process
+ * must end after it, and open the log anew; after an error, too, if oplog_begun. */
 MUST_CHECK int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t chain,
                               struct why *why);
 

@@ -235,6 +235,11 @@ static int forget(struct oplog *l, uint64_t index, struct why *why)
     return superblock_write(l, why);
 }
 
+bool oplog_begun(const struct oplog *l)
+{
+    return l->stopped;
+}
+
 int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t chain, struct why *why)
 {
     ASSERT(oplog_quiet(l) && !l->super_busy && l->cfg.replicated && !l->stopped);
@@ -242,8 +247,6 @@ int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t cha
         .log = l,
         .segment = {
             .first = index + 1, .chain = chain, .bytes = l->cfg.segment_bytes, .epoch = epoch}};
-    l->stopped = true;
-    l->cuts++;
     (void)env_unlink(l->env, BASE_SEGMENT);
     int rc = env_file_open(l->env, BASE_SEGMENT, ENV_OPEN_CREATE, &c.file);
     if (rc < 0) {
@@ -254,8 +257,11 @@ int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t cha
     rc = put_rest(&c);
     if (rc < 0) {
         why_set(why, rc, "cannot write %s: %s", BASE_SEGMENT, err_text(rc));
+        (void)env_unlink(l->env, BASE_SEGMENT); /* a disk that is full gets the room back */
     }
     if (rc == 0) {
+        l->stopped = true;
+        l->cuts++;
         rc = forget(l, index, why);
     }
     if (rc == 0) {

@@ -221,18 +221,22 @@ static void take_over(struct master *m)
         failed(m, "reading it", rc);
         return;
     }
-    t->ended = true;
     if (!log_has(m, &ref.at)) {
         env_log(m->env, LOG_WARN, "the log begins anew behind checkpoint %llu",
                 (unsigned long long)t->index);
         rc = oplog_begin_at(m->log, ref.at.index, ref.at.epoch, ref.at.chain, &why);
-        if (rc != 0) {
+        if (rc != 0 && oplog_begun(m->log)) {
             env_die(m->env, why.text);
+        }
+        if (rc != 0) {
+            failed(m, "beginning the log anew", rc);
+            return;
         }
     } else if (
         !m->stateless) { /* the log goes on, and the next start would keep the state as it is */
         store_condemn(m->store);
     }
+    t->ended = true;
     m->commit.stopped = true;
     env_end(m->env);
 }

@@ -976,6 +976,31 @@ START_TEST(a_crash_while_it_begins_anew_can_be_repeated)
 }
 END_TEST
 
+/* Without the room for its first segment the log is as it was, and goes on. */
+START_TEST(a_full_disk_keeps_the_log)
+{
+    uint64_t chains[CUT_RECORDS + 1] = {0};
+    struct sim *s = sim_create(1);
+    struct sim_process *p = sim_process_create(s, "logger");
+    s->log_level = LOG_ERROR + 1;
+    struct oplog *log = long_log(s, p, chains);
+    for (uint32_t call = 2; call <= 3; call++) { /* the first one removes what is left of another */
+        p->fail_call = call;
+        p->fail_error = -ENOSPC;
+        ck_assert_int_eq(oplog_begin_at(log, BASE, BASE_EPOCH, BASE_CHAIN, &why), -ENOSPC);
+        ck_assert(!oplog_begun(log));
+    }
+    ck_assert_int_eq(oplog_cut(log, CUT_KEEP, &why), 0);
+    records_fit(log, chains);
+    ck_assert_int_eq(oplog_begin_at(log, BASE, BASE_EPOCH, BASE_CHAIN, &why), 0);
+    ck_assert(oplog_begun(log));
+    sim_process_kill(p);
+    oplog_close(log);
+    sim_process_free(p);
+    sim_destroy(s);
+}
+END_TEST
+
 Suite *suite_oplog_set(void);
 Suite *suite_oplog_set(void)
 {
@@ -1007,6 +1032,7 @@ Suite *suite_oplog_set(void)
     TCase *crash = tcase_create("crash");
     tcase_add_test(crash, a_crash_while_it_is_cut_leaves_a_log);
     tcase_add_test(crash, a_crash_while_it_begins_anew_can_be_repeated);
+    tcase_add_test(crash, a_full_disk_keeps_the_log);
     suite_add_tcase(s, crash);
     return s;
 }
