@@ -115,8 +115,8 @@ bool oplog_damaged(const struct oplog *l);
 bool oplog_quiet(const struct oplog *l);
 /* Removes the records above `index`, and what cannot be read behind it, durably; a crash at any
  * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
- * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index. Blocks. If what is
- * left cannot be read the process ends. */
+ * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index; -EIO: record
+ * `index` cannot be read any more. Blocks. If what is left cannot be read the process ends. */
 MUST_CHECK int oplog_cut(struct oplog *l, uint64_t index, struct why *why);
 /* Puts back what is missing in a hole, from its first to its last record, as another log has it; a
  * crash leaves it as it was, mended, or with a smaller hole. A damaged log is quiet. ERR_OUT_OF_SYNC:

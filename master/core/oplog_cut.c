@@ -197,6 +197,25 @@ static bool readable(const struct oplog *l, uint64_t index)
     return index <= l->last;
 }
 
+/* The disk may have lost it since the log was opened; at the end nobody could see that it was there. */
+static int find_record(struct oplog *l, const struct segment *seg, uint64_t index, struct why *why)
+{
+    struct segment_reader r;
+    struct batch_view b;
+    bool found = index < seg->first; /* none of its records stays */
+    int rc = segment_reader_open(&r, l, seg, why);
+    while (rc == 0 && r.index <= index && (rc = survey_next(&r, &b, why)) == 1) {
+        found = r.index > index && r.index - b.count <= index;
+        rc = 0;
+    }
+    if (rc == 0 && !found) {
+        rc =
+            why_set(why, -EIO, "%s: record %llu cannot be read", r.path, (unsigned long long)index);
+    }
+    segment_reader_close(&r);
+    return rc;
+}
+
 int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
 {
     ASSERT(oplog_quiet(l) && l->cfg.replicated && !l->stopped);
@@ -215,7 +234,11 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
     /* Where the log begins stays known: the first segment is kept, perhaps without a record. */
     bool whole = i > 1 && l->segments[i - 1].first == index + 1;
     struct segment seg = l->segments[whole ? i - 2 : i - 1];
-    int rc = remove_later(l, seg.first, why);
+    int rc = find_record(l, &seg, index, why);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = remove_later(l, seg.first, why);
     if (rc == 0 && !whole) {
         rc = copy_segment(l, seg, index, why);
     }

@@ -768,6 +768,21 @@ START_TEST(a_log_is_cut_anywhere)
 }
 END_TEST
 
+/* At the end of a log nobody could see that a record was lost: it is not made the last one. */
+START_TEST(a_log_is_not_cut_behind_what_is_lost)
+{
+    append(60, 700);
+    follow();
+    uint64_t last = l[1]->segments[2].first - 1;
+    spoil_last(segment_of(1, last));
+    ck_assert_int_eq(oplog_cut(l[1], last, &why), -EIO);
+    ck_assert_uint_eq(oplog_last(l[1]), 60);
+    ck_assert_msg(oplog_cut(l[1], last - 1, &why) == 0, "%s", why.text);
+    follow();
+    expect_equal();
+}
+END_TEST
+
 /* ---------------------------------------------------------------- crashes while it is cut */
 
 static struct env_ops limited;
@@ -1020,6 +1035,7 @@ Suite *suite_oplog_set(void)
     tcase_add_test(damage, a_committed_end_that_is_gone_is_unsure);
     tcase_add_test(damage, holes_are_found);
     tcase_add_test(damage, a_missing_segment_is_a_hole);
+    tcase_add_test(damage, a_log_is_not_cut_behind_what_is_lost);
     tcase_add_loop_test(damage, full_segments_are_read_again, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_cursor_finds_what_is_missing, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_damaged_log_is_mended_everywhere, 0, COUNT_OF(damages));
