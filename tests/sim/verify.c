@@ -512,6 +512,7 @@ void verify_all(struct world *w)
     replace_failing(w);
     scan(w);
     settle(w);
+    replace_failing(w); /* the scan met errors of one that was well, or trusted again */
     wait_for_aside(w);
     if (w->master_count > 1) {
         verify_set(w);
