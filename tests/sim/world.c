@@ -251,9 +251,21 @@ void server_start(struct sim_server *s)
     }
 }
 
+/* Asked when a full disk gets room, or its process ends before. Only of one that runs: the disk keeps the
+ * account of the last one that opened its state, and a start that was refused since did not. */
+static void check_growth(struct sim_server *s)
+{
+    if (s->number == 0 && server_up(s) && !s->began_full && sim_disk_overgrown(s->process->disk)) {
+        world_fail(s->world, "the master's state grew beyond the space it had taken");
+    }
+}
+
 void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
 {
     sim_cancel(s->world->sim, &s->end);
+    if (sim_scheduled(&s->room)) {
+        check_growth(s);
+    }
     if (server_up(s)) {
         world_say(s->world, "%s of %s", power_cut ? "power cut" : "kill", s->process->name);
         s->killed_ns = s->world->sim->now_ns;
@@ -307,9 +319,7 @@ void server_wipe(struct sim_server *s)
 static void make_room(struct sim_event *e)
 {
     struct sim_server *s = container_of(e, struct sim_server, room);
-    if (s->number == 0 && !s->began_full && sim_disk_overgrown(s->process->disk)) {
-        world_fail(s->world, "the master's state grew beyond the space it had taken");
-    }
+    check_growth(s);
     sim_disk_set_capacity(s->process->disk, s->world->sim->knobs.disk_bytes);
     world_say(s->world, "the disk of %s has room again", s->process->name);
 }
