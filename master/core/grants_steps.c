@@ -159,7 +159,7 @@ static uint32_t possible(const struct grant *g)
 static bool is_sound(const struct part *p)
 {
     const struct grant *g = p->grant;
-    return p->replica.state == REPLICA_OK ||
+    return (p->replica.state == REPLICA_OK && !p->damaged) ||
            (p->replica.state == REPLICA_BAD &&
             notes_get(&g->m->notes, g->handle, p->server, g->row.version) == NOTE_DAMAGED);
 }

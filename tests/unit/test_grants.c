@@ -224,8 +224,8 @@ START_TEST(absent_member_is_given_up)
 }
 END_TEST
 
-/* Of two members one has a write less, that nobody was told of, and the other, from which it copies, turns out to be
- * damaged; the third one is whole. */
+/* Of two members one has a write less, that nobody was told of, and the other, from which it copies,
+ * turns out to be damaged; the third one is whole. */
 static uint32_t damage_shows_in_the_copy(void)
 {
     write_all(1);
@@ -255,6 +255,18 @@ START_TEST(complained_member_has_what_is_damaged)
     uint32_t whole = damage_shows_in_the_copy();
     ck_assert_int_eq(grant(c.version, whole, ERR_TIMEOUT), 0);
     ck_assert(is_member(whole));
+    all_have_it_for_certain();
+}
+END_TEST
+
+/* So is one that is to go because there are copies enough. */
+START_TEST(member_to_be_removed_has_what_is_damaged)
+{
+    struct ns_chunk k;
+    uint32_t whole = damage_shows_in_the_copy();
+    k = row();
+    ck_assert(grants_repair(f->m, &k, &(struct repair_action){.remove = whole}));
+    fixture_run_ms(f, 1000);
     all_have_it_for_certain();
 }
 END_TEST
@@ -858,6 +870,7 @@ Suite *suite_grants(void)
                                   absent_member_may_know_better,
                                   absent_member_is_given_up,
                                   complained_member_has_what_is_damaged,
+                                  member_to_be_removed_has_what_is_damaged,
                                   absent_member_has_what_is_damaged,
                                   damage_that_stays_is_told,
                                   unwritten_chunk_does_not_wait,
