@@ -24,6 +24,7 @@ struct fake {
     bool lone;                      /* makes itself primary of a new epoch when it starts */
     bool stuck;                     /* never listens */
     bool silent;                    /* answers nothing */
+    int refusal;                    /* of every promotion; 0 = it obeys */
     uint32_t healths, silent_after; /* answers since its start; 0 = never falls silent by itself */
     bool kill_asked;
     uint32_t starts, kills, promotes, leases;
@@ -68,6 +69,10 @@ static void fake_promote(struct fake *k, struct message *msg)
     MUST(promote_req_decode(slice_bytes(&msg->body), &req) == 0);
     k->promotes++;
     bool again = k->role == MASTER_PRIMARY && req.epoch == k->epoch;
+    if (k->refusal != 0) {
+        rpc_answer_status(&k->rpc, &msg->head, k->refusal);
+        return;
+    }
     if (!again && req.epoch <= k->promised) {
         rpc_answer(&k->rpc, &msg->head, ERR_STALE_EPOCH, 0, k->promised, (struct slice){0}, NULL);
         return;
@@ -497,6 +502,21 @@ START_TEST(freshest_shadow_is_promoted)
 }
 END_TEST
 
+/* Those that are promoted in vain make room for one that looks no better: nobody knows how far the
+ * others are. */
+START_TEST(all_have_their_turn)
+{
+    for (uint32_t i = 0; i < FAKES; i++) {
+        w->fakes[i].age_ms = 6000;
+        w->fakes[i].refusal = i == 0 ? 0 : _i == 0 ? ERR_NOT_READY : ERR_CORRUPT;
+    }
+    must_up();
+    run_ms(_i == 0 ? 35000 : 5000);
+    ck_assert_ptr_eq(primary(), &w->fakes[0]);
+    ck_assert_uint_ge(w->fakes[1].promotes, 1);
+}
+END_TEST
+
 /* A log that has promised more than the engine knows: the next epoch is above
  * it. */
 START_TEST(promised_epochs_are_skipped)
@@ -654,6 +674,7 @@ Suite *suite_monitor(void)
     TCase *three = tcase_create("three");
     tcase_add_checked_fixture(three, setup_three, teardown);
     tcase_add_test(three, freshest_shadow_is_promoted);
+    tcase_add_loop_test(three, all_have_their_turn, 0, 2);
     tcase_add_test(three, promised_epochs_are_skipped);
     tcase_add_test(three, hung_primary_is_fenced);
     tcase_add_test(three, stalled_log_is_replaced);

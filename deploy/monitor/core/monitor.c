@@ -33,17 +33,23 @@ static struct elect_candidate candidate(const struct watched *w)
     return c;
 }
 
+/* Whoever was tried in vain comes after all others, also when those are braked; of several the one whose
+ * turn is longest ago comes first. */
+static bool better(const struct watched *a, const struct watched *b)
+{
+    uint64_t a_ns = watched_shunned(a), b_ns = watched_shunned(b);
+    struct elect_candidate x = candidate(a), y = candidate(b);
+    return a_ns != b_ns ? a_ns < b_ns : elect_better(&x, &y);
+}
+
 /* The best of those that could serve now, `but` excepted; NULL = none. */
 static struct watched *best(struct monitor *m, const struct watched *but)
 {
     struct watched *found = NULL;
-    struct elect_candidate top = {.able = false};
     for (uint32_t i = 0; i < m->count; i++) {
         struct watched *w = &m->masters[i];
-        struct elect_candidate c = candidate(w);
-        if (w != but && c.able && (found == NULL || elect_better(&c, &top))) {
+        if (w != but && watched_able(w) && (found == NULL || better(w, found))) {
             found = w;
-            top = c;
         }
     }
     return found;

@@ -18,9 +18,10 @@ enum {
     BEHIND_AGAIN_MS = 5000, /* after the engine knew a later epoch than the master */
     PROMOTE_WAIT_MS = 10000,
     PROMOTE_PATIENCE_MS = 15000, /* then another master is tried, if there is one ... */
-    SHUN_MS = 30000,             /* ... and this one only if there is none, for so long */
-    FENCE_WAIT_MS = 500,         /* for another monitor to end its master */
-    YIELD_MS = 5000,             /* after a hand-over others come first for so long */
+    /* ... and this one only if there is none, for so long: all others can have their turn */
+    SHUN_MS = MONITOR_MASTERS_MAX * PROMOTE_PATIENCE_MS,
+    FENCE_WAIT_MS = 500, /* for another monitor to end its master */
+    YIELD_MS = 5000,     /* after a hand-over others come first for so long */
     HAND_OVER_WAIT_MS = 30000,
     STEP_DOWN_WAIT_MS = 10000, /* then a master that does not end by itself is ended */
     ASKERS_MAX = 64,

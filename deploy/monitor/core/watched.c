@@ -169,6 +169,12 @@ bool watched_able(const struct watched *w)
            (w->health.role == MASTER_PRIMARY || w->health.role == MASTER_SHADOW);
 }
 
+uint64_t watched_shunned(const struct watched *w)
+{
+    bool now = w->health.role != MASTER_PRIMARY && env_mono_ns(w->env) < w->shun_ns;
+    return now ? w->shun_ns : 0;
+}
+
 bool watched_braked(const struct watched *w)
 {
     uint64_t now = env_mono_ns(w->env), first = w->promoted_ns[BRAKE_PROMOTIONS - 1];

@@ -52,6 +52,8 @@ void watched_init(struct watched *w, struct env *env, struct processes *p, uint3
 bool watched_tick(struct watched *w);
 /* It answered within MISS_MS, as a master that is or may become the primary. */
 bool watched_able(const struct watched *w);
+/* Until then others are promoted first because it was tried in vain; 0 = it was not. */
+uint64_t watched_shunned(const struct watched *w);
 /* Others shall be promoted first: it was promoted too often lately or in vain, or hears too few other
  * logs to be the primary. */
 bool watched_braked(const struct watched *w);
