@@ -1,5 +1,6 @@
 /* log_match.c - how far this log and another master's are the same. */
 #include "master/core/log_match.h"
+#include "master/core/oplog_cursor.h"
 
 int log_told_decode(const struct log_promise_rep *rep, struct log_told *out)
 {
@@ -43,12 +44,73 @@ static uint64_t floor_of(const struct log_match *m)
     return MAX(oplog_first(m->log), m->theirs.answer.first) - 1;
 }
 
+/* The hole that has this record, or NULL. */
+static const struct log_hole *hole_at(const struct log_answer *a, uint64_t index)
+{
+    for (uint32_t i = 0; i < a->hole_count; i++) {
+        if (index >= a->holes[i].from && index <= a->holes[i].to) {
+            return &a->holes[i];
+        }
+    }
+    return NULL;
+}
+
+/* The hole that hides H(index) of one of the logs: neither that record nor the next can be read. */
+static const struct log_hole *hides(const struct log_match *m, uint64_t index)
+{
+    const struct log_answer *all[] = {&m->own, &m->theirs.answer};
+    for (uint32_t i = 0; i < COUNT_OF(all); i++) {
+        const struct log_hole *h = hole_at(all[i], index);
+        if (h != NULL && index < h->to) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+/* The next one above, or else below, of which both logs can tell; `high`: there is none. */
+static uint64_t tellable(const struct log_match *m, uint64_t index)
+{
+    const struct log_hole *h;
+    uint64_t up = index, down = index;
+    while ((h = hides(m, up)) != NULL) {
+        up = h->to;
+    }
+    if (up < m->high) {
+        return up;
+    }
+    while ((h = hides(m, down)) != NULL) {
+        down = h->from - 1;
+    }
+    return down > m->low ? down : m->high;
+}
+
+/* H(index), also behind a hole and in front of one. */
+static int own_chain(const struct log_match *m, uint64_t index, uint64_t *out)
+{
+    struct why why;
+    struct oplog_piece p;
+    struct oplog_cursor *c = NULL;
+    bool before = hole_at(&m->own, index + 1) != NULL;
+    int rc = oplog_chain(m->log, index, out, &why);
+    if (rc == 0 || rc == -ENOENT || m->own.hole_count == 0) {
+        return rc;
+    }
+    rc = oplog_cursor_open(m->log, before ? index : index + 1, &c, &why);
+    rc = rc == 0 ? oplog_cursor_next(c, &p, &why) : rc;
+    if (rc == 1) {
+        *out = before ? p.chain : p.prev_chain;
+        rc = before && p.last != index ? ERR_CORRUPT : 0;
+    }
+    oplog_cursor_close(c);
+    return rc;
+}
+
 /* H(probe) of the other log is known. False: the search has ended. */
 static bool compare(struct log_match *m, uint64_t theirs)
 {
-    struct why why;
     uint64_t own;
-    int rc = oplog_chain(m->log, m->probe, &own, &why);
+    int rc = own_chain(m, m->probe, &own);
     if (rc < 0) {
         end(m, rc == -ENOENT ? rc : ERR_CORRUPT, 0, 0);
         return false;
@@ -70,23 +132,23 @@ static void read_done(struct rpc_call *c)
     struct log_match *m = c->owner;
     struct log_read_rep rep;
     int rc = RPC_REPLY(log_read, c, &rep);
-    if (rc == 0 && rep.first != m->probe + 1) {
+    bool before = rc == 0 && rep.first == m->probe && rep.last == m->probe; /* a hole follows */
+    if (rc == 0 && rep.first != m->probe + 1 && !before) {
         rc = ERR_PROTOCOL;
     }
     if (rc == ERR_DISCONNECTED || rc == ERR_TIMEOUT) {
         end(m, rc, 0, 0);
     } else if (rc != 0) {
         end(m, ERR_CORRUPT, 0, 0);
-    } else if (compare(m, rep.prev_chain)) {
+    } else if (compare(m, before ? rep.chain : rep.prev_chain)) {
         step(m);
     }
 }
 
 static void found(struct log_match *m)
 {
-    struct why why;
     uint64_t chain = 0;
-    int rc = m->low == 0 ? 0 : oplog_chain(m->log, m->low, &chain, &why);
+    int rc = m->low == 0 ? 0 : own_chain(m, m->low, &chain);
     end(m, rc == 0 || rc == -ENOENT ? rc : ERR_CORRUPT, m->low, chain);
 }
 
@@ -103,6 +165,11 @@ static void step(struct log_match *m)
             end(m, -ENOENT, 0, 0);
             return;
         }
+        m->probe = tellable(m, m->probe);
+        if (m->probe >= m->high) {
+            found(m);
+            return;
+        }
         if (m->probe == m->theirs.answer.tail.index) {
             if (!compare(m, m->theirs.chain)) {
                 return;
@@ -111,7 +178,8 @@ static void step(struct log_match *m)
         }
         m->read.done = read_done;
         m->read.owner = m;
-        log_links_read(m->links, m->number, &m->read, m->probe + 1);
+        bool before = hole_at(&m->theirs.answer, m->probe + 1) != NULL;
+        log_links_read(m->links, m->number, &m->read, before ? m->probe : m->probe + 1);
         return;
     }
 }
@@ -122,6 +190,7 @@ void log_match_start(struct log_match *m, uint64_t same)
     m->low = MIN(same, limit);
     m->high = limit + 1;
     m->halving = false;
+    m->own = oplog_findings(m->log);
     step(m);
 }
 

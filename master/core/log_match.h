@@ -2,7 +2,8 @@
  *
  * Two logs that have the same H(i) are equal up to i. What both are known to share is the lower
  * bound; above it the place is found by halving, with a request for each step, beginning at the
- * end, where they mostly are equal. Pure; loop thread only; reading the own log blocks.
+ * end, where they mostly are equal. Of what is in a hole of either log nobody can tell; where the
+ * histories part in one, both its ends are found. Pure; loop thread only; reading the own log blocks.
  */
 #ifndef MASTER_CORE_LOG_MATCH_H
 #define MASTER_CORE_LOG_MATCH_H
@@ -30,10 +31,11 @@ struct log_match {
     uint64_t high;  /* lowest one known to differ; one above what both have */
     uint64_t probe; /* index asked for */
     bool halving;
+    struct log_answer own; /* what can be read of the own log */
     struct rpc_call read;
-    /* May run inside log_match_start. status 0: equal up to `index`, not above;
-     * -ENOENT: one log begins where the other has ended or differs already; ERR_CORRUPT: a record
-     * that decides cannot be read; ERR_DISCONNECTED, ERR_TIMEOUT. */
+    /* May run inside log_match_start. status 0: equal up to `index`, and not at `high`, which is the next
+     * one unless those between are in a hole; -ENOENT: one log begins where the other has ended or differs
+     * already; ERR_CORRUPT: a record that decides cannot be read; ERR_DISCONNECTED, ERR_TIMEOUT. */
     void (*done)(struct log_match *m, int status, uint64_t index, uint64_t chain);
 };
 

@@ -105,7 +105,9 @@ static int put_all(struct segment_copy *c, struct oplog *l, const struct segment
         }
         if (!put && first == p->last + 1 && begins_there(p, &at)) {
             if (before != p->chain) {
-                break; /* they do not lead to it */
+                /* They are of another history: what is here is not given up for them. */
+                rc = why_set(why, ERR_OUT_OF_SYNC, "records do not lead to what follows the hole");
+                break;
             }
             put = true;
             rc = c != NULL ? put_patch(c, p, why) : 0;

@@ -98,8 +98,10 @@ int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why)
         return 0;
     }
     for (uint32_t i = 0; i < l->segment_count; i++) {
-        if (l->segments[i].first == index + 1) {
-            *out = l->segments[i].chain;
+        const struct segment *s = &l->segments[i];
+        bool said = !l->damaged || i == 0 || s->chain != 0; /* its header could be read */
+        if (s->first == index + 1 && said) {
+            *out = s->chain;
             return 0;
         }
     }

@@ -60,7 +60,7 @@ static void matched(struct log_match *m, int status, uint64_t index, uint64_t ch
     } else if (status != 0) {
         cannot(p, ERR_CORRUPT, "a record that decides cannot be read");
     } else {
-        keep(p, index);
+        keep(p, MIN(index, p->choice.tail.index)); /* in both logs a hole may follow it, and more */
     }
 }
 

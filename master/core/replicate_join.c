@@ -117,6 +117,16 @@ void replicate_too_old(struct follower *f)
                    RPC_BODY(log_append_req, &req), NULL, ASK_MS);
 }
 
+/* Where the histories part in a hole, some of what was in it may be ours, and this log one of those that
+ * it takes: its word that it had them is not removed before enough others have them. They have when all
+ * must. */
+static bool may_cut(const struct follower *f, uint64_t index)
+{
+    const struct replicate *r = f->r;
+    return f->match.high == index + 1 || index + 1 >= r->opening ||
+           oplog_committed(r->cfg.log) >= r->opening || r->set->acks == r->set->count;
+}
+
 static void matched(struct log_match *m, int status, uint64_t index, uint64_t chain)
 {
     struct follower *f = container_of(m, struct follower, match);
@@ -133,7 +143,13 @@ static void matched(struct log_match *m, int status, uint64_t index, uint64_t ch
     if (failed(f, status)) {
         return;
     }
-    if (index < m->theirs.answer.tail.index || m->theirs.damaged) {
+    const struct log_answer *a = &m->theirs.answer;
+    /* A hole in what is ours it mends itself, once it is known what was behind its last record: in a
+     * segment written anew nobody could see that something was there. */
+    bool mends = a->hole_count > 0 && a->holes[0].from <= index && a->end == LOG_END_SURE;
+    if (mends || (index < a->tail.index && !may_cut(f, index))) {
+        (void)failed(f, ERR_CORRUPT);
+    } else if (index < a->tail.index || m->theirs.damaged) {
         cut(f, index, chain);
     } else {
         in_step(f, index, chain);
@@ -151,12 +167,6 @@ static void match(struct follower *f, const struct log_promise_rep *rep)
     }
     const struct log_answer *a = &told.answer;
     uint64_t limit = MIN(a->tail.index, oplog_last(r->cfg.log));
-    /* It mends that itself, once it is known what was behind its last record: in a segment written anew
-     * nobody could see that something was there. */
-    if (a->hole_count > 0 && a->end == LOG_END_SURE) {
-        (void)failed(f, ERR_CORRUPT);
-        return;
-    }
     if (a->committed > oplog_last(r->cfg.log)) {
         env_log(r->cfg.env, LOG_ERROR, "logger %s knows record %llu to be committed, here are %llu",
                 r->set->addr[f->number], (unsigned long long)a->committed,

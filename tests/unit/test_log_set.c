@@ -289,6 +289,137 @@ START_TEST(full_segments_are_mended)
 }
 END_TEST
 
+/* All that it sent and that did not arrive is lost. */
+static void start_anew(struct log_master *m)
+{
+    log_master_end(m, false);
+    log_master_start(m);
+}
+
+/* Each a batch. */
+static void append_some(struct log_master *m, int count)
+{
+    for (int i = 0; i < count; i++) {
+        log_master_append(m, 1, 100);
+        log_cluster_run(c, 40);
+    }
+}
+
+/* Master 0 is back with records that nobody else has: it was cut off. */
+static struct log_master *begin_with_rival(uint32_t acks)
+{
+    struct log_master *m = begin_with_primary(3, acks);
+    isolate(m, 60000);
+    append_some(m, 8);
+    log_cluster_run(c, 8000); /* it has ended */
+    return m;
+}
+
+/* Until its promotion has succeeded; its first record is on its own disk at most. */
+static void promote_alone(struct log_master *m)
+{
+    log_master_promote(m);
+    for (int i = 0; i < 10000 && m->replicate == NULL; i++) {
+        log_cluster_run(c, 1);
+    }
+    ck_assert_ptr_nonnull(m->replicate);
+    isolate(m, 60000);
+}
+
+/* Records of a history that was overruled may follow what precedes a hole: they are not what was there,
+ * and what stands behind it is not given up for them. */
+START_TEST(a_hole_is_not_filled_from_another_history)
+{
+    struct log_master *m = begin_with_rival(2);
+    struct log_master *p = &c->masters[1], *o = &c->masters[2];
+    log_master_promote(p);
+    log_cluster_run(c, 2000);
+    ck_assert(p->serving);
+    append_some(p, 4);
+    uint64_t last = p->opening + 4;
+    ck_assert_uint_eq(c->acknowledged_to, last);
+    ck_assert_uint_gt(oplog_last(m->log), last);
+    log_master_end(p, true);
+    log_master_end(o, true);
+    log_master_rot(o, last - 4 + (uint64_t)_i);
+    log_master_start(o);
+    sim_net_heal(c->sim);
+    log_cluster_run(c, 5000);
+    ck_assert(oplog_damaged(o->log) && oplog_last(o->log) == last);
+    log_master_promote(m);
+    log_cluster_run(c, 8000);
+    ck_assert(!m->serving);
+    log_master_start(p);
+    ck_assert(log_cluster_settle(c, 60000));
+    ck_assert(log_cluster_equal(c, 10000));
+    log_cluster_check(c);
+}
+END_TEST
+
+/* The newest history has a hole, and others have other records there: it ends where they took over. */
+START_TEST(a_hole_of_another_history_is_cut)
+{
+    struct log_master *m = begin_with_rival(_i < 6 ? 2 : 3);
+    struct log_master *o = &c->masters[1];
+    uint64_t before = oplog_last(o->log);
+    promote_alone(o);
+    append_some(o, 6);
+    ck_assert(!o->serving && oplog_last(o->log) == before + 7);
+    start_anew(&c->masters[2]);
+    ck_assert_uint_le(oplog_last(c->masters[2].log), before + 1); /* the opening may have arrived */
+    uint64_t from = before + 2 + (uint64_t)_i % 3;
+    log_master_end(o, true);
+    if (_i % 2 == 0) { /* a longer one */
+        log_master_rot(o, from + 1);
+    }
+    log_master_rot(o, from);
+    log_master_start(o);
+    sim_net_heal(c->sim);
+    ck_assert(oplog_damaged(o->log));
+    log_cluster_run(c, 5000);
+    log_master_promote(_i % 6 < 3 ? o : m);
+    ck_assert(log_cluster_settle(c, 60000));
+    ck_assert(log_cluster_equal(c, 10000));
+    log_cluster_check(c);
+}
+END_TEST
+
+/* Some of what was in the hole may have been acknowledged, and this log one of two that had it: it is not
+ * cut before enough others have that. Where all must have it all others do. */
+START_TEST(a_hole_that_may_be_ours_stays_for_a_while)
+{
+    struct log_master *o = begin_with_primary(3, _i == 0 ? 2 : 3);
+    struct log_master *p = &c->masters[1], *third = &c->masters[2];
+    log_master_end(third, false);
+    append_some(o, 1);
+    uint64_t shared = oplog_last(p->log);
+    ck_assert_uint_eq(c->acknowledged_to, _i == 0 ? shared : shared - 1);
+    isolate(o, 60000);
+    append_some(o, 2);
+    log_master_end(o, true);
+    log_master_rot(o, shared + 1);
+    log_master_rot(o, shared);
+    log_master_start(o);
+    start_anew(p);
+    sim_net_heal(c->sim);
+    log_master_start(third);
+    log_cluster_run(c, 6000);
+    ck_assert(oplog_damaged(o->log) && oplog_last(p->log) == shared);
+    promote_alone(p);
+    if (_i == 0) {
+        log_master_end(third, false);
+        sim_net_heal(c->sim);
+        log_cluster_run(c, 3000);
+        ck_assert(oplog_damaged(o->log) && !p->serving && p->replicate != NULL);
+        log_master_start(third);
+    }
+    sim_net_heal(c->sim);
+    ck_assert(log_cluster_settle(c, 60000));
+    ck_assert(log_cluster_equal(c, 10000));
+    log_cluster_check(c);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- random histories */
 
 /* One disk of the cluster loses what it stored. What it lost last must be back first. */
@@ -441,6 +572,9 @@ Suite *suite_log_set(void)
     tcase_add_test(t, a_log_damaged_in_the_middle_and_at_its_end_is_mended);
     tcase_add_test(t, a_damaged_log_is_mended_before_its_master_takes_over);
     tcase_add_test(t, full_segments_are_mended);
+    tcase_add_loop_test(t, a_hole_is_not_filled_from_another_history, 0, 2);
+    tcase_add_loop_test(t, a_hole_of_another_history_is_cut, 0, 12);
+    tcase_add_loop_test(t, a_hole_that_may_be_ours_stays_for_a_while, 0, 2);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);

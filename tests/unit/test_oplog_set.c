@@ -648,6 +648,27 @@ START_TEST(a_damaged_log_is_mended_everywhere)
 }
 END_TEST
 
+/* What precedes a segment is known from the one before if its header cannot be read. */
+START_TEST(a_header_that_is_gone_tells_nothing)
+{
+    uint64_t chains[2];
+    append(60, 700);
+    follow();
+    uint64_t second = l[1]->segments[1].first;
+    spoil_header_and_first(segment_of(1, second));
+    reopen(1);
+    ck_assert(oplog_damaged(l[1]));
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(oplog_chain(l[i], second - 1, &chains[i], &why), 0);
+    }
+    ck_assert_uint_eq(chains[0], chains[1]);
+    ck_assert_int_eq(oplog_cut(l[1], second - 1, &why), 0);
+    ck_assert(!oplog_damaged(l[1]));
+    follow();
+    expect_equal();
+}
+END_TEST
+
 /* The last segment: what cannot be read there is the end, or beyond it. */
 START_TEST(an_end_that_cannot_be_read_is_unsure)
 {
@@ -1039,6 +1060,7 @@ Suite *suite_oplog_set(void)
     tcase_add_loop_test(damage, full_segments_are_read_again, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_cursor_finds_what_is_missing, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_damaged_log_is_mended_everywhere, 0, COUNT_OF(damages));
+    tcase_add_test(damage, a_header_that_is_gone_tells_nothing);
     tcase_add_test(damage, an_end_that_cannot_be_read_is_unsure);
     tcase_add_test(damage, a_lone_log_that_cannot_be_read_is_refused);
     tcase_add_test(damage, a_header_is_made_anew);
