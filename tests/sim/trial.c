@@ -379,6 +379,12 @@ static void add_strays(struct trial *t)
     }
 }
 
+/* It is full, and says so. */
+static bool lacks_room(const struct sim_server *s, int err)
+{
+    return err == -ENOSPC && sim_scheduled(&s->room);
+}
+
 static void try_strays(struct trial *t)
 {
     struct why why;
@@ -386,6 +392,9 @@ static void try_strays(struct trial *t)
     snprintf(t->what, sizeof(t->what), "other files are, too");
     world_say(t->world, "%s is tried on a disk where %s", t->server->process->name, t->what);
     int err = trial_start(t->server, &why);
+    if (lacks_room(t->server, err)) {
+        return; /* those files took the last page */
+    }
     if (err != 0) {
         trial_fails(t, err == TRIAL_DIED ? "it dies" : why.text);
     }
@@ -515,7 +524,7 @@ bool trial_of(struct world *w, struct sim_server *s, struct sim_rand *r, uint64_
     if (sound) {
         t.calls = p->calls;
         look(s, &t.sound);
-    } else if (!s->meta_failed && !(err == -ENOSPC && sim_scheduled(&s->room))) {
+    } else if (!s->meta_failed && !lacks_room(s, err)) {
         trial_fails(&t, why.text);
     }
     server_kill(s, false, 0);
