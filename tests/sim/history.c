@@ -711,6 +711,14 @@ static int expected_change(struct history *h, const struct op_entry *e)
     }
 }
 
+/* Would the call make the file longer than the log has it now? */
+static bool is_longer(struct history *h, const struct op_entry *e)
+{
+    bool sets_size = e->op == OP_setattr && (e->mask & SETATTR_SIZE) != 0;
+    const struct model_inode *n = sets_size ? model_find(h->model, e->ino) : NULL;
+    return n != NULL && S_ISREG(n->mode) && n->size < e->size;
+}
+
 static bool is_query(enum op_code op)
 {
     return op == OP_lookup || op == OP_getattr || op == OP_readdir || op == OP_readlink ||
@@ -730,6 +738,7 @@ static void judge_state(struct history *h, uint64_t index)
             e->expected = expected_query(h, e);
         } else if (is_change(e->op) && e->status != 0) {
             e->expected = expected_change(h, e);
+            e->lengthens |= is_longer(h, e);
         } else {
             continue;
         }
@@ -759,11 +768,12 @@ static void judge_change(struct history *h, const struct op_entry *e)
     }
 }
 
-/* What makes room must work on a full disk. */
+/* What makes room must work on a full disk. A file that gets longer needs some: the new size vouches
+ * for its first chunk, whose replicas are made before (first_chunk.h) if the writes to it failed. */
 static bool is_removal(const struct op_entry *e)
 {
     return e->op == OP_unlink || e->op == OP_rmdir || e->op == OP_removexattr ||
-           (e->op == OP_setattr && (e->mask & SETATTR_SIZE) != 0);
+           (e->op == OP_setattr && (e->mask & SETATTR_SIZE) != 0 && !e->lengthens);
 }
 
 static void judge_rest(struct history *h)

@@ -45,6 +45,7 @@ struct op_entry {
     /* of the judgement */
     uint64_t record; /* index of its record */
     bool found;      /* some state fits */
+    bool lengthens;  /* setattr: in some state the file was shorter */
     int expected;    /* what the reference gave last */
 };
 
