@@ -233,12 +233,32 @@ bool monitors_gave(const struct monitors *s, uint32_t epoch, const char *addr)
     return gave;
 }
 
+/* A bit that flips may leave an epoch that can be read. If it is higher than any, the monitor of one
+ * master takes the master's directory for an old copy, and says so, until somebody looks and finds
+ * that it is the monitor's own file that is wrong. */
+static void check_alarm(struct machine *x)
+{
+    const struct monitor *m = x->monitor;
+    if (m == NULL || !m->cfg.alone || m->state != LOOKING ||
+        strstr(m->alarm, "file epoch") == NULL) {
+        return;
+    }
+    if (!x->all->restored) {
+        world_fail(x->all->world, "%s says: %s", x->process->name, m->alarm);
+    }
+    machine_down(x, false, NS_PER_S);
+    harm_files_mend(x->process, x->all->highest);
+}
+
 static void look(struct sim_event *e)
 {
     struct monitors *s = container_of(e, struct monitors, look);
     sim_keeper_sweep(&s->keeper);
     check_locks(s);
     check_epochs(s);
+    for (uint32_t i = 0; i < s->count; i++) {
+        check_alarm(&s->machines[i]);
+    }
     sim_at(s->world->sim, e, s->world->sim->now_ns + LOOK_MS * NS_PER_MS);
 }
 

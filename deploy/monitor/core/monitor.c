@@ -106,11 +106,11 @@ static void on_claimed(struct elect_ask *a)
         return;
     }
     if (a->exact && a->status == ERR_STALE_EPOCH) {
-        snprintf(
-            m->alarm, sizeof(m->alarm),
-            "master %.60s serves in epoch %u, but epoch %u was given out before: is its directory "
-            "another one, or restored from an old copy?",
-            m->target->addr, a->want, a->epoch);
+        snprintf(m->alarm, sizeof(m->alarm),
+                 "master %.60s serves in epoch %u, but epoch %u was given out before: is its "
+                 "directory another one, or an old copy? If it is right, stop this monitor and "
+                 "write \"%u -\" into its file epoch",
+                 m->target->addr, a->want, a->epoch, a->want);
     } else {
         snprintf(m->alarm, sizeof(m->alarm),
                  "no epoch can be had, so no master is promoted: %.100s; see to the disk of this "
