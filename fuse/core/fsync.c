@@ -40,6 +40,21 @@ void fsync_touch(struct inode *i, const struct chunk_write *w)
     list_push_back(&i->touched, &t->link);
 }
 
+static bool has_chunk(const struct list *all, uint64_t handle)
+{
+    list_for_each (e, all) {
+        if (list_entry(e, struct touched, link)->handle == handle) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool fsync_has(const struct inode *i, uint64_t handle)
+{
+    return has_chunk(&i->touched, handle) || has_chunk(&i->syncing, handle);
+}
+
 /* What a power cut may have taken of it does not matter any more. */
 static void cut_off(struct list *all, uint64_t size, uint64_t chunk_bytes)
 {

@@ -27,6 +27,8 @@ void file_sync_cancel(struct file_sync *s); /* fine if it is not running */
 
 /* The chunk was written by w. */
 void fsync_touch(struct inode *i, const struct chunk_write *w);
+/* Was something of the chunk written that is not synced? */
+bool fsync_has(const struct inode *i, uint64_t handle);
 /* The file was cut at size: bytes beyond it need not be durable any more. */
 void fsync_cut(struct inode *i, uint64_t size);
 /* Something was written that is not synced. */

@@ -3,6 +3,7 @@
 #include "fuse/core/write_chunk.h"
 
 #include "fuse/core/client_impl.h"
+#include "fuse/core/fsync.h"
 #include "shared/base/hash.h"
 
 /* A write that a damaged block refuses waits so long for somebody who has the block whole. */
@@ -224,11 +225,14 @@ static struct slice encode(struct chunk_write *w)
         if (w->kind == CHUNK_DATA && w->sums.len == 0) {
             make_sums(w);
         }
+        /* What the master says, perhaps again, is of before the first size commit. If there were
+         * replicas and they are gone, so is what was written: that takes a version with a doubt. */
+        bool may_make = l->fresh && !fsync_has(w->inode, l->handle);
         struct write_req req = {.handle = l->handle,
                                 .version = l->version,
                                 .ino = l->ino,
                                 .number = l->number,
-                                .fresh = l->fresh,
+                                .fresh = may_make,
                                 .kind = (uint32_t)w->kind,
                                 .offset = w->offset,
                                 .length = w->length,

@@ -248,6 +248,11 @@ static void do_grant(struct script_link *l, struct message *m, const union op_an
     } else if (c->version == q->grant_req.failed_version) {
         c->version++;
         c->fresh = false;
+        bool lost = true;
+        for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
+            lost = lost && f->servers[id].data[file - f->files][number] == NULL;
+        }
+        c->doubt = lost ? c->version : c->doubt;
         for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
             make_replica(&f->servers[id], (uint32_t)(file - f->files), (uint32_t)number);
         }

@@ -448,6 +448,44 @@ START_TEST(fsync_after_a_power_cut_of_all)
 }
 END_TEST
 
+static enum script_verdict extends_get_lost(struct script_cluster *f, struct script_link *l,
+                                            struct message *m)
+{
+    (void)f;
+    (void)l;
+    return m->head.op == OP_extend ? SCRIPT_DONE : SCRIPT_GO_ON;
+}
+
+/* The same before the first size commit, when even the names of the replicas were not durable: the chunk
+ * that is granted again is none that nobody has written. */
+START_TEST(fsync_after_new_replicas_were_lost)
+{
+    struct script_cluster *f = script_start(NULL);
+    struct client_file *file = script_create(f, "x");
+    f->hook = extends_get_lost;
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 1), 0);
+    script_run(f, 1500);
+    ck_assert_uint_eq(script_count(f, OP_write), 1);
+    for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
+        mem_free(f->servers[id].data[0][0]);
+        f->servers[id].data[0][0] = NULL;
+        f->servers[id].length[0][0] = 0;
+    }
+    files_recall(f->client, client_file_ino(file)); /* as when there is another master */
+    ck_assert_int_eq(script_write(f, file, 5000, 100, 2), 0);
+    script_run(f, 1500);
+    ck_assert_uint_eq(script_count(f, OP_grant), 2);
+    f->hook = NULL;
+    script_cut(f, 0);
+    ck_assert_int_eq(script_fsync(f, file), -EIO);
+    ck_assert_int_eq(script_write(f, file, 0, 1000, 3), 0);
+    ck_assert_int_eq(script_fsync(f, file), 0);
+    ck_assert_int_eq(script_read(f, file, 0, 1000, 3), 1000);
+    ck_assert_int_eq(script_read(f, file, 5000, 100, 2), 100);
+    script_end(f);
+}
+END_TEST
+
 /* fsync syncs every chunk written since the last one, then commits; also through another file. */
 START_TEST(fsync_syncs_what_was_written)
 {
@@ -719,6 +757,7 @@ Suite *suite_client_write(void)
     tcase_add_test(t, trim_is_carried_out_before_a_write);
     tcase_add_test(t, truncate_orders_with_writes);
     tcase_add_loop_test(t, fsync_after_a_power_cut_of_all, 0, 5);
+    tcase_add_test(t, fsync_after_new_replicas_were_lost);
     tcase_add_test(t, fsync_syncs_what_was_written);
     tcase_add_test(t, fdatasync_of_old_bytes_asks_no_master);
     tcase_add_test(t, fdatasync_after_a_recall_commits_the_size);
