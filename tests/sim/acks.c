@@ -7,11 +7,10 @@
 
 #include <string.h>
 
-/* A write on its way: the last one with this number between the two. */
+/* A write on its way: the last one with this number on the connection. */
 struct asked {
     struct hmap_node node;
-    uint32_t mount, server; /* process numbers */
-    uint64_t request, handle, version;
+    uint64_t conn, request, handle, version;
 };
 
 struct acked {
@@ -51,14 +50,13 @@ void acks_free(struct acks *a)
     mem_free(a);
 }
 
-static struct asked *asked_find(struct acks *a, uint32_t mount, uint32_t server, uint64_t request,
-                                bool make)
+static struct asked *asked_find(struct acks *a, uint64_t conn, uint64_t request, bool make)
 {
-    uint64_t key[3] = {mount, server, request};
+    uint64_t key[2] = {conn, request};
     uint64_t hash = hash64(key, sizeof(key));
     for (struct hmap_node *n = hmap_first(&a->asked, hash); n; n = hmap_next(n)) {
         struct asked *one = container_of(n, struct asked, node);
-        if (one->mount == mount && one->server == server && one->request == request) {
+        if (one->conn == conn && one->request == request) {
             return one;
         }
     }
@@ -66,11 +64,18 @@ static struct asked *asked_find(struct acks *a, uint32_t mount, uint32_t server,
         return NULL;
     }
     struct asked *one = mem_new(struct asked);
-    one->mount = mount;
-    one->server = server;
+    one->conn = conn;
     one->request = request;
     hmap_add(&a->asked, &one->node, hash);
     return one;
+}
+
+static void asked_drop(struct acks *a, struct asked *one)
+{
+    if (one != NULL) {
+        hmap_remove(&a->asked, &one->node);
+        mem_free(one);
+    }
 }
 
 static void acknowledged(struct acks *a, const struct asked *w, const struct sim_process *server)
@@ -101,22 +106,23 @@ static void acknowledged(struct acks *a, const struct asked *w, const struct sim
     hmap_add(&a->acked, &one->node, hash);
 }
 
-void acks_frame(struct acks *a, const struct sim_process *from, const struct sim_process *to,
+void acks_frame(struct acks *a, uint64_t conn, const struct sim_process *from,
                 const struct message *m)
 {
     if (m->head.op != OP_write || from == NULL) {
         return;
     }
     if (m->head.flags & FRAME_REPLY) {
-        const struct asked *w = asked_find(a, to->number, from->number, m->head.request_id, false);
+        struct asked *w = asked_find(a, conn, m->head.request_id, false);
         if (w != NULL && m->head.status == 0) {
             acknowledged(a, w, from);
         }
+        asked_drop(a, w);
         return;
     }
     struct write_req req;
     if (write_req_decode(slice_bytes(&m->body), &req) == 0) {
-        struct asked *w = asked_find(a, from->number, to->number, m->head.request_id, true);
+        struct asked *w = asked_find(a, conn, m->head.request_id, true);
         w->handle = req.handle;
         w->version = req.version;
     }

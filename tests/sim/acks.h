@@ -13,7 +13,7 @@ struct acks;
 
 struct acks *acks_new(struct world *w);
 void acks_free(struct acks *a);
-void acks_frame(struct acks *a, const struct sim_process *from, const struct sim_process *to,
+void acks_frame(struct acks *a, uint64_t conn, const struct sim_process *from,
                 const struct message *m);
 
 #endif

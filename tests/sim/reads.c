@@ -9,11 +9,10 @@
 
 #include <string.h>
 
-/* A read on its way: the last one with this number between the two. */
+/* A read on its way: the last one with this number on the connection. */
 struct asked {
     struct hmap_node node;
-    uint32_t mount, server; /* process numbers */
-    uint64_t request, handle, version;
+    uint64_t conn, request, handle, version;
     uint64_t newest; /* durable version of the chunk when it came */
     uint32_t offset;
 };
@@ -42,14 +41,13 @@ void reads_free(struct reads *r)
     mem_free(r);
 }
 
-static struct asked *asked_find(struct reads *r, uint32_t mount, uint32_t server, uint64_t request,
-                                bool make)
+static struct asked *asked_find(struct reads *r, uint64_t conn, uint64_t request, bool make)
 {
-    uint64_t key[3] = {mount, server, request};
+    uint64_t key[2] = {conn, request};
     uint64_t hash = hash64(key, sizeof(key));
     for (struct hmap_node *n = hmap_first(&r->asked, hash); n; n = hmap_next(n)) {
         struct asked *one = container_of(n, struct asked, node);
-        if (one->mount == mount && one->server == server && one->request == request) {
+        if (one->conn == conn && one->request == request) {
             return one;
         }
     }
@@ -57,11 +55,18 @@ static struct asked *asked_find(struct reads *r, uint32_t mount, uint32_t server
         return NULL;
     }
     struct asked *one = mem_new(struct asked);
-    one->mount = mount;
-    one->server = server;
+    one->conn = conn;
     one->request = request;
     hmap_add(&r->asked, &one->node, hash);
     return one;
+}
+
+static void asked_drop(struct reads *r, struct asked *one)
+{
+    if (one != NULL) {
+        hmap_remove(&r->asked, &one->node);
+        mem_free(one);
+    }
 }
 
 static void answered(struct reads *r, const struct sim_process *from, const struct asked *a)
@@ -107,7 +112,7 @@ void reads_sent(struct reads *r, const struct sim_process *from, const struct me
     }
 }
 
-void reads_frame(struct reads *r, const struct sim_process *from, const struct sim_process *to,
+void reads_frame(struct reads *r, uint64_t conn, const struct sim_process *from,
                  const struct message *m)
 {
     struct read_req req;
@@ -116,22 +121,23 @@ void reads_frame(struct reads *r, const struct sim_process *from, const struct s
         return;
     }
     if (m->head.flags & FRAME_REPLY) {
-        const struct asked *a = asked_find(r, to->number, from->number, m->head.request_id, false);
+        struct asked *a = asked_find(r, conn, m->head.request_id, false);
         if (a != NULL && m->head.status == 0) {
             check_sums(r, from, a, m);
             answered(r, from, a);
         }
+        asked_drop(r, a);
         return;
     }
     if (m->head.op == OP_read_raw && read_raw_req_decode(slice_bytes(&m->body), &raw) == 0) {
-        struct asked *a = asked_find(r, from->number, to->number, m->head.request_id, true);
+        struct asked *a = asked_find(r, conn, m->head.request_id, true);
         a->handle = raw.handle;
         a->version = UINT64_MAX; /* also of a replica that is not of the newest one */
         a->offset = raw.offset;
         return;
     }
     if (read_req_decode(slice_bytes(&m->body), &req) == 0) {
-        struct asked *a = asked_find(r, from->number, to->number, m->head.request_id, true);
+        struct asked *a = asked_find(r, conn, m->head.request_id, true);
         a->handle = req.handle;
         a->version = req.version;
         a->offset = req.offset;

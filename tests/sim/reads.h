@@ -17,7 +17,7 @@ struct reads *reads_new(struct world *w);
 void reads_free(struct reads *r);
 /* A frame is sent. */
 void reads_sent(struct reads *r, const struct sim_process *from, const struct message *m);
-void reads_frame(struct reads *r, const struct sim_process *from, const struct sim_process *to,
+void reads_frame(struct reads *r, uint64_t conn, const struct sim_process *from,
                  const struct message *m);
 
 #endif

@@ -93,6 +93,7 @@ struct sim {
     uint64_t next_seq;
     struct list processes; /* struct sim_process.link, in order of creation */
     struct list conns;     /* struct env_conn.link, in order of creation */
+    uint64_t dials;        /* connections so far */
     struct list listeners;
     bool sweep;         /* some connection ended */
     struct list blocks; /* partitions */
@@ -109,9 +110,10 @@ struct sim {
     /* A frame is sent, before it arrives anywhere; may be NULL. */
     void (*on_send)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
                     const struct message *m);
-    /* A frame arrives; for traces, may be NULL. */
-    void (*on_frame)(struct sim *s, const struct sim_process *from, const struct sim_process *to,
-                     const struct message *m);
+    /* A frame arrives; for traces, may be NULL. A connection has the same number at both ends and no
+     * other has it: two between the same processes may number their requests alike. */
+    void (*on_frame)(struct sim *s, uint64_t conn, const struct sim_process *from,
+                     const struct sim_process *to, const struct message *m);
     /* Called once between two events when so many more have run; 0 = never. */
     uint64_t break_events;
     void (*on_break)(struct sim *s);

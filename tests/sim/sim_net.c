@@ -30,6 +30,7 @@ struct item {
 struct env_conn {
     struct list link; /* sim.conns */
     struct sim *sim;
+    uint64_t number;             /* of the connection */
     struct sim_process *process; /* NULL = nobody has accepted yet */
     struct env_conn *peer;       /* NULL = the other end is gone */
     struct sim_process *far;     /* whose the other end is or was */
@@ -305,7 +306,7 @@ static void on_frame(struct env_conn *c, struct item *i)
     sim->delivered = m;
     i->body = i->payload = (struct slice){0};
     if (c->sim->on_frame != NULL) {
-        c->sim->on_frame(c->sim, c->far, c->process, m);
+        c->sim->on_frame(c->sim, c->number, c->far, c->process, m);
     }
     if (c->events->on_message != NULL) {
         c->events->on_message(c->owner, c, m);
@@ -386,6 +387,7 @@ struct env_conn *sim_net_dial(struct sim_process *p, const char *addr, const str
 {
     struct sim *s = p->sim;
     struct env_conn *c = end_new(s, p);
+    c->number = ++s->dials;
     c->events = ev;
     c->owner = owner;
     c->was_dialled = true;
@@ -396,6 +398,7 @@ struct env_conn *sim_net_dial(struct sim_process *p, const char *addr, const str
         return c;
     }
     struct env_conn *far = end_new(s, NULL);
+    far->number = c->number;
     snprintf(far->peer_name, sizeof(far->peer_name), "%s", p->name);
     far->peer = c;
     far->far = p;

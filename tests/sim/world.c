@@ -633,15 +633,15 @@ static void on_send(struct sim *s, const struct sim_process *from, const struct 
     monitors_sent(w->monitors, to, m);
 }
 
-static void on_frame(struct sim *s, const struct sim_process *from, const struct sim_process *to,
-                     const struct message *m)
+static void on_frame(struct sim *s, uint64_t conn, const struct sim_process *from,
+                     const struct sim_process *to, const struct message *m)
 {
     struct world *w = s->owner;
     if (w->trace || m->head.request_id % PRINTED == 0) { /* some are printed for nobody */
         world_say_frame(s, from, to, m);
     }
-    acks_frame(w->acks, from, to, m);
-    reads_frame(w->reads, from, to, m);
+    acks_frame(w->acks, conn, from, m);
+    reads_frame(w->reads, conn, from, m);
     drops_frame(w->drops, from, to, m);
     promises_frame(w->promises, from, to, m);
     answers_frame(w->answers, from, to, m);
