@@ -115,7 +115,7 @@ struct oplog {
     struct disk_op super_op;
     bool super_busy;
     uint8_t super_bytes[SUPER_BYTES];
-    uint32_t super_epoch[2];       /* what each slot promises, or will when it is written */
+    uint32_t super_epoch[2];       /* what this process wrote to each slot, or is writing */
     void (*promised)(void *owner); /* waits for now.epoch to be durable; NULL = nobody */
     void *promised_owner;
 

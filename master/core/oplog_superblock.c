@@ -1,6 +1,7 @@
 /* oplog_superblock.c - the two slots meta.0 and meta.1 (format: oplog.c), written in turn so that a
  * torn write leaves the other one. An epoch counts as promised when both have it: one that is
- * damaged later takes no promise back. */
+ * damaged later takes no promise back. Only what this process wrote and synced counts: a slot that
+ * the last one left, when it was killed or its sync failed, may stand in the page cache alone. */
 #include "master/core/oplog_internal.h"
 #include "shared/base/hash.h"
 
@@ -103,7 +104,6 @@ int superblock_load(struct oplog *l, struct why *why)
         if (n != SUPER_BYTES || !superblock_decode(bytes, &id, &counter)) {
             continue;
         }
-        l->super_epoch[i] = id.epoch;
         if (!found || counter > l->super_counter) {
             found = true;
             l->super_counter = counter;

@@ -278,6 +278,50 @@ START_TEST(a_promise_survives)
 }
 END_TEST
 
+static void read_slots(uint8_t out[2][SUPER_BYTES])
+{
+    for (int s = 0; s < 2; s++) {
+        struct env_file *f;
+        MUST(env_file_open(&d[1]->env, s ? LOG_DIR "/meta.1" : LOG_DIR "/meta.0", 0, &f) == 0);
+        MUST(env_file_read(&d[1]->env, f, 0, out[s], SUPER_BYTES) == SUPER_BYTES);
+        env_file_close(&d[1]->env, f);
+    }
+}
+
+static void write_slot(int s, const uint8_t bytes[SUPER_BYTES])
+{
+    struct env_file *f;
+    MUST(env_file_open(&d[1]->env, s ? LOG_DIR "/meta.1" : LOG_DIR "/meta.0", 0, &f) == 0);
+    MUST(env_file_write(&d[1]->env, f, 0, bytes, SUPER_BYTES) == SUPER_BYTES);
+    env_file_close(&d[1]->env, f);
+}
+
+/* A process ends when it could not sync the first slot of a promise: the next one finds that in the
+ * page cache, and obeys it. It must be in both slots then, without what was never synced: the power
+ * fails, and either slot is damaged. */
+START_TEST(a_promise_found_at_the_start_is_made_durable)
+{
+    static const uint8_t zeros[SUPER_BYTES];
+    uint8_t synced[2][SUPER_BYTES], left[2][SUPER_BYTES], now[2][SUPER_BYTES];
+    promise(1, 7);
+    read_slots(synced);
+    oplog_promise(l[1], 8, on_promise, l[1]);
+    ck_assert(dir_env_step(d[1])); /* the first of them */
+    read_slots(left);
+    reopen(1);
+    ck_assert_uint_eq(oplog_epoch(l[1]), 8);
+    read_slots(now);
+    for (int s = 0; s < 2; s++) {
+        if (memcmp(now[s], left[s], SUPER_BYTES) == 0) {
+            write_slot(s, synced[s]);
+        }
+    }
+    write_slot(_i, zeros);
+    reopen(1);
+    ck_assert_uint_eq(oplog_epoch(l[1]), 8);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- damage */
 
 static const char *segment_of(int i, uint64_t index)
@@ -1049,6 +1093,7 @@ Suite *suite_oplog_set(void)
     tcase_add_test(c, a_cursor_does_not_mind_what_is_behind);
     tcase_add_test(c, records_that_do_not_follow_are_refused);
     tcase_add_test(c, a_promise_survives);
+    tcase_add_loop_test(c, a_promise_found_at_the_start_is_made_durable, 0, 2);
     suite_add_tcase(s, c);
     TCase *damage = tcase_create("damage");
     tcase_add_checked_fixture(damage, setup, teardown);
