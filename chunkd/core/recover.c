@@ -347,13 +347,15 @@ static void fit_file(struct local_replica *r, bool power_cut)
     }
 }
 
-/* The end of the log is missing, and with it maybe that the replica was being written. */
+/* The end of the log is missing, and with it maybe that the replica was being written, or dropped: then
+ * its file is gone. One without bytes may have none yet. */
 static void doubt_clean(struct local_replica *r)
 {
     replica_use(r);
     int err = replica_open(r, false);
     int64_t size = err == 0 ? env_file_size(r->table->env, r->file) : err;
-    if (size >= 0 && size != (int64_t)r->length) {
+    bool none_yet = size == -ENOENT && r->length == 0;
+    if (!none_yet && size != (int64_t)r->length) {
         suspect(r);
     }
     replica_unuse(r);

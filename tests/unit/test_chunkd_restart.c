@@ -528,6 +528,31 @@ START_TEST(damaged_synced_record_is_no_torn_tail)
 }
 END_TEST
 
+/* A meta log that was cut short has the replica, which was dropped behind the cut: its file is gone. */
+START_TEST(replica_without_a_file_behind_a_torn_log_is_suspect)
+{
+    struct fx *f = three(72);
+    struct env *e = &f->servers[2].process->env;
+    struct env_file *file;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, 5 * BS + 9), 0);
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, BS), 0);
+    fx_run_ms(f, 10000);
+    ck_assert_int_eq(fx_drop(f, 2, H), 0);
+    fx_kill(f, 2);
+    sim_process_start(f->servers[2].process);
+    ck_assert_int_eq(env_file_open(e, "meta/0000000000000001", 0, &file), 0);
+    ck_assert_int_eq(env_file_truncate(e, file, (uint64_t)env_file_size(e, file) - 1), 0);
+    env_file_close(e, file);
+    sim_process_kill(f->servers[2].process);
+    ck_assert_int_eq(fx_start(f, 2), 0);
+    ck_assert_uint_eq(f->servers[2].report_count, 2);
+    ck_assert_uint_eq(f->servers[2].report[0].handle, H);
+    ck_assert_uint_eq(f->servers[2].report[0].state, REPLICA_SUSPECT);
+    ck_assert_uint_eq(f->servers[2].report[1].state, REPLICA_OK);
+    fx_free(f);
+}
+END_TEST
+
 /* What the master told a new disk stands in both slots: either may be damaged. */
 START_TEST(one_damaged_slot_of_the_label_costs_nothing)
 {
@@ -619,6 +644,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, second_daemon_on_the_directory_is_refused);
     tcase_add_test(t, damaged_meta_log_is_named_with_its_offset);
     tcase_add_test(t, damaged_synced_record_is_no_torn_tail);
+    tcase_add_test(t, replica_without_a_file_behind_a_torn_log_is_suspect);
     tcase_add_loop_test(t, one_damaged_slot_of_the_label_costs_nothing, 0, 2);
     tcase_add_test(t, missing_label_is_refused);
     tcase_add_test(t, damaged_label_is_refused);
