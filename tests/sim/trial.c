@@ -154,7 +154,8 @@ static uint64_t damaged_chunk(const struct trial *t)
 
 /* The end of a meta log that is damaged is taken for torn, unless records behind it show that it was
  * synced: then a replica may be missing, which the master notices, or have older sums, which do not fit
- * its bytes. So it is if intents are missing. */
+ * its bytes. So it is if intents are missing. One that a copy began knows no version yet: what is older
+ * is the replica of before, whose drop is missing. */
 static void judge_replica(struct trial *t, const struct chunkd_replica_info *was,
                           const struct chunkd_replica_info *is)
 {
@@ -167,7 +168,7 @@ static void judge_replica(struct trial *t, const struct chunkd_replica_info *was
         }
         return;
     }
-    if (is->state != REPLICA_OK || (older && is->version < was->version)) {
+    if (is->state != REPLICA_OK || (older && (is->version < was->version || was->version == 0))) {
         return;
     }
     if (was->state != REPLICA_OK && !old_sums) {
