@@ -101,8 +101,8 @@ load_start() {
 }
 load_stop() {
     kill -TERM $load 2>/dev/null || true
-    ended() { ! kill -0 $load 2>/dev/null; }
-    wait_for "the load to end" 120 ended
+    load_ended() { ! kill -0 $load 2>/dev/null; }
+    wait_for "the load to end" 120 load_ended
     wait $load || fail "after fault $number ($fault), SEED=$SEED: $(tail -n 3 "$STATE/load.log")"
     load=
 }
