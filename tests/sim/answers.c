@@ -62,6 +62,16 @@ void answers_forget_chunkd(struct answers *a, uint32_t chunkd)
     a->obeyed[chunkd] = 0;
 }
 
+static const struct sim_server *master_of(const struct world *w, const struct sim_process *p)
+{
+    for (uint32_t i = 0; i < w->master_count; i++) {
+        if (w->masters[i]->process == p) {
+            return w->masters[i];
+        }
+    }
+    return NULL;
+}
+
 static struct seen *seen_by(struct answers *a, const struct mount *m)
 {
     struct seen *s = &a->mounts[m->number];
@@ -254,8 +264,8 @@ static void judge_ended(struct answers *a, const struct message *m)
 void answers_sent(struct answers *a, const struct sim_process *from, const struct sim_process *to,
                   const struct message *m)
 {
-    const struct sim_server *s = from != NULL ? world_master(a->world, from) : NULL;
-    const struct sim_server *asker = to != NULL ? world_master(a->world, to) : NULL;
+    const struct sim_server *s = from != NULL ? master_of(a->world, from) : NULL;
+    const struct sim_server *asker = to != NULL ? master_of(a->world, to) : NULL;
     bool reply = m->head.flags & FRAME_REPLY;
     struct log_append_req append;
     judge_ended(a, m);
@@ -302,7 +312,7 @@ void answers_frame(struct answers *a, const struct sim_process *from, const stru
                    const struct message *m)
 {
     struct world *w = a->world;
-    const struct sim_server *s = from != NULL ? world_master(w, from) : NULL;
+    const struct sim_server *s = from != NULL ? master_of(w, from) : NULL;
     if (s != NULL && !(m->head.flags & FRAME_REPLY) && is_order(m->head.op)) {
         order_came(a, chunkd_of(w, to), s, m);
     }

@@ -90,7 +90,6 @@ void promises_frame(struct promises *p, const struct sim_process *from,
     bool reply = m->head.flags & FRAME_REPLY;
     struct drop_replicas_req drop;
     struct prepare_rep prepared;
-    struct report_req report;
     if (m->head.op == OP_drop_replicas && !reply && chunkd_of(p, to) != 0 &&
         drop_replicas_req_decode(body, &drop) == 0) {
         forget_dropped(p, chunkd_of(p, to), drop.handles);
@@ -107,9 +106,15 @@ void promises_frame(struct promises *p, const struct sim_process *from,
             *version = MAX(*version, prepared.replica.version);
         }
     }
-    /* Somebody else's connection may be slow: what was prepared since is no news there. */
-    if (m->head.op == OP_report && !reply && world_master(p->world, to) != NULL &&
-        report_req_decode(body, &report) == 0) {
+}
+
+void promises_sent(struct promises *p, const struct sim_process *from, const struct message *m)
+{
+    bool reply = m->head.flags & FRAME_REPLY;
+    struct report_req report;
+    uint32_t chunkd = from != NULL ? chunkd_of(p, from) : 0;
+    if (chunkd != 0 && m->head.op == OP_report && !reply &&
+        report_req_decode(slice_bytes(&m->body), &report) == 0) {
         judge(p, chunkd, report.replicas);
     }
 }

@@ -293,16 +293,6 @@ void server_kill(struct sim_server *s, bool power_cut, uint64_t ns)
     }
 }
 
-const struct sim_server *world_master(const struct world *w, const struct sim_process *p)
-{
-    for (uint32_t i = 0; i < w->master_count; i++) {
-        if (w->masters[i]->process == p) {
-            return w->masters[i];
-        }
-    }
-    return NULL;
-}
-
 void server_wipe(struct sim_server *s)
 {
     sim_disk_wipe(s->process->disk);
@@ -631,6 +621,7 @@ static void on_send(struct sim *s, const struct sim_process *from, const struct 
     answers_sent(w->answers, from, to, m);
     reads_sent(w->reads, from, m);
     monitors_sent(w->monitors, to, m);
+    promises_sent(w->promises, from, m);
 }
 
 static void on_frame(struct sim *s, uint64_t conn, const struct sim_process *from,

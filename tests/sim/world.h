@@ -186,8 +186,6 @@ void server_start(struct sim_server *s);
 int server_try(struct sim_server *s, struct why *why);
 /* Down now; it comes up again after `ns`, or stays down if ns is 0. */
 void server_kill(struct sim_server *s, bool power_cut, uint64_t ns);
-/* Of whom this is the process; NULL: of no master. */
-const struct sim_server *world_master(const struct world *w, const struct sim_process *p);
 /* An empty disk in place of its own. */
 void server_wipe(struct sim_server *s);
 /* Its disk has only so much room left for `ns`; has it again. */
