@@ -261,11 +261,15 @@ static int result(struct actor *a, struct attr *out)
     return status;
 }
 
-/* A mount that died while its program was thinking: no call can be made. */
+bool actor_gone(struct actor *a)
+{
+    a->gone = a->gone || a->mount->client == NULL;
+    return a->gone;
+}
+
 #define MOUNT_OR_GONE(a)                                                                           \
     do {                                                                                           \
-        if ((a)->gone || (a)->mount->client == NULL) {                                             \
-            (a)->gone = true;                                                                      \
+        if (actor_gone(a)) {                                                                       \
             return GONE;                                                                           \
         }                                                                                          \
     } while (0)

@@ -52,6 +52,9 @@ const struct op_entry *actors_stuck(struct world *w);
 
 void actor_sleep(struct actor *a, uint64_t ns);
 void actor_wait_mount(struct actor *a);
+/* The mount died, or leaves, while the program was thinking: no call can be made. A model must ask before
+ * it takes a change whose call would not be made: what a mount writes back when it leaves is certain. */
+bool actor_gone(struct actor *a);
 
 int do_lookup(struct actor *a, uint64_t parent, const char *name, struct attr *out);
 int do_getattr(struct actor *a, uint64_t ino, struct attr *out);

@@ -193,6 +193,9 @@ static uint32_t draw_length(struct job *j)
 static int write_at(struct job *j, uint64_t off, bool append)
 {
     uint32_t len = draw_length(j);
+    if (actor_gone(j->a)) {
+        return GONE;
+    }
     file_model_fill(j->file->model, ++j->all->next_write, off, j->buffer, len);
     file_model_write(j->file->model, off, j->buffer, len, now(j));
     int status = do_write(j->a, j->open, append ? 12345 : off, j->buffer, len, append);
@@ -248,6 +251,9 @@ static int set_size(struct job *j, uint64_t size)
 {
     struct attr set = {.size = size};
     struct attr got;
+    if (actor_gone(j->a)) {
+        return GONE;
+    }
     file_model_truncate(j->file->model, size, now(j));
     int status = do_setattr(j->a, j->file->ino, SETATTR_SIZE, &set, &got);
     if (status == 0 && got.size != size) {
@@ -322,6 +328,9 @@ static int step_punch(struct job *j)
     uint64_t len = draw_length(j);
     bool hole = sim_chance(&j->a->rand, 2, 3);
     bool keep = hole || sim_chance(&j->a->rand, 1, 2);
+    if (actor_gone(j->a)) {
+        return GONE;
+    }
     file_model_zero(j->file->model, off, len, now(j));
     if (!keep && off + len > file_model_size(j->file->model)) {
         file_model_truncate(j->file->model, off + len, now(j));
@@ -363,6 +372,9 @@ static int step_reserve(struct job *j)
     uint64_t off = draw_offset(j);
     uint64_t len = sim_chance(&j->a->rand, 1, 3) ? FILE_MODEL_MAX - off : draw_length(j);
     bool keep = off + len <= size || sim_chance(&j->a->rand, 2, 3);
+    if (actor_gone(j->a)) {
+        return GONE;
+    }
     if (!keep) {
         file_model_truncate(j->file->model, off + len, now(j));
     }
