@@ -340,6 +340,9 @@ static void stop_committed(struct commit_all *a)
 {
     struct stop_op *s = container_of(a, struct stop_op, commit);
     struct client *c = s->op.client;
+    if (commit_all_start(c, a)) {
+        return; /* a write that waited for room got it meanwhile, and its program was told so */
+    }
     files_send_closes(c);
     if (c->master.session == 0) {
         stop_now(c);
@@ -363,9 +366,7 @@ void client_stop(struct client *c, uint32_t wait_ms, void (*done)(void *owner), 
     c->stop_op = &s->op;
     env_timer_set(c->env, &c->stop_timer, wait_ms * NS_PER_MS);
     s->commit.done = stop_committed;
-    if (!commit_all_start(c, &s->commit)) {
-        stop_committed(&s->commit);
-    }
+    stop_committed(&s->commit);
     api_end(c);
 }
 

@@ -191,6 +191,39 @@ START_TEST(cancelled_writer_leaves_the_line)
 }
 END_TEST
 
+static void note_stopped(void *owner)
+{
+    *(bool *)owner = true;
+}
+
+/* A writer that waits for budget when the mount is stopped gets it while that writes back what others
+ * wrote: what it was told is written must be on the replicas, too. */
+START_TEST(stop_waits_for_writers_in_the_line)
+{
+    struct client_config cfg = {.dirty_bytes = 1000};
+    struct script_cluster *f = script_start(&cfg);
+    struct client_file *first = script_create(f, "x");
+    struct client_file *second = script_create(f, "y");
+    bool stopped = false;
+    f->hook = stall_writes;
+    ck_assert_int_eq(script_write(f, first, 0, 1000, 1), 0);
+    struct script_call w;
+    script_call_init(&w);
+    client_write(f->client, &w.k, second, 5000, bytes_str("abc"), false, false);
+    script_run(f, 100);
+    ck_assert(!w.over);
+    client_stop(f->client, 60000, note_stopped, &stopped);
+    f->hook_count = 1;
+    ck_assert_int_eq(script_wait(f, &w), 0);
+    script_run(f, 30000);
+    ck_assert(stopped);
+    ck_assert_uint_eq(f->files[0].size, 1000);
+    ck_assert_uint_eq(f->files[1].size, 5003);
+    ck_assert_uint_eq(script_count(f, OP_session_end), 1);
+    script_end(f);
+}
+END_TEST
+
 static enum script_verdict refuse_write(struct script_cluster *f, struct script_link *l,
                                         struct message *m)
 {
@@ -744,6 +777,7 @@ Suite *suite_client_write(void)
     tcase_add_loop_test(t, random_overlaps_arrive, 0, 8);
     tcase_add_test(t, written_bytes_leave_by_age);
     tcase_add_test(t, budget_holds_writers_back);
+    tcase_add_test(t, stop_waits_for_writers_in_the_line);
     tcase_add_test(t, cancelled_writer_leaves_the_line);
     tcase_add_loop_test(t, failed_write_is_repeated_under_a_new_version, 0, 8);
     tcase_add_test(t, late_error_is_reported_once_per_file);
