@@ -576,7 +576,8 @@ uint32_t world_power_losses(void *world, uint64_t since_ns)
     uint32_t n = 0;
     for (uint32_t i = 1; i < w->server_count; i++) {
         bool rots = i == w->rotten && w->rots;
-        n += rots || w->servers[i].power_cut_ns >= since_ns;
+        uint64_t at_ns = w->servers[i].power_cut_ns; /* 0 = never, whenever "since" is */
+        n += rots || (at_ns != 0 && at_ns >= since_ns);
     }
     return n;
 }
@@ -609,7 +610,8 @@ bool world_may_doubt(struct world *w, uint64_t since_ns)
 {
     bool killed = false;
     for (uint32_t i = 1; i < w->server_count; i++) {
-        killed |= i != w->rotten && w->servers[i].killed_ns >= since_ns;
+        uint64_t at_ns = w->servers[i].killed_ns;
+        killed |= i != w->rotten && at_ns != 0 && at_ns >= since_ns;
     }
     return world_power_losses(w, since_ns) >= 2 || (w->rots && killed);
 }
