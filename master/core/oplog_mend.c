@@ -136,8 +136,9 @@ static struct place begin_of(struct oplog *l, uint32_t k)
     struct segment loaded;
     struct why ignored;
     bool good = segment_load(l, seg.first, &loaded, &ignored) == 0;
+    bool told = seg.chain != 0 || seg.first == 1; /* by its first record, or the one before */
     return (struct place){seg.first, good ? loaded.chain : seg.chain, good ? loaded.epoch : 0,
-                          good || !l->damaged};
+                          good || !l->damaged || told};
 }
 
 /* The part of the records that belongs into segment number k; len 0: none does. */
@@ -174,6 +175,10 @@ static int mend_segment(struct oplog *l, uint32_t k, const struct patch *p, bool
     struct place end = {0};
     if (k + 1 < l->segment_count) {
         end = begin_of(l, k + 1);
+    }
+    if (!begin.known && p->first != from.first) { /* its header would be wrong */
+        return why_set(why, -EAGAIN, "record %llu is to be mended first",
+                       (unsigned long long)from.first);
     }
     if (!write) {
         return put_all(NULL, l, &from, p, begin, end, why);

@@ -45,15 +45,13 @@ static void add_hole(struct log_answer *a, uint64_t from, uint64_t to)
 }
 
 /* The header says nothing that its first record, and the records before, do not say. */
-static void mend_header(struct oplog *l, const struct segment *seg, uint64_t chain)
+static void mend_header(struct oplog *l, const struct segment *seg)
 {
-    struct segment whole = *seg;
     uint8_t header[UNIT_BYTES];
     char path[SEGMENT_NAME_BYTES];
     struct env_file *f;
-    whole.chain = chain;
     segment_path(seg->first, path);
-    segment_header_encode(&whole, l->now.cluster, header);
+    segment_header_encode(seg, l->now.cluster, header);
     int64_t n = env_file_open(l->env, path, 0, &f);
     if (n == 0) {
         n = env_file_write(l->env, f, 0, header, sizeof(header));
@@ -66,15 +64,15 @@ static void mend_header(struct oplog *l, const struct segment *seg, uint64_t cha
 }
 
 /* Takes in the good batches of one segment; *out_end: the unit behind the last one, if any. */
-static int survey_segment(struct oplog *l, const struct segment *seg, bool header_good,
-                          uint32_t *out_end, struct why *why)
+static int survey_segment(struct oplog *l, struct segment *seg, bool header_good, uint32_t *out_end,
+                          struct why *why)
 {
     struct log_answer *a = &l->findings;
     struct segment_reader r;
     struct batch_view b;
     int rc = segment_reader_open(&r, l, seg, why);
     if (rc == 0 && !header_good) {
-        r.chain = seg->first == a->tail.index + 1 ? l->chain : 0;
+        seg->chain = r.chain = seg->first == a->tail.index + 1 ? l->chain : 0;
     }
     r.epoch = a->tail.epoch;
     while (rc == 0 && (rc = survey_next(&r, &b, why)) == 1) {
@@ -89,7 +87,8 @@ static int survey_segment(struct oplog *l, const struct segment *seg, bool heade
             add_hole(a, expected, first - 1);
         }
         if (!header_good && first == seg->first) {
-            mend_header(l, seg, record_prev_chain(b.records.data));
+            seg->chain = record_prev_chain(b.records.data);
+            mend_header(l, seg);
             header_good = true;
         }
         a->tail = (struct log_place){r.epoch, r.index - 1};
@@ -192,7 +191,7 @@ static int survey_segments(struct oplog *l, const struct segment_listing *list, 
         segment_list_add(l, seg);
         last = seg;
         end = 0;
-        rc = survey_segment(l, &seg, header_good, &end, why);
+        rc = survey_segment(l, &l->segments[l->segment_count - 1], header_good, &end, why);
         if (rc < 0) {
             env_log(l->env, LOG_ERROR, "%s", why->text);
             end_good = false;

@@ -665,6 +665,26 @@ START_TEST(a_cursor_finds_what_is_missing)
 }
 END_TEST
 
+/* The header of a segment is lost, too, and what is missing is not at its beginning. */
+START_TEST(a_header_is_mended_with_what_follows)
+{
+    append(60, 700);
+    follow();
+    const uint64_t second = l[1]->segments[1].first;
+    spoil_some(segment_of(1, second));
+    spoil(1, segment_of(1, 60), unit_at(0), 8, false); /* else only the last one is looked at */
+    reopen(1);
+    ck_assert(oplog_damaged(l[1]));
+    spoil_header(segment_of(1, second)); /* at the start it would be written anew */
+    mend();
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+    read_again();
+    ck_assert_uint_eq(oplog_missing(l[1]), 0);
+    expect_equal();
+}
+END_TEST
+
 /* A log that is found damaged is mended over the borders of segments, headers and all. */
 START_TEST(a_damaged_log_is_mended_everywhere)
 {
@@ -1104,6 +1124,7 @@ Suite *suite_oplog_set(void)
     tcase_add_test(damage, a_log_is_not_cut_behind_what_is_lost);
     tcase_add_loop_test(damage, full_segments_are_read_again, 0, COUNT_OF(damages));
     tcase_add_loop_test(damage, a_cursor_finds_what_is_missing, 0, COUNT_OF(damages));
+    tcase_add_test(damage, a_header_is_mended_with_what_follows);
     tcase_add_loop_test(damage, a_damaged_log_is_mended_everywhere, 0, COUNT_OF(damages));
     tcase_add_test(damage, a_header_that_is_gone_tells_nothing);
     tcase_add_test(damage, an_end_that_cannot_be_read_is_unsure);
