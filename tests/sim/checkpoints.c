@@ -75,6 +75,8 @@ void checkpoint_book_look(struct checkpoint_book *b, const struct sim_server *s)
     struct env *env = &s->process->env;
     struct checkpoint_ref refs[CHECKPOINTS_LISTED_MAX];
     struct why why;
+    struct sim_trap trap = s->process->trap;
+    s->process->trap.kind = TRAP_NONE; /* it waits for a call of the master's */
     int count = checkpoint_list(env, refs, &why);
     bool begins = oplog_first(log) <= 1 || s->master->stateless || oplog_damaged(log);
     for (int i = 0; i < count; i++) {
@@ -95,4 +97,5 @@ void checkpoint_book_look(struct checkpoint_book *b, const struct sim_server *s)
         world_fail(w, "%s has no checkpoint that its log, from %llu on, goes on from",
                    s->process->name, (unsigned long long)oplog_first(log));
     }
+    s->process->trap = trap;
 }
