@@ -88,6 +88,7 @@ struct chunkd *chunkd_create(struct env *env, const struct chunkd_config *cfg)
     c->cfg.limits = limits_of(&cfg->limits);
     c->request_timeout_ms = REQUEST_TIMEOUT_MS;
     c->boot = env_rand64(env);
+    c->first_handle = UINT64_MAX;
     list_init(&c->links);
     list_init(&c->requests);
     list_init(&c->label_waits);

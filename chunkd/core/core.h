@@ -53,6 +53,9 @@ struct chunkd {
     struct label_wait own_wait;     /* of the one that says that the disk is this process's */
     struct scrub scrub;
     uint64_t boot; /* random, of this process */
+    /* Chunks from this handle on were made while this process was running; UINT64_MAX = no master has
+     * said it yet. */
+    uint64_t first_handle;
     uint32_t request_timeout_ms;
     struct list links;
     uint32_t link_count;

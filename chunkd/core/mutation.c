@@ -150,6 +150,15 @@ static int check_room(struct chunkd *c, const struct local_replica *r, uint32_t 
 
 /* ---------------------------------------------------------------- a new chunk's first replica */
 
+/* The master calls a chunk fresh until a commit vouches for it, also when it was written. A process
+ * that runs since before the chunk was made knows that there was no replica here. Any other may have
+ * had one that a power cut took: made anew it would pass, under the same version, for one that has what
+ * was acknowledged. A version that the master makes tells the two apart, or has a doubt. */
+static bool may_make_fresh(const struct chunkd *c, uint64_t handle)
+{
+    return handle >= c->first_handle && !table_was_dropped(&c->table, handle);
+}
+
 /* A chunk's first version needs no preparation: no older replica can exist. It is born dirty, so it
  * needs no mark before it is written; its record is in the log's file before the write is
  * acknowledged. */
@@ -311,7 +320,7 @@ static int check_write(struct chunkd *c, const struct message *m, const struct w
         return ERR_NO_LEASE;
     }
     err = makes ? 0 : primary_check(c, r, req->version);
-    if (err == 0 && makes && table_was_dropped(&c->table, req->handle)) {
+    if (err == 0 && makes && !may_make_fresh(c, req->handle)) {
         err = ERR_NO_REPLICA;
     }
     if (err == 0 && !intent_ring_has_room(&c->ring, 2)) {
@@ -443,7 +452,7 @@ static int check_forward(struct chunkd *c, const struct message *m, const struct
         if (req->mutation != 1) {
             return ERR_MUTATION_GAP;
         }
-        return table_was_dropped(&c->table, req->handle) ? ERR_NO_REPLICA : 0;
+        return may_make_fresh(c, req->handle) ? 0 : ERR_NO_REPLICA;
     }
     err = secondary_check(r, req->version);
     return err != 0 ? err : req->mutation != r->queued + 1 ? ERR_MUTATION_GAP : 0;

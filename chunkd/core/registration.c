@@ -409,6 +409,9 @@ static void register_answered(struct rpc_call *call)
                                 : "cannot register");
         return;
     }
+    if (c->first_handle == UINT64_MAX) {
+        c->first_handle = rep.next_handle; /* of this process, whoever is the primary later */
+    }
     m->heartbeat_ms = rep.heartbeat_ms;
     m->lease_ms = rep.lease_ms;
     c->request_timeout_ms =

@@ -39,7 +39,8 @@ static void register_answer(struct peer *p, const struct frame_header *head,
                                .block_bytes = geo->block_bytes,
                                .heartbeat_ms = geo->heartbeat_ms,
                                .lease_ms = geo->lease_ms,
-                               .request_timeout_ms = geo->request_timeout_ms};
+                               .request_timeout_ms = geo->request_timeout_ms,
+                               .next_handle = ns_next_handle(p->m->ns)};
     master_answer(p, head, 0, index, RPC_BODY(register_rep, &rep));
 }
 

@@ -148,7 +148,8 @@ static void answer_register(struct line *l, const struct message *m)
                                .block_bytes = g->block_bytes,
                                .heartbeat_ms = g->heartbeat_ms,
                                .lease_ms = g->lease_ms,
-                               .request_timeout_ms = 0};
+                               .request_timeout_ms = 0,
+                               .next_handle = UINT64_MAX}; /* says nothing: it knows no chunk */
     uint32_t epoch = label->epoch;
     if (l->manner == REGISTERS_NOT || label->server == 0) {
         rpc_answer_status(&l->rpc, &m->head, sim_chance(&x->rand, 1, 2) ? -EINVAL : ERR_NOT_MASTER);

@@ -71,7 +71,8 @@ static void master_request(void *owner, struct rpc *r, struct message *m)
                                    .block_bytes = FX_BLOCK,
                                    .heartbeat_ms = 100,
                                    .lease_ms = f->lease_ms,
-                                   .request_timeout_ms = 500};
+                                   .request_timeout_ms = 500,
+                                   .next_handle = f->next_handle};
         rpc_answer(r, &m->head, 0, 0, f->epoch, RPC_BODY(register_rep, &rep), NULL);
     } else if (m->head.op == OP_scanned) {
         take_scanned(f, m);

@@ -46,8 +46,9 @@ struct fx {
     uint32_t epoch;
     uint64_t cluster;
     uint32_t lease_ms;
-    struct writer stale; /* told in the answers to reports: handle, version, alternating */
-    bool deaf;           /* reports are not answered */
+    uint64_t next_handle; /* told to servers that register */
+    struct writer stale;  /* told in the answers to reports: handle, version, alternating */
+    bool deaf;            /* reports are not answered */
     uint64_t copy_rate[FX_SERVERS + 1]; /* told to each, from the next heartbeat on */
     uint32_t aside_ms;                  /* of servers started from now on */
     struct report_bad_req bad;          /* last one */

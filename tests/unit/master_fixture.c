@@ -325,6 +325,7 @@ static void introduced(struct rpc_call *c)
     } else if (c->op == OP_register) {
         ck_assert_int_eq(register_rep_decode(slice_bytes(&c->reply->body), &rep), 0);
         k->id = rep.id;
+        k->next_handle = rep.next_handle;
         k->register_status = 0;
         fake_send(k, c, OP_report, report_body(k));
         beat(&k->timer);

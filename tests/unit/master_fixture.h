@@ -24,7 +24,8 @@ struct fake {
     struct env_timer timer;
     uint64_t disk, boot;
     char host[16];
-    uint32_t id; /* 0 = not registered */
+    uint32_t id;          /* 0 = not registered */
+    uint64_t next_handle; /* as the master said when it registered */
     struct fake_replica replicas[FAKE_REPLICAS_MAX];
     uint32_t count;
     uint64_t avail;

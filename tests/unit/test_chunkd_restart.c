@@ -361,6 +361,44 @@ START_TEST(suspect_member_does_not_sync)
 }
 END_TEST
 
+/* A process that may have lost a replica makes none by a first write, also if who writes has heard long
+ * ago that nobody did: it would pass for one that has what was acknowledged. */
+START_TEST(replica_from_before_the_start_is_not_made_anew)
+{
+    struct fx *f = three(70 + (uint64_t)_i);
+    struct chunkd_replica_info info;
+    uint32_t lost = 0;
+    ck_assert_int_eq(fx_write(f, 123, H, FX_V1, 0, data, BS), 0); /* the one mount */
+    f->next_handle = H + 2;
+    for (uint32_t id = 1; id <= 3; id++) {
+        sim_process_power_cut(f->servers[id].process); /* all at once */
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        fx_kill(f, id);
+    }
+    fx_start_all(f);
+    for (uint32_t id = 1; id <= 3; id++) {
+        lost += chunkd_replica(f->servers[id].chunkd, H, &info) != 0;
+    }
+    ck_assert_int_ne(fx_write(f, 123, H, FX_V1, BS, data, BS), 0); /* the other */
+    ck_assert_int_ne(fx_sync(f, 123, H, FX_V1), 0);                /* the one that wrote first */
+    for (uint32_t id = 1; id <= 3; id++) {
+        lost -= chunkd_replica(f->servers[id].chunkd, H, &info) != 0;
+    }
+    ck_assert_uint_eq(lost, 0);
+    ck_assert_int_eq(fx_write(f, 123, H + 1, FX_V1, 0, data, BS), ERR_NO_REPLICA);
+    ck_assert_int_eq(fx_forward(f, 2, H + 1, FX_V1, 1, 0, data, BS), ERR_NO_REPLICA);
+    ck_assert_int_eq(fx_write(f, 123, H + 2, FX_V1, 0, data, BS), 0);
+    ck_assert_int_eq(fx_prepare(f, 1, H + 1, FX_V1, FX_V1 + 1, 2, NULL), 0);
+    /* What was made since it started it knows, whoever is the primary. */
+    f->next_handle = H + 9;
+    fx_cut_master(f);
+    fx_run_ms(f, 1000);
+    ck_assert_int_eq(fx_write(f, 123, H + 3, FX_V1, 0, data, BS), 0);
+    fx_free(f);
+}
+END_TEST
+
 /* A replica that was made and got its file only after a kill: what is synced survives, too. */
 START_TEST(file_made_after_a_kill_is_durable)
 {
@@ -629,6 +667,7 @@ Suite *suite_chunkd_restart(void)
     tcase_add_test(t, kill_keeps_acknowledged_writes);
     tcase_add_test(t, starts_on_a_full_disk);
     tcase_add_loop_test(t, power_cut_makes_dirty_replicas_suspect, 0, 10);
+    tcase_add_loop_test(t, replica_from_before_the_start_is_not_made_anew, 0, 20);
     tcase_add_test(t, power_cut_member_does_not_say_that_it_is_synced);
     tcase_add_loop_test(t, power_cut_takes_unsynced_replicas_whole, 0, 20);
     tcase_add_loop_test(t, activation_is_of_the_state_that_was_shown, 0, 2);

@@ -400,6 +400,26 @@ START_TEST(synced_chunk_is_never_made_empty)
 }
 END_TEST
 
+/* A server that starts hears which chunks it may have held before: of those it makes no replica by a first
+ * write, also if a mount asks for none but that. The version made then has a doubt. */
+START_TEST(started_server_hears_what_it_may_have_lost)
+{
+    ck_assert_uint_le(fake_of(c.primary)->next_handle, c.handle);
+    written_and_gone();
+    fixture_run_ms(f, 3000);
+    ck_assert_int_eq(grant(0, 0, 0), 0);
+    ck_assert_uint_eq(c.version, first_version);
+    ck_assert(c.fresh);
+    for (uint32_t i = 0; i < row().member_count; i++) {
+        ck_assert_uint_eq(fake_of(row().members[i])->next_handle, c.handle + 1);
+    }
+    ck_assert_int_eq(grant(c.version, c.primary, ERR_NO_REPLICA), 0);
+    ck_assert_uint_eq(c.doubt, c.version);
+    ck_assert_uint_eq(row().member_count, 3);
+    all_equal_and_active();
+}
+END_TEST
+
 /* What is told of another chunk says nothing of this one, though it lies below the size: what was
  * not synced may be gone. */
 START_TEST(a_sync_is_told_of_its_chunk)
@@ -877,6 +897,7 @@ Suite *suite_grants(void)
                                   never_written_chunk_is_made_empty,
                                   never_written_chunk_is_not_lost,
                                   synced_chunk_is_never_made_empty,
+                                  started_server_hears_what_it_may_have_lost,
                                   a_sync_is_told_of_its_chunk,
                                   failed_member_leaves_and_returns,
                                   away_member_is_waited_for,
