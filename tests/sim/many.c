@@ -219,7 +219,8 @@ int many_run(const struct many *m)
     uint64_t faults = print_totals(&t, (double)(ended.tv_sec - began.tv_sec) +
                                            (double)(ended.tv_nsec - began.tv_nsec) / 1e9);
     bool whole = m->plan.ops == 0; /* else it was asked for little */
-    bool enough = t.few_ops == 0 && faults >= FAULTS_MEAN_MIN * t.passed;
+    /* In one of a hundred there may be so many faults that hardly ever a master can serve. */
+    bool enough = t.few_ops <= t.passed / 100 && faults >= FAULTS_MEAN_MIN * t.passed;
     if (whole && !enough) {
         printf("too little was tried: %llu seeds below %d operations, or below %d faults a seed\n",
                (unsigned long long)t.few_ops, OPS_MIN, FAULTS_MEAN_MIN);
