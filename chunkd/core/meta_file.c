@@ -271,6 +271,12 @@ int meta_log_open(struct meta_log *log, uint32_t clean,
     if (err != 0) {
         return err;
     }
+    /* The last process may have been killed before its name was: then all that is synced from now on
+     * would be in a file that a power cut takes back. */
+    err = env_sync_dir(log->env, "meta");
+    if (err != 0) {
+        return why_set(why, err, "meta: cannot sync the directory: %s", err_text(err));
+    }
     for (uint32_t i = 0; i < names.old_count; i++) {
         char path[32];
         snprintf(path, sizeof(path), "meta/%016llx", (unsigned long long)names.old[i]);

@@ -7,7 +7,9 @@
 #include "chunkd/core/meta_log.h"
 #include "chunkd/core/replica_table.h"
 #include "shared/base/bytes.h"
+#include "tests/sim/sim_env.h"
 #include "tests/unit/dir_env.h"
+#include "tests/unit/unit.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -634,6 +636,46 @@ START_TEST(compaction_cut_short_loses_nothing)
 }
 END_TEST
 
+/* The process was killed when the new file had its name, but the name was not durable yet. What the next
+ * process adds to it is durable, so the name has to be, too. */
+START_TEST(name_of_the_last_process_is_made_durable)
+{
+    uint8_t head[META_FILE_HEADER_BYTES];
+    struct sim *sim = sim_create((uint64_t)_i);
+    struct sim_process *p = sim_process_create(sim, "chunkd");
+    struct meta_log log;
+    struct env_file *file;
+    struct why why;
+    sim_process_start(p);
+    meta_log_init(&log, &p->env, &events, NULL);
+    MUST(env_make_dir(&p->env, "meta") == 0 && env_sync_dir(&p->env, "") == 0);
+    MUST(meta_log_create(&log, &why) == 0);
+    meta_file_header_encode(2, head);
+    MUST(env_file_open(&p->env, "meta/tmp", ENV_OPEN_CREATE, &file) == 0);
+    MUST(env_file_write(&p->env, file, 0, head, sizeof(head)) == (int64_t)sizeof(head));
+    MUST(env_file_sync(&p->env, file) == 0);
+    MUST(env_rename(&p->env, "meta/tmp", "meta/0000000000000002") == 0);
+    sim_process_kill(p);
+    meta_log_close(&log);
+
+    sim_process_start(p);
+    meta_log_init(&log, &p->env, &events, NULL);
+    ck_assert_int_eq(meta_log_open(&log, 0, count_record, &why), 0);
+    ck_assert_uint_eq(log.now.number, 2);
+    sim_process_power_cut(p);
+    meta_log_close(&log);
+
+    sim_process_start(p);
+    meta_log_init(&log, &p->env, &events, NULL);
+    ck_assert_int_eq(meta_log_open(&log, 0, count_record, &why), 0);
+    ck_assert_uint_eq(log.now.number, 2);
+    sim_process_kill(p);
+    meta_log_close(&log);
+    sim_process_free(p);
+    sim_destroy(sim);
+}
+END_TEST
+
 Suite *suite_chunkd_format(void)
 {
     Suite *s = suite_create("chunkd_format");
@@ -651,6 +693,7 @@ Suite *suite_chunkd_format(void)
     tcase_add_test(t, damage_before_the_durable_mark);
     tcase_add_test(t, compaction_keeps_the_table_while_it_changes);
     tcase_add_loop_test(t, compaction_cut_short_loses_nothing, 0, 8);
+    tcase_add_loop_test(t, name_of_the_last_process_is_made_durable, 1, 10);
     suite_add_tcase(s, t);
     return s;
 }
