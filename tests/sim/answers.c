@@ -31,6 +31,7 @@ struct answers {
     struct world *world;
     uint32_t promised[WORLD_MASTERS_MAX];  /* as others heard */
     uint64_t committed[WORLD_MASTERS_MAX]; /* as each knew */
+    bool holed[WORLD_MASTERS_MAX];         /* what its log has is known when it is mended */
     uint32_t obeyed[WORLD_SERVERS_MAX]; /* highest epoch of a request a chunkserver carried out */
     struct order orders[WORLD_SERVERS_MAX][WORLD_MASTERS_MAX][ORDERS_MAX]; /* the newest */
     struct seen mounts[WORLD_MOUNTS_MAX + 1];
@@ -261,6 +262,17 @@ static void judge_ended(struct answers *a, const struct message *m)
     }
 }
 
+/* What a process before left in the log counts when it is whole: then it was synced. */
+static void look_at_log(struct answers *a, const struct sim_server *s)
+{
+    const struct oplog *log = s->master->log;
+    if (a->holed[s->rank] && !oplog_damaged(log) && oplog_durable(log) == oplog_last(log)) {
+        a->holed[s->rank] = false;
+        log_tap_opened(a->world->tap, s->rank, oplog_epoch(log), oplog_last(log),
+                       oplog_last_chain(log));
+    }
+}
+
 void answers_sent(struct answers *a, const struct sim_process *from, const struct sim_process *to,
                   const struct message *m)
 {
@@ -275,6 +287,7 @@ void answers_sent(struct answers *a, const struct sim_process *from, const struc
     if (s == NULL || s->master == NULL || a->world->master_count == 1) {
         return;
     }
+    look_at_log(a, s);
     judge_shadow(a, s);
     judge_promise(a, s);
     judge_log(a, s);
@@ -298,12 +311,9 @@ void answers_sent(struct answers *a, const struct sim_process *from, const struc
 
 void answers_master_started(struct answers *a, const struct sim_server *s)
 {
-    const struct oplog *log = s->master->log;
     judge_promise(a, s);
-    if (!oplog_damaged(log)) {
-        log_tap_opened(a->world->tap, s->rank, oplog_epoch(log), oplog_last(log),
-                       oplog_last_chain(log));
-    }
+    a->holed[s->rank] = true;
+    look_at_log(a, s);
 }
 
 /* ---------------------------------------------------------------- what arrives */
