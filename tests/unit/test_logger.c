@@ -1,6 +1,7 @@
 /* test_logger.c - a logger and the masters that ask it, over a simulated network and disk: who is
  * obeyed, what is taken, and what survives. */
 #include "master/core/logger.h"
+#include "master/core/oplog_internal.h"
 #include "tests/sim/sim_env.h"
 #include "tests/unit/unit.h"
 
@@ -357,6 +358,23 @@ START_TEST(another_history_is_cut)
 }
 END_TEST
 
+/* Nobody mends a log that joins: the primary sends again what is missing, and all behind. */
+START_TEST(a_log_that_joins_is_cut_at_its_hole)
+{
+    make_history(1, 0, 0);
+    ck_assert_int_eq(promise(1, 7), 0);
+    ck_assert_int_eq(send(1, 1, 1, RECORDS, 0, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        log_->now.joining = i == 1;
+        log_->damaged = true;
+        log_->findings.hole_count = 1;
+        log_->findings.holes[0] = (struct log_hole){.from = 5, .to = 5};
+        ck_assert_int_eq(cut(1, RECORDS, history.chain[RECORDS]), 0);
+        ck_assert_uint_eq(oplog_last(log_), i == 1 ? 4 : RECORDS);
+    }
+}
+END_TEST
+
 START_TEST(records_are_read_back)
 {
     ck_assert_int_eq(promise(1, 7), 0);
@@ -438,6 +456,7 @@ Suite *suite_logger(void)
     tcase_add_test(c, a_lease_is_kept);
     tcase_add_test(c, a_lease_is_given_back);
     tcase_add_test(c, another_history_is_cut);
+    tcase_add_test(c, a_log_that_joins_is_cut_at_its_hole);
     tcase_add_test(c, records_are_read_back);
     tcase_add_test(c, a_power_cut_takes_nothing_that_was_answered);
     tcase_add_test(c, garbage_is_refused);
