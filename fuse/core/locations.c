@@ -190,14 +190,19 @@ static void learn_located(struct location *l, const struct chunk *chunk, uint64_
     if (older) {
         return;
     }
-    /* A trim being carried out stands until the master has heard that it is. */
-    uint32_t trim = l->trimming && l->handle == chunk->handle ? l->trim : NO_TRIM;
+    /* A trim being carried out is none the less there for an answer of before it was set. A newer one
+     * without it says that another mount carried it out, and perhaps wrote behind it. */
+    bool before = index < l->index && chunk->version <= l->version;
+    bool stands = l->trimming && l->handle == chunk->handle && before;
+    uint32_t trim = stands ? l->trim : NO_TRIM;
     uint32_t set = l->trim_set;
+    uint64_t as_of = l->index;
     location_learn(l, chunk, index);
     l->by_shadow = by_shadow;
     if (trim < l->trim) {
         l->trim = trim;
         l->trim_set = set;
+        l->index = as_of;
     }
 }
 

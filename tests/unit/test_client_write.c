@@ -426,6 +426,49 @@ START_TEST(trim_is_carried_out_before_a_write)
 }
 END_TEST
 
+/* Between the truncate of the replicas and its sync another mount carries the same trim out and writes
+ * behind it, under a new version. */
+static enum script_verdict another_mount_trims(struct script_cluster *f, struct script_link *l,
+                                               struct message *m)
+{
+    (void)l;
+    if (m->head.op == OP_sync && f->hook_count == 0) {
+        struct script_chunk *c = &f->files[0].chunks[0];
+        f->hook_count = 1;
+        f->index++;
+        c->version++;
+        c->trim = NO_TRIM;
+        c->trim_set = 0;
+        for (uint32_t id = 1; id <= SCRIPT_SERVERS; id++) {
+            memset(f->servers[id].data[0][0] + 2000, 7, 1000);
+            f->servers[id].length[0][0] = 3000;
+        }
+    }
+    return SCRIPT_GO_ON;
+}
+
+/* It is not carried out again: what the other mount wrote stays. */
+START_TEST(trim_that_another_mount_carried_out)
+{
+    struct script_cluster *f = script_start(NULL);
+    uint64_t ino = script_make(f, "x", 100000, 1);
+    struct client_file *file = script_open(f, ino, O_RDWR);
+    truncate_to(f, ino, 1000);
+    truncate_to(f, ino, 100000);
+    f->hook = another_mount_trims;
+    ck_assert_int_eq(script_write(f, file, 50000, 1000, 2), 0);
+    ck_assert_int_eq(script_flush(f, file), 0);
+    ck_assert_int_eq(f->hook_count, 1);
+    ck_assert_uint_eq(script_count(f, OP_write), 2);
+    ck_assert_uint_eq(script_request(f, OP_write, 0)->offset, 1000);
+    ck_assert_uint_eq(script_request(f, OP_write, 1)->offset, 50000);
+    ck_assert_int_eq(script_read(f, file, 1000, 1000, 0), 1000);
+    ck_assert_int_eq(script_read(f, file, 2000, 1000, 7), 1000);
+    ck_assert_int_eq(script_read(f, file, 50000, 1000, 2), 1000);
+    script_end(f);
+}
+END_TEST
+
 /* A new size does not meet writes of before: they are committed first, later ones survive it. */
 START_TEST(truncate_orders_with_writes)
 {
@@ -789,6 +832,7 @@ Suite *suite_client_write(void)
     tcase_add_test(t, refused_setattr_leaves_the_size);
     tcase_add_test(t, rename_commits_first);
     tcase_add_test(t, trim_is_carried_out_before_a_write);
+    tcase_add_test(t, trim_that_another_mount_carried_out);
     tcase_add_test(t, truncate_orders_with_writes);
     tcase_add_loop_test(t, fsync_after_a_power_cut_of_all, 0, 5);
     tcase_add_test(t, fsync_after_new_replicas_were_lost);
