@@ -3,15 +3,10 @@
 #include "tests/sim/acks.h"
 #include "shared/base/hash.h"
 #include "shared/base/mem.h"
+#include "tests/sim/asked.h"
 #include "tests/sim/versions.h"
 
 #include <string.h>
-
-/* A write on its way: the last one with this number on the connection. */
-struct asked {
-    struct hmap_node node;
-    uint64_t conn, request, handle, version;
-};
 
 struct acked {
     struct hmap_node node;
@@ -21,7 +16,7 @@ struct acked {
 
 struct acks {
     struct world *world;
-    struct hmap asked;
+    struct hmap asked; /* writes */
     struct hmap acked;
 };
 
@@ -37,45 +32,13 @@ struct acks *acks_new(struct world *w)
 void acks_free(struct acks *a)
 {
     struct hmap_node *n;
-    while ((n = hmap_begin(&a->asked)) != NULL) {
-        hmap_remove(&a->asked, n);
-        mem_free(container_of(n, struct asked, node));
-    }
     while ((n = hmap_begin(&a->acked)) != NULL) {
         hmap_remove(&a->acked, n);
         mem_free(container_of(n, struct acked, node));
     }
-    hmap_close(&a->asked);
+    asked_close(&a->asked);
     hmap_close(&a->acked);
     mem_free(a);
-}
-
-static struct asked *asked_find(struct acks *a, uint64_t conn, uint64_t request, bool make)
-{
-    uint64_t key[2] = {conn, request};
-    uint64_t hash = hash64(key, sizeof(key));
-    for (struct hmap_node *n = hmap_first(&a->asked, hash); n; n = hmap_next(n)) {
-        struct asked *one = container_of(n, struct asked, node);
-        if (one->conn == conn && one->request == request) {
-            return one;
-        }
-    }
-    if (!make) {
-        return NULL;
-    }
-    struct asked *one = mem_new(struct asked);
-    one->conn = conn;
-    one->request = request;
-    hmap_add(&a->asked, &one->node, hash);
-    return one;
-}
-
-static void asked_drop(struct acks *a, struct asked *one)
-{
-    if (one != NULL) {
-        hmap_remove(&a->asked, &one->node);
-        mem_free(one);
-    }
 }
 
 static void acknowledged(struct acks *a, const struct asked *w, const struct sim_process *server)
@@ -113,16 +76,16 @@ void acks_frame(struct acks *a, uint64_t conn, const struct sim_process *from,
         return;
     }
     if (m->head.flags & FRAME_REPLY) {
-        struct asked *w = asked_find(a, conn, m->head.request_id, false);
+        struct asked *w = asked_find(&a->asked, conn, m->head.request_id, false);
         if (w != NULL && m->head.status == 0) {
             acknowledged(a, w, from);
         }
-        asked_drop(a, w);
+        asked_drop(&a->asked, w);
         return;
     }
     struct write_req req;
     if (write_req_decode(slice_bytes(&m->body), &req) == 0) {
-        struct asked *w = asked_find(a, conn, m->head.request_id, true);
+        struct asked *w = asked_find(&a->asked, conn, m->head.request_id, true);
         w->handle = req.handle;
         w->version = req.version;
     }

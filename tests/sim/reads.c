@@ -5,17 +5,10 @@
 #include "shared/base/hash.h"
 #include "shared/base/mem.h"
 #include "tests/sim/answers.h"
+#include "tests/sim/asked.h"
 #include "tests/sim/versions.h"
 
 #include <string.h>
-
-/* A read on its way: the last one with this number on the connection. */
-struct asked {
-    struct hmap_node node;
-    uint64_t conn, request, handle, version;
-    uint64_t newest; /* durable version of the chunk when it came */
-    uint32_t offset;
-};
 
 struct reads {
     struct world *world;
@@ -32,41 +25,8 @@ struct reads *reads_new(struct world *w)
 
 void reads_free(struct reads *r)
 {
-    struct hmap_node *n;
-    while ((n = hmap_begin(&r->asked)) != NULL) {
-        hmap_remove(&r->asked, n);
-        mem_free(container_of(n, struct asked, node));
-    }
-    hmap_close(&r->asked);
+    asked_close(&r->asked);
     mem_free(r);
-}
-
-static struct asked *asked_find(struct reads *r, uint64_t conn, uint64_t request, bool make)
-{
-    uint64_t key[2] = {conn, request};
-    uint64_t hash = hash64(key, sizeof(key));
-    for (struct hmap_node *n = hmap_first(&r->asked, hash); n; n = hmap_next(n)) {
-        struct asked *one = container_of(n, struct asked, node);
-        if (one->conn == conn && one->request == request) {
-            return one;
-        }
-    }
-    if (!make) {
-        return NULL;
-    }
-    struct asked *one = mem_new(struct asked);
-    one->conn = conn;
-    one->request = request;
-    hmap_add(&r->asked, &one->node, hash);
-    return one;
-}
-
-static void asked_drop(struct reads *r, struct asked *one)
-{
-    if (one != NULL) {
-        hmap_remove(&r->asked, &one->node);
-        mem_free(one);
-    }
 }
 
 static void answered(struct reads *r, const struct sim_process *from, const struct asked *a)
@@ -121,23 +81,23 @@ void reads_frame(struct reads *r, uint64_t conn, const struct sim_process *from,
         return;
     }
     if (m->head.flags & FRAME_REPLY) {
-        struct asked *a = asked_find(r, conn, m->head.request_id, false);
+        struct asked *a = asked_find(&r->asked, conn, m->head.request_id, false);
         if (a != NULL && m->head.status == 0) {
             check_sums(r, from, a, m);
             answered(r, from, a);
         }
-        asked_drop(r, a);
+        asked_drop(&r->asked, a);
         return;
     }
     if (m->head.op == OP_read_raw && read_raw_req_decode(slice_bytes(&m->body), &raw) == 0) {
-        struct asked *a = asked_find(r, conn, m->head.request_id, true);
+        struct asked *a = asked_find(&r->asked, conn, m->head.request_id, true);
         a->handle = raw.handle;
         a->version = UINT64_MAX; /* also of a replica that is not of the newest one */
         a->offset = raw.offset;
         return;
     }
     if (read_req_decode(slice_bytes(&m->body), &req) == 0) {
-        struct asked *a = asked_find(r, conn, m->head.request_id, true);
+        struct asked *a = asked_find(&r->asked, conn, m->head.request_id, true);
         a->handle = req.handle;
         a->version = req.version;
         a->offset = req.offset;
