@@ -44,15 +44,9 @@ static uint64_t floor_of(const struct log_match *m)
     return MAX(oplog_first(m->log), m->theirs.answer.first) - 1;
 }
 
-/* The hole that has this record, or NULL. */
 static const struct log_hole *hole_at(const struct log_answer *a, uint64_t index)
 {
-    for (uint32_t i = 0; i < a->hole_count; i++) {
-        if (index >= a->holes[i].from && index <= a->holes[i].to) {
-            return &a->holes[i];
-        }
-    }
-    return NULL;
+    return log_hole_at(a->holes, a->hole_count, index);
 }
 
 /* The hole that hides H(index) of one of the logs: neither that record nor the next can be read. */

@@ -76,6 +76,16 @@ static uint32_t hiding(const struct log_rule *rule, struct log_place tail)
     return count;
 }
 
+const struct log_hole *log_hole_at(const struct log_hole *holes, uint32_t count, uint64_t index)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (index >= holes[i].from && index <= holes[i].to) {
+            return &holes[i];
+        }
+    }
+    return NULL;
+}
+
 static bool holds(const struct log_answer *a, uint64_t from, uint64_t to)
 {
     if (!a->here || a->first > from || a->tail.index < to) {

@@ -72,6 +72,8 @@ MUST_CHECK int log_rule_choose(const struct log_rule *rule, struct log_choice *o
                                struct why *why);
 /* Loggers, by bit, that have from..to readable and are not marked unfit for this hole. */
 uint8_t log_rule_holders(const struct log_rule *rule, const struct log_hole *hole);
+/* The one of these holes that has the record; NULL: none. */
+const struct log_hole *log_hole_at(const struct log_hole *holes, uint32_t count, uint64_t index);
 /* Order of logs: < 0, 0, > 0. */
 int log_place_compare(struct log_place a, struct log_place b);
 

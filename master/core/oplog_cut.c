@@ -189,12 +189,9 @@ int oplog_look_again(struct oplog *l, struct why *why)
 
 static bool readable(const struct oplog *l, uint64_t index)
 {
-    for (uint32_t i = 0; l->damaged && i < l->findings.hole_count; i++) {
-        if (index >= l->findings.holes[i].from && index <= l->findings.holes[i].to) {
-            return false;
-        }
-    }
-    return index <= l->last;
+    const struct log_answer *a = &l->findings;
+    bool lost = l->damaged && log_hole_at(a->holes, a->hole_count, index) != NULL;
+    return !lost && index <= l->last;
 }
 
 /* The disk may have lost it since the log was opened; at the end nobody could see that it was there. */

@@ -106,12 +106,7 @@ uint32_t oplog_rot(const struct oplog *l, struct log_hole out[LOG_HOLES_MAX])
 
 bool oplog_rot_at(const struct oplog *l, uint64_t index)
 {
-    for (uint32_t i = 0; i < l->rot_count; i++) {
-        if (index >= l->rot[i].from && index <= l->rot[i].to) {
-            return true;
-        }
-    }
-    return false;
+    return log_hole_at(l->rot, l->rot_count, index) != NULL;
 }
 
 uint64_t oplog_missing(const struct oplog *l)
