@@ -570,14 +570,19 @@ bool world_session_ended(struct world *w, const struct mount *m)
     return false;
 }
 
+/* at_ns 0 = never, whenever "since" is. */
+static bool happened_since(uint64_t at_ns, uint64_t since_ns)
+{
+    return at_ns != 0 && at_ns >= since_ns;
+}
+
 uint32_t world_power_losses(void *world, uint64_t since_ns)
 {
     struct world *w = world;
     uint32_t n = 0;
     for (uint32_t i = 1; i < w->server_count; i++) {
         bool rots = i == w->rotten && w->rots;
-        uint64_t at_ns = w->servers[i].power_cut_ns; /* 0 = never, whenever "since" is */
-        n += rots || (at_ns != 0 && at_ns >= since_ns);
+        n += rots || happened_since(w->servers[i].power_cut_ns, since_ns);
     }
     return n;
 }
@@ -610,8 +615,7 @@ bool world_may_doubt(struct world *w, uint64_t since_ns)
 {
     bool killed = false;
     for (uint32_t i = 1; i < w->server_count; i++) {
-        uint64_t at_ns = w->servers[i].killed_ns;
-        killed |= i != w->rotten && at_ns != 0 && at_ns >= since_ns;
+        killed |= i != w->rotten && happened_since(w->servers[i].killed_ns, since_ns);
     }
     return world_power_losses(w, since_ns) >= 2 || (w->rots && killed);
 }
