@@ -333,15 +333,6 @@ static void append(struct logger *g, struct rpc *r, struct message *m)
     logger_durable(g, oplog_durable(g->log));
 }
 
-/* Where a log that is to be cut after `index` is cut. One that joins vouches for nothing, and is not
- * mended: what is missing in it, and all behind, the primary sends again. */
-static uint64_t cut_place(const struct oplog *l, uint64_t index)
-{
-    struct log_answer a = oplog_findings(l);
-    bool again = oplog_joining(l) && oplog_damaged(l) && a.hole_count > 0;
-    return again ? MIN(index, a.holes[0].from - 1) : index;
-}
-
 static void cut(struct logger *g, struct rpc *r, struct message *m)
 {
     struct log_cut_req req;
@@ -358,11 +349,10 @@ static void cut(struct logger *g, struct rpc *r, struct message *m)
         status = -ENOENT;
     }
     if (status == 0) {
-        uint64_t index = cut_place(g->log, req.index);
         env_log(g->env, LOG_WARN, "operation log is cut after record %llu: epoch %u took over",
-                (unsigned long long)index, m->head.epoch);
+                (unsigned long long)req.index, m->head.epoch);
         drop_cursor(g);
-        status = oplog_cut(g->log, index, &why);
+        status = oplog_cut(g->log, req.index, &why);
     }
     if (status != 0) {
         env_log(g->env, LOG_WARN, "cut refused: %s: %s", err_text(status), why.text);

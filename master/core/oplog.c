@@ -16,6 +16,8 @@
  *      56   8  clean_index
  *      64  16  incarnation
  *      80  64  cluster name, zero padded
+ *     144   4  if joining: epoch of the last record that may have been there; 0 = not known
+ *     152   8  its index
  *     504   8  XXH3-64 of the 504 bytes before
  *
  *   log-<first index, 20 digits>   segment, pre-sized and zero-filled before it gets this name

@@ -42,8 +42,10 @@ struct oplog_identity {
     uint64_t committed;      /* committed lower bound */
     uint8_t incarnation[16]; /* env_incarnation of the last process that opened it */
     uint64_t clean_index;    /* index of a clean stop; 0 = the last process did not stop cleanly */
-    bool
-        joining; /* made for a set, and does not hold yet all that another disk here may have held */
+    /* Made for a set, or its unsure end was cut: something that this disk, or another one here, may have
+     * held is not here yet. */
+    bool joining;
+    struct log_place behind; /* the last of that; {0, 0} = not known */
 };
 
 /* Opens the log in directory "log", formatting it if there is none (one of several gets no cluster id
@@ -102,7 +104,8 @@ void oplog_take_epoch(struct oplog *l, uint32_t epoch);
 /* A new log of several belongs to this cluster from now on. Durable when it returns; blocks. */
 MUST_CHECK int oplog_adopt(struct oplog *l, uint64_t cluster, struct why *why);
 /* A new log of several, perhaps in the place of a disk that is gone, does not know what that had
- * acknowledged: until it holds all that was committed when it came, it vouches for nothing. */
+ * acknowledged, nor does one whose unsure end was cut know what stood there: until it holds all that was
+ * committed when it came, or was cut, it vouches for nothing. */
 bool oplog_joining(const struct oplog *l);
 /* It does now; durable some time later. */
 void oplog_joined(struct oplog *l);
@@ -115,13 +118,17 @@ bool oplog_damaged(const struct oplog *l);
 bool oplog_quiet(const struct oplog *l);
 /* Removes the records above `index`, and what cannot be read behind it, durably; a crash at any
  * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
+ * If its end was unsure it joins (oplog_joining), before anything is removed: else, should it die before
+ * the records are back, it would say that it never had them.
  * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index; -EIO: record
- * `index` cannot be read any more. Blocks. If what is left cannot be read the process ends. */
+ * `index` cannot be read any more; -EALREADY: there is nothing behind it, but holes before it, which
+ * oplog_mend fills; -EAGAIN: one of those must be filled first. Blocks. If what is left cannot be read the
+ * process ends. */
 MUST_CHECK int oplog_cut(struct oplog *l, uint64_t index, struct why *why);
 /* Puts back what is missing in a hole, from its first to its last record, as another log has it; a
- * crash leaves it as it was, mended, or with a smaller hole. A damaged log is quiet. ERR_OUT_OF_SYNC:
- * they do not fit, at their begin or their end; -EAGAIN: segments are being removed; -EOPNOTSUPP: more
- * is damaged than that; ERR_PROTOCOL. Blocks. */
+ * crash leaves it as it was, mended, or with a smaller hole. A damaged log is quiet; an unsure end may be
+ * lost by it, as by a cut. ERR_OUT_OF_SYNC: they do not fit, at their begin or their end; -EAGAIN:
+ * segments are being removed; -EOPNOTSUPP: more is damaged than that; ERR_PROTOCOL. Blocks. */
 MUST_CHECK int oplog_mend(struct oplog *l, struct bytes records, struct why *why);
 /* Holes in segments that are full, of a log that is not damaged else: it goes on. They are noted when
  * a cursor or a check meets them; those of a damaged log are among its findings. */

@@ -213,9 +213,31 @@ static int find_record(struct oplog *l, const struct segment *seg, uint64_t inde
     return rc;
 }
 
+/* From here on the log vouches for nothing: whoever asks it must not think that it never had what is
+ * removed. */
+static int forget(struct oplog *l, struct log_place behind, struct why *why)
+{
+    l->now.joining = true;
+    l->now.behind = behind;
+    return superblock_write(l, why);
+}
+
+int oplog_note_end(struct oplog *l, struct why *why)
+{
+    if (!l->damaged || l->findings.end == LOG_END_SURE) {
+        return 0;
+    }
+    struct log_answer a = oplog_findings(l);
+    return forget(l, a.end == LOG_END_NAMED ? a.end_place : (struct log_place){0}, why);
+}
+
 int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
 {
     ASSERT(oplog_quiet(l) && l->cfg.replicated && !l->stopped);
+    const struct log_answer *a = &l->findings;
+    if (l->damaged && a->end == LOG_END_SURE && a->hole_count > 0 && index == l->last) {
+        return why_set(why, -EALREADY, "nothing is behind record %llu", (unsigned long long)index);
+    }
     l->cuts++;
     uint32_t i = l->segment_count;
     while (i > 0 && l->segments[i - 1].first > index + 1) {
@@ -235,7 +257,14 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
     if (rc != 0) {
         return rc;
     }
-    rc = remove_later(l, seg.first, why);
+    if (!whole && index >= seg.first && !segment_begin_known(l, i - 1)) {
+        return why_set(why, -EAGAIN, "record %llu is to be mended first",
+                       (unsigned long long)seg.first);
+    }
+    rc = oplog_note_end(l, why);
+    if (rc == 0) {
+        rc = remove_later(l, seg.first, why);
+    }
     if (rc == 0 && !whole) {
         rc = copy_segment(l, seg, index, why);
     }
@@ -244,15 +273,6 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
         env_die(l->env, looked.text); /* what is there is not known: it must not pass for nothing */
     }
     return rc;
-}
-
-/* From here on the log vouches for nothing: whoever asks it must not think that it never had what is
- * removed. */
-static int forget(struct oplog *l, uint64_t index, struct why *why)
-{
-    l->now.joining = true;
-    l->now.committed = index;
-    return superblock_write(l, why);
 }
 
 bool oplog_begun(const struct oplog *l)
@@ -282,7 +302,8 @@ int oplog_begin_at(struct oplog *l, uint64_t index, uint32_t epoch, uint64_t cha
     if (rc == 0) {
         l->stopped = true;
         l->cuts++;
-        rc = forget(l, index, why);
+        l->now.committed = index;
+        rc = forget(l, (struct log_place){0}, why);
     }
     if (rc == 0) {
         rc = remove_later(l, 0, why);

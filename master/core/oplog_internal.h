@@ -289,8 +289,15 @@ MUST_CHECK int segment_copy_put(struct segment_copy *c, const struct batch_view 
                                 struct why *why);
 /* rc: of what went before; takes its place if that is 0. */
 MUST_CHECK int segment_copy_end(struct segment_copy *c, int rc, struct why *why);
+/* What may stand behind the last record is about to be removed: the superblock knows of it then. */
+MUST_CHECK int oplog_note_end(struct oplog *l, struct why *why);
 /* The list of segments, the end, and what is damaged, as they are on the disk now. */
 MUST_CHECK int oplog_look_again(struct oplog *l, struct why *why);
+
+/* ---- oplog_mend.c */
+
+/* H of the record before segment number k. If not, a copy of it would have a wrong header. */
+bool segment_begin_known(struct oplog *l, uint32_t k);
 
 /* ---- oplog_append.c */
 

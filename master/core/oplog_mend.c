@@ -141,6 +141,11 @@ static struct place begin_of(struct oplog *l, uint32_t k)
                           good || !l->damaged || told};
 }
 
+bool segment_begin_known(struct oplog *l, uint32_t k)
+{
+    return begin_of(l, k).known;
+}
+
 /* The part of the records that belongs into segment number k; len 0: none does. */
 static int part_for(const struct oplog *l, struct bytes records, uint32_t k, struct patch *out,
                     struct why *why)
@@ -243,13 +248,11 @@ int oplog_mend(struct oplog *l, struct bytes records, struct why *why)
     if (rc == 0 && l->trim_busy) {
         rc = why_set(why, -EAGAIN, "segments are being removed");
     }
-    if (rc == 0 && l->damaged && p.last >= l->segments[l->segment_count - 1].first &&
-        l->findings.end != LOG_END_SURE) {
-        rc = why_set(why, -EOPNOTSUPP, "more is damaged than records %llu to %llu",
-                     (unsigned long long)p.first, (unsigned long long)p.last);
-    }
     if (rc == 0) {
         rc = mend_hole(l, records, p.last, false, why);
+    }
+    if (rc == 0 && p.last >= l->segments[l->segment_count - 1].first) {
+        rc = oplog_note_end(l, why); /* it is not copied */
     }
     if (rc == 0) {
         l->cuts++;

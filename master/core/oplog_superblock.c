@@ -30,6 +30,8 @@ void superblock_encode(const struct oplog_identity *id, uint64_t counter, uint8_
     put_le(out + 56, id->clean_index, 8);
     memcpy(out + 64, id->incarnation, sizeof(id->incarnation));
     memcpy(out + 80, id->name, sizeof(id->name));
+    put_le(out + 144, id->behind.epoch, 4);
+    put_le(out + 152, id->behind.index, 8);
     put_le(out + SUPER_SUM_OFFSET, hash64(out, SUPER_SUM_OFFSET), 8);
 }
 
@@ -53,7 +55,8 @@ bool superblock_decode(const uint8_t in[SUPER_BYTES], struct oplog_identity *out
                                    .joining = get_le(in + 36, 4) == 1,
                                    .starts = get_le(in + 40, 8),
                                    .committed = get_le(in + 48, 8),
-                                   .clean_index = get_le(in + 56, 8)};
+                                   .clean_index = get_le(in + 56, 8),
+                                   .behind = {(uint32_t)get_le(in + 144, 4), get_le(in + 152, 8)}};
     memcpy(out->incarnation, in + 64, sizeof(out->incarnation));
     memcpy(out->name, in + 80, sizeof(out->name));
     out->name[sizeof(out->name) - 1] = '\0';
@@ -203,6 +206,7 @@ int oplog_adopt(struct oplog *l, uint64_t cluster, struct why *why)
 void oplog_joined(struct oplog *l)
 {
     l->now.joining = false;
+    l->now.behind = (struct log_place){0};
     l->joined = true;
     oplog_disturb_idle(l);
 }

@@ -233,6 +233,18 @@ int oplog_survey(struct oplog *l, struct why *why)
     return 0;
 }
 
+/* What is known of the end of a log that joins: what is behind it now, and what was before. */
+static void add_behind(const struct oplog *l, struct log_answer *a)
+{
+    struct log_place behind = l->now.behind;
+    if (behind.epoch == 0 || a->end == LOG_END_UNKNOWN) {
+        a->end = LOG_END_UNKNOWN;
+    } else if (a->end == LOG_END_SURE || log_place_compare(behind, a->end_place) > 0) {
+        a->end = LOG_END_NAMED;
+        a->end_place = behind;
+    }
+}
+
 struct log_answer oplog_findings(const struct oplog *l)
 {
     struct log_answer a = l->findings;
@@ -241,7 +253,7 @@ struct log_answer oplog_findings(const struct oplog *l)
             .here = true, .first = oplog_first(l), .tail = {l->last_epoch, l->durable}};
     }
     if (l->now.joining) {
-        a.end = LOG_END_UNKNOWN;
+        add_behind(l, &a);
     }
     a.committed = MIN(l->committed, l->durable);
     if (l->damaged) {

@@ -420,6 +420,54 @@ START_TEST(a_hole_that_may_be_ours_stays_for_a_while)
 }
 END_TEST
 
+/* A log whose end is unsure is cut there by the primary, or by its own master that takes over. What may have
+ * been there is not forgotten before it is back: a death in between, and the only other log that has it
+ * being away, must not make it look like a record that never was. */
+START_TEST(an_end_that_was_cut_stays_unsure)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    struct log_master *o = &c->masters[1], *third = &c->masters[2];
+    log_master_end(third, false);
+    log_cluster_run(c, 500);
+    uint64_t before = oplog_last(m->log);
+    log_master_append(m, 1, 100);
+    while (c->acknowledged_to <= before) {
+        log_cluster_run(c, 1);
+    }
+    log_master_end(m, false); /* it did not say that this is committed */
+    log_master_end(o, false);
+    log_master_rot(o, before + 1);
+    log_master_start(m);
+    log_master_start(o);
+    ck_assert(oplog_damaged(o->log) && oplog_last(o->log) == before);
+    ck_assert_uint_le(oplog_committed(o->log), before);
+    log_cluster_run(c, 5000);
+    log_master_promote(_i % 2 == 0 ? m : o);
+    for (int i = 0; i < 100000 && oplog_damaged(o->log); i++) {
+        sim_run_for(c->sim, NS_PER_MS / 20);
+    }
+    ck_assert(!oplog_damaged(o->log) && oplog_last(o->log) == before);
+    log_master_end(m, false);
+    log_master_end(o, true);
+    log_master_start(o);
+    if (_i < 2) {
+        log_master_start(third);
+        log_cluster_run(c, 5000);
+        log_master_promote(_i == 0 ? third : o);
+        log_cluster_run(c, 8000);
+        ck_assert(!o->serving && !third->serving);
+        log_master_start(m);
+    } else { /* who has all that may have been there is enough */
+        log_master_start(m);
+        ck_assert(log_cluster_settle(c, 20000));
+        log_master_start(third);
+    }
+    ck_assert(log_cluster_settle(c, 60000));
+    ck_assert(log_cluster_equal(c, 10000));
+    log_cluster_check(c);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- random histories */
 
 /* One disk of the cluster loses what it stored. What it lost last must be back first. */
@@ -575,6 +623,7 @@ Suite *suite_log_set(void)
     tcase_add_loop_test(t, a_hole_is_not_filled_from_another_history, 0, 2);
     tcase_add_loop_test(t, a_hole_of_another_history_is_cut, 0, 12);
     tcase_add_loop_test(t, a_hole_that_may_be_ours_stays_for_a_while, 0, 2);
+    tcase_add_loop_test(t, an_end_that_was_cut_stays_unsure, 0, 4);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);

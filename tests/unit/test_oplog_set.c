@@ -453,6 +453,8 @@ START_TEST(holes_are_found)
     ck_assert_int_eq(oplog_cut(l[1], last, &why), -ENOENT);
     ck_assert_msg(oplog_cut(l[1], last + 1, &why) == 0, "%s", why.text);
     expect_end(1, LOG_END_SURE, last + 1, 2);
+    ck_assert_int_eq(oplog_cut(l[1], last + 1, &why), -EALREADY);
+    expect_end(1, LOG_END_SURE, last + 1, 2);
     ck_assert_msg(oplog_cut(l[1], 2, &why) == 0, "%s", why.text);
     ck_assert(!oplog_damaged(l[1]));
     follow();
@@ -733,6 +735,45 @@ START_TEST(a_header_that_is_gone_tells_nothing)
 }
 END_TEST
 
+/* Whatever it was that stood behind this record of log 1: a crash must not make it forgotten. */
+static void expect_unsure_when_cut(uint64_t index)
+{
+    struct log_answer before = oplog_findings(l[1]);
+    ck_assert(!oplog_joining(l[1]));
+    ck_assert_msg(oplog_cut(l[1], index, &why) == 0, "%s", why.text);
+    ck_assert(!oplog_damaged(l[1]));
+    reopen(1);
+    ck_assert(oplog_joining(l[1]));
+    expect_end(1, before.end, index, 0);
+    ck_assert_int_eq(log_place_compare(oplog_findings(l[1]).end_place, before.end_place), 0);
+    l[1]->now.joining = false;
+    ck_assert_int_eq(superblock_write(l[1], &why), 0);
+}
+
+/* What precedes a segment may be known to nobody here when its end is cut: the copy must not make it up, or
+ * what is missing would never fit. */
+START_TEST(a_header_that_is_gone_is_not_made_up)
+{
+    append(60, 700);
+    follow();
+    uint64_t last = l[1]->segments[l[1]->segment_count - 1].first;
+    ck_assert_uint_gt(60, last + 2);
+    spoil_header_and_first(segment_of(1, last));
+    uint64_t before = l[1]->segments[l[1]->segment_count - 2].first;
+    spoil(1, segment_of(1, before), unit_at((uint32_t)(last - before - 1)) + 90, 1, false);
+    spoil(1, segment_of(1, last), unit_at((uint32_t)(60 - last)) + 90, 1, false);
+    reopen(1);
+    expect_end(1, LOG_END_UNKNOWN, 59, 1);
+    ck_assert_int_eq(oplog_cut(l[1], 59, &why), -EAGAIN);
+    mend();
+    reopen(1);
+    ck_assert(!oplog_damaged(l[1]));
+    expect_end(1, LOG_END_UNKNOWN, 59, 0);
+    follow();
+    expect_equal();
+}
+END_TEST
+
 /* The last segment: what cannot be read there is the end, or beyond it. */
 START_TEST(an_end_that_cannot_be_read_is_unsure)
 {
@@ -743,12 +784,11 @@ START_TEST(an_end_that_cannot_be_read_is_unsure)
     reopen(1);
     ck_assert(oplog_damaged(l[1]));
     expect_end(1, LOG_END_UNKNOWN, 5, 0);
-    ck_assert_msg(oplog_cut(l[1], 5, &why) == 0, "%s", why.text);
-    ck_assert(!oplog_damaged(l[1]));
+    expect_unsure_when_cut(5);
     make_unreadable(segment_of(1, 1), unit_at(4));
     reopen(1);
     expect_end(1, LOG_END_NAMED, 4, 0);
-    ck_assert_msg(oplog_cut(l[1], 4, &why) == 0, "%s", why.text);
+    expect_unsure_when_cut(4);
     make_unreadable(segment_of(1, 1), unit_at(7)); /* in no batch that its slot proves */
     reopen(1);
     ck_assert(!oplog_damaged(l[1]));
@@ -1127,6 +1167,7 @@ Suite *suite_oplog_set(void)
     tcase_add_test(damage, a_header_is_mended_with_what_follows);
     tcase_add_loop_test(damage, a_damaged_log_is_mended_everywhere, 0, COUNT_OF(damages));
     tcase_add_test(damage, a_header_that_is_gone_tells_nothing);
+    tcase_add_test(damage, a_header_that_is_gone_is_not_made_up);
     tcase_add_test(damage, an_end_that_cannot_be_read_is_unsure);
     tcase_add_test(damage, a_lone_log_that_cannot_be_read_is_refused);
     tcase_add_test(damage, a_header_is_made_anew);
