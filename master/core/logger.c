@@ -182,9 +182,11 @@ static void promise(struct logger *g, struct rpc *r, struct message *m)
         refuse(g, r, &m->head, ERR_PROTOCOL);
         return;
     }
+    struct why why;
     bool ask = req.epoch == 0; /* only what there is */
-    int status = ask ? g->promise.used || !oplog_settled(g->log) ? ERR_BUSY : -EALREADY
-                     : may_promise(g, req.epoch, req.holder, req.ended);
+    int status = oplog_judge_rot(g->log, &why) != 0 ? ERR_BUSY
+                 : ask ? g->promise.used || !oplog_settled(g->log) ? ERR_BUSY : -EALREADY
+                       : may_promise(g, req.epoch, req.holder, req.ended);
     if (status == -EALREADY) {
         answer(g, r, &m->head, 0, findings(g), NULL);
     } else if (status != 0) {

@@ -133,6 +133,10 @@ MUST_CHECK int oplog_mend(struct oplog *l, struct bytes records, struct why *why
 /* Holes in segments that are full, of a log that is not damaged else: it goes on. They are noted when
  * a cursor or a check meets them; those of a damaged log are among its findings. */
 uint32_t oplog_rot(const struct oplog *l, struct log_hole out[LOG_HOLES_MAX]);
+/* Whether the history goes on behind such a hole depends on the other logs if its records may not be
+ * committed: the log of a process that appends nothing itself counts as damaged then, with these holes
+ * among its findings. -EAGAIN: it is not quiet. Blocks, as opening a damaged log does. */
+MUST_CHECK int oplog_judge_rot(struct oplog *l, struct why *why);
 bool oplog_rot_at(const struct oplog *l, uint64_t index); /* the record is in one of them */
 /* Records in holes of either kind. */
 uint64_t oplog_missing(const struct oplog *l);

@@ -532,6 +532,42 @@ static int survey(struct oplog *l, struct why *why)
     return l->damaged ? oplog_survey(l, why) : rc;
 }
 
+static bool may_be_uncommitted(const struct oplog *l)
+{
+    for (uint32_t i = 0; i < l->rot_count; i++) {
+        if (l->rot[i].to > l->committed) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int oplog_judge_rot(struct oplog *l, struct why *why)
+{
+    if (l->damaged || l->writer_epoch != 0 || !may_be_uncommitted(l)) {
+        return 0;
+    }
+    if (!oplog_quiet(l)) {
+        return why_set(why, -EAGAIN, "the log is writing");
+    }
+    l->cuts++;
+    l->rot_count = 0;
+    if (l->current != NULL) {
+        env_file_close(l->env, l->current);
+        l->current = NULL;
+    }
+    int rc = oplog_survey(l, why);
+    if (rc == 0 && l->findings.hole_count == 0 && l->findings.end == LOG_END_SURE) {
+        rc = oplog_look_again(l, why); /* it was mended meanwhile */
+    }
+    if (rc < 0) {
+        env_die(l->env, why->text);
+    }
+    l->durable = l->last;
+    l->durable_chain = l->chain;
+    return 0;
+}
+
 int oplog_scan(struct oplog *l, struct why *why)
 {
     (void)env_unlink(l->env, CUT_SEGMENT); /* a cut that did not end has not begun */

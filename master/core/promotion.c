@@ -188,6 +188,9 @@ static void choose(struct promotion *p)
 {
     struct log_rule rule = {.loggers = p->set->count, .acks = p->set->acks};
     struct why why;
+    if (oplog_judge_rot(p->cfg.log, &why) != 0) {
+        return;
+    }
     p->promises[p->set->self].told = (struct log_told){.answer = oplog_findings(p->cfg.log),
                                                        .chain = oplog_last_chain(p->cfg.log),
                                                        .damaged = oplog_damaged(p->cfg.log)};

@@ -109,7 +109,7 @@ static void read_done(struct rpc_call *c)
     struct log_read_rep rep;
     struct why why = {0};
     int status = RPC_REPLY(log_read, c, &rep);
-    if (status == 0 && rep.first != oplog_last(p->cfg.log) + 1) {
+    if (status == 0 && (oplog_damaged(p->cfg.log) || rep.first != oplog_last(p->cfg.log) + 1)) {
         status = ERR_OUT_OF_SYNC;
     }
     if (status == 0) {
@@ -131,6 +131,10 @@ static void read_done(struct rpc_call *c)
 
 void promotion_fill(struct promotion *p)
 {
+    if (oplog_damaged(p->cfg.log)) { /* it was found since (oplog_judge_rot) */
+        promotion_ask_anew(p, p->set->self);
+        return;
+    }
     if (oplog_last(p->cfg.log) == p->choice.tail.index) {
         ready(p);
         return;

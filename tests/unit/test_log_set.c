@@ -468,6 +468,65 @@ START_TEST(an_end_that_was_cut_stays_unsure)
 }
 END_TEST
 
+/* Master 0 was cut off with records that nobody else has, some of them in full segments, of which those
+ * three were lost by its disk: where nobody looks when the log is opened. */
+static struct log_master *begin_with_rotten_rival(void)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    uint64_t from = oplog_last(m->log) + 2;
+    isolate(m, 60000);
+    append_some(m, 8);
+    for (int i = 0; i < 5; i++) {
+        log_master_append(m, 40, 8000);
+        log_cluster_run(c, 100);
+    }
+    log_master_end(m, false);
+    for (uint64_t index = from + 2; index >= from; index--) {
+        log_master_rot(m, index);
+    }
+    start_anew(&c->masters[1]); /* what was held back for it is gone */
+    start_anew(&c->masters[2]);
+    return m;
+}
+
+/* Its history is the longest, and nobody can go on from it: it ends in front of what was lost, which was
+ * never acknowledged. */
+START_TEST(a_history_with_rot_is_cut_before_it)
+{
+    struct log_master *m = begin_with_rotten_rival();
+    log_master_start(m);
+    ck_assert(!oplog_damaged(m->log));
+    sim_net_heal(c->sim);
+    log_cluster_run(c, 6000);
+    for (uint32_t i = 1; i < 6 && log_cluster_primary(c) == NULL; i++) {
+        log_master_promote(&c->masters[1 + i % 2]);
+        log_cluster_run(c, 1000);
+    }
+    ck_assert_ptr_nonnull(log_cluster_primary(c));
+    ck_assert(log_cluster_equal(c, 10000));
+    log_cluster_check(c);
+}
+END_TEST
+
+/* It was overruled, and what was lost lies where the histories part. */
+START_TEST(an_overruled_history_with_rot_is_cut)
+{
+    struct log_master *m = begin_with_rotten_rival();
+    struct log_master *p = &c->masters[1];
+    log_cluster_run(c, 6000);
+    log_master_promote(p);
+    log_cluster_run(c, 2000);
+    ck_assert(p->serving);
+    append_some(p, _i);
+    log_master_start(m);
+    ck_assert(!oplog_damaged(m->log));
+    sim_net_heal(c->sim);
+    ck_assert(log_cluster_equal(c, 20000));
+    ck_assert(p->serving);
+    log_cluster_check(c);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- random histories */
 
 /* One disk of the cluster loses what it stored. What it lost last must be back first. */
@@ -624,6 +683,8 @@ Suite *suite_log_set(void)
     tcase_add_loop_test(t, a_hole_of_another_history_is_cut, 0, 12);
     tcase_add_loop_test(t, a_hole_that_may_be_ours_stays_for_a_while, 0, 2);
     tcase_add_loop_test(t, an_end_that_was_cut_stays_unsure, 0, 4);
+    tcase_add_test(t, a_history_with_rot_is_cut_before_it);
+    tcase_add_loop_test(t, an_overruled_history_with_rot_is_cut, 0, 6);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);
