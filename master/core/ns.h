@@ -78,7 +78,8 @@ void ns_sessions(struct ns *ns, void (*each)(void *owner, uint64_t session, stru
                  void *owner);
 
 /* Last index whose change concerns `ino` (or any inode sharing its slot): for answers made outside
- * ns. */
+ * ns. What changed before this process is not known: so no primary tells an index of before its epoch. Who
+ * hears of a change in an answer must not be told a lower one later (`known` of a write). */
 uint64_t ns_changed_at(const struct ns *ns, uint64_t ino);
 
 /* A chunk as its row has it. */

@@ -74,6 +74,7 @@ void apply_epoch_start(struct change *c, const struct epoch_start_rec *rec)
 {
     struct inode root;
     (void)rec;
+    c->ns->epoch_start = c->record->index;
     if (inode_load(c->ns, ROOT_INO, &root) == 0) {
         return;
     }

@@ -44,7 +44,8 @@ struct ns {
     uint64_t trash_bytes; /* of all rows of TABLE_TRASH */
     /* Index of the newest record that changed an inode, by hash of its number. */
     uint64_t changed[NS_CHANGED_SLOTS];
-    struct list news; /* struct session_news: what ns_replies.c has not put into rows yet */
+    uint64_t epoch_start; /* index of the newest record that began an epoch */
+    struct list news;     /* struct session_news: what ns_replies.c has not put into rows yet */
     struct hmap news_by_session;
 };
 

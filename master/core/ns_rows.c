@@ -12,7 +12,7 @@ static uint64_t *changed_slot(struct ns *ns, uint64_t ino)
 
 uint64_t ns_changed_at(const struct ns *ns, uint64_t ino)
 {
-    return ns->changed[hmap_hash_u64(ino) % NS_CHANGED_SLOTS];
+    return MAX(ns->changed[hmap_hash_u64(ino) % NS_CHANGED_SLOTS], ns->epoch_start);
 }
 
 void ns_note_changed(struct change *c, uint64_t ino)

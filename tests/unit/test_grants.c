@@ -710,6 +710,37 @@ START_TEST(activation_is_repeated)
 }
 END_TEST
 
+/* By the index of the answers a late truncate is told from one that is due (`known` of a write): a master
+ * that started anew, and keeps the version, must not say that it knows the chunk of before the trim. */
+START_TEST(what_is_known_of_a_chunk_gets_no_older)
+{
+    write_all(1);
+    struct setattr_req cut = {.ino = c.ino, .mask = SETATTR_SIZE, .size = 50};
+    struct setattr_rep was_cut;
+    ck_assert_int_eq(FIXTURE_CALL(f, setattr, &cut, &was_cut, ++sequence), 0);
+    ck_assert_int_eq(grant(0, 0, 0), 0);
+    ck_assert_uint_eq(c.trim, 50);
+    struct trimmed_req req = {.ino = c.ino, .handle = c.handle, .trim = c.trim, .set = c.trim_set};
+    struct trimmed_rep rep;
+    ck_assert_int_eq(FIXTURE_CALL(f, trimmed, &req, &rep, ++sequence), 0);
+    uint64_t trimmed_at = f->answer.head.index, version = c.version;
+    ck_assert_uint_gt(trimmed_at, 0);
+    fixture_run_ms(f, 20000); /* the state has it */
+    fixture_kill_master(f);
+    fixture_start_master(f);
+    fixture_run_ms(f, 5000);
+    fixture_connect(f);
+    fixture_attach(f);
+    ck_assert_int_eq(grant(0, 0, 0), 0);
+    ck_assert_uint_eq(c.version, version);
+    ck_assert_uint_ge(f->answer.head.index, trimmed_at);
+    struct locate_req locate = {.ino = c.ino, .count = 1};
+    struct locate_rep located;
+    ck_assert_int_eq(FIXTURE_CALL(f, locate, &locate, &located, 0), 0);
+    ck_assert_uint_ge(f->answer.head.index, trimmed_at);
+}
+END_TEST
+
 /* With one server, one replica is enough. */
 START_TEST(one_server_is_enough)
 {
@@ -915,6 +946,7 @@ Suite *suite_grants(void)
                                   only_suspect_replicas,
                                   prepared_but_never_logged,
                                   activation_is_repeated,
+                                  what_is_known_of_a_chunk_gets_no_older,
                                   lost_chunk_is_an_error,
                                   hopeless_repair_is_tried_seldom,
                                   second_process_of_a_disk_is_refused,
