@@ -42,8 +42,8 @@ struct oplog_identity {
     uint64_t committed;      /* committed lower bound */
     uint8_t incarnation[16]; /* env_incarnation of the last process that opened it */
     uint64_t clean_index;    /* index of a clean stop; 0 = the last process did not stop cleanly */
-    /* Made for a set, or its unsure end was cut: something that this disk, or another one here, may have
-     * held is not here yet. */
+    /* Made for a set, or what could not be read of it was cut: something that this disk, or another
+     * one here, may have held is not here yet. */
     bool joining;
     struct log_place behind; /* the last of that; {0, 0} = not known */
 };
@@ -104,8 +104,8 @@ void oplog_take_epoch(struct oplog *l, uint32_t epoch);
 /* A new log of several belongs to this cluster from now on. Durable when it returns; blocks. */
 MUST_CHECK int oplog_adopt(struct oplog *l, uint64_t cluster, struct why *why);
 /* A new log of several, perhaps in the place of a disk that is gone, does not know what that had
- * acknowledged, nor does one whose unsure end was cut know what stood there: until it holds all that was
- * committed when it came, or was cut, it vouches for nothing. */
+ * acknowledged, nor does one that was cut know what stood there and could not be read: until it holds all
+ * that was committed when it came, or was cut, it vouches for nothing. */
 bool oplog_joining(const struct oplog *l);
 /* It does now; durable some time later. */
 void oplog_joined(struct oplog *l);
@@ -118,8 +118,8 @@ bool oplog_damaged(const struct oplog *l);
 bool oplog_quiet(const struct oplog *l);
 /* Removes the records above `index`, and what cannot be read behind it, durably; a crash at any
  * moment leaves the log as it was, or shorter, never below index. The log is quiet and replicated.
- * If its end was unsure it joins (oplog_joining), before anything is removed: else, should it die before
- * the records are back, it would say that it never had them.
+ * If something behind index cannot be read it joins (oplog_joining), before anything is removed: else,
+ * should it die before the records are back, it would say that it never had them.
  * -EPERM: records to be removed are committed; -ENOENT: the log does not reach to index; -EIO: record
  * `index` cannot be read any more; -EALREADY: there is nothing behind it, but holes before it, which
  * oplog_mend fills; -EAGAIN: one of those must be filled first. Blocks. If what is left cannot be read the

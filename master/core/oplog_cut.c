@@ -222,12 +222,17 @@ static int forget(struct oplog *l, struct log_place behind, struct why *why)
     return superblock_write(l, why);
 }
 
-int oplog_note_end(struct oplog *l, struct why *why)
+int oplog_note_lost(struct oplog *l, uint64_t index, struct why *why)
 {
-    if (!l->damaged || l->findings.end == LOG_END_SURE) {
+    struct log_answer a = oplog_findings(l);
+    const struct log_hole *last = a.hole_count > 0 ? &a.holes[a.hole_count - 1] : NULL;
+    bool hole = last != NULL && last->to > index;
+    if (!l->damaged || (l->findings.end == LOG_END_SURE && !hole)) {
         return 0;
     }
-    struct log_answer a = oplog_findings(l);
+    if (hole) { /* no record in it is of a later epoch than the tail */
+        findings_add(&a, (struct log_place){a.tail.epoch, last->to});
+    }
     return forget(l, a.end == LOG_END_NAMED ? a.end_place : (struct log_place){0}, why);
 }
 
@@ -261,7 +266,7 @@ int oplog_cut(struct oplog *l, uint64_t index, struct why *why)
         return why_set(why, -EAGAIN, "record %llu is to be mended first",
                        (unsigned long long)seg.first);
     }
-    rc = oplog_note_end(l, why);
+    rc = oplog_note_lost(l, index, why);
     if (rc == 0) {
         rc = remove_later(l, seg.first, why);
     }

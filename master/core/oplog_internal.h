@@ -261,6 +261,9 @@ MUST_CHECK int survey_next(struct segment_reader *r, struct batch_view *out, str
 /* Fills l->findings, the list of segments, last, chain. */
 MUST_CHECK int oplog_survey(struct oplog *l, struct why *why);
 
+/* Behind the end, too, something may have been, as far as this; epoch 0: that is not known. */
+void findings_add(struct log_answer *a, struct log_place behind);
+
 /* ---- oplog_rot.c: what closed segments lack */
 
 /* Reads closed segment number k through, once more, and notes what is missing in it; the header is
@@ -289,8 +292,8 @@ MUST_CHECK int segment_copy_put(struct segment_copy *c, const struct batch_view 
                                 struct why *why);
 /* rc: of what went before; takes its place if that is 0. */
 MUST_CHECK int segment_copy_end(struct segment_copy *c, int rc, struct why *why);
-/* What may stand behind the last record is about to be removed: the superblock knows of it then. */
-MUST_CHECK int oplog_note_end(struct oplog *l, struct why *why);
+/* What cannot be read behind record `index` is about to be removed: the superblock knows of it then. */
+MUST_CHECK int oplog_note_lost(struct oplog *l, uint64_t index, struct why *why);
 /* The list of segments, the end, and what is damaged, as they are on the disk now. */
 MUST_CHECK int oplog_look_again(struct oplog *l, struct why *why);
 

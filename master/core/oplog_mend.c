@@ -252,7 +252,7 @@ int oplog_mend(struct oplog *l, struct bytes records, struct why *why)
         rc = mend_hole(l, records, p.last, false, why);
     }
     if (rc == 0 && p.last >= l->segments[l->segment_count - 1].first) {
-        rc = oplog_note_end(l, why); /* it is not copied */
+        rc = oplog_note_lost(l, l->last, why); /* the end is not copied */
     }
     if (rc == 0) {
         l->cuts++;

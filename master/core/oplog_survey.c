@@ -233,10 +233,8 @@ int oplog_survey(struct oplog *l, struct why *why)
     return 0;
 }
 
-/* What is known of the end of a log that joins: what is behind it now, and what was before. */
-static void add_behind(const struct oplog *l, struct log_answer *a)
+void findings_add(struct log_answer *a, struct log_place behind)
 {
-    struct log_place behind = l->now.behind;
     if (behind.epoch == 0 || a->end == LOG_END_UNKNOWN) {
         a->end = LOG_END_UNKNOWN;
     } else if (a->end == LOG_END_SURE || log_place_compare(behind, a->end_place) > 0) {
@@ -253,7 +251,7 @@ struct log_answer oplog_findings(const struct oplog *l)
             .here = true, .first = oplog_first(l), .tail = {l->last_epoch, l->durable}};
     }
     if (l->now.joining) {
-        add_behind(l, &a);
+        findings_add(&a, l->now.behind);
     }
     a.committed = MIN(l->committed, l->durable);
     if (l->damaged) {

@@ -7,7 +7,8 @@
 enum {
     TICK_EACH_MS = 20,
     ANSWER_MS = 3000,
-    MORE_MS = 200, /* for answers beyond those that are needed */
+    MORE_MS = 200,  /* for answers beyond those that are needed */
+    MEND_MS = 5000, /* for what others have of the own holes */
 };
 
 static void tick_fired(struct env_timer *t);
@@ -169,11 +170,13 @@ static bool heard_enough(const struct promotion *p)
 /* ---------------------------------------------------------------- choice */
 
 /* What is missing in the middle of a log is fetched meanwhile: by this master, and by the other,
- * which is asked anew. */
+ * which is asked anew. What is not had by then may be of a history that was overruled: if the own one
+ * parts from the chosen one before its holes, they are cut with it. */
 static int holes_left(struct promotion *p, struct why *why)
 {
     uint32_t of[] = {p->set->self, p->choice.source};
-    for (uint32_t i = 0; i < COUNT_OF(of); i++) {
+    bool late = env_mono_ns(p->cfg.env) - p->begun_ns > MEND_MS * NS_PER_MS;
+    for (uint32_t i = late && of[0] != of[1] ? 1 : 0; i < COUNT_OF(of); i++) {
         const struct log_answer *a = &p->promises[of[i]].told.answer;
         if (a->hole_count > 0 && a->holes[0].from <= p->choice.tail.index) {
             p->promises[p->choice.source].told.answer.here &= i == 0;

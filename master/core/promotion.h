@@ -8,7 +8,8 @@
  * beyond the point where the histories part is cut. Every step may be taken again, by the next
  * promotion under a higher epoch: the choice depends on durable facts only.
  * A log of which records in the middle cannot be read is mended first (log_mender.h), also that of
- * the other master whose history was chosen.
+ * the other master whose history was chosen; or the own one is cut before them, if it parts there from
+ * the chosen one.
  *
  * When done says 0 the own log ends with the chosen record, all durable, and the epoch is promised;
  * the caller takes the epoch and opens it with a record. Pure; loop thread only.

@@ -49,6 +49,7 @@ static void keep(struct promotion *p, uint64_t index)
 static void matched(struct log_match *m, int status, uint64_t index, uint64_t chain)
 {
     struct promotion *p = container_of(m, struct promotion, match);
+    const struct log_answer *own = &m->own;
     (void)chain;
     if (status == ERR_DISCONNECTED || status == ERR_TIMEOUT) {
         if (status == ERR_TIMEOUT) {
@@ -59,6 +60,9 @@ static void matched(struct log_match *m, int status, uint64_t index, uint64_t ch
         cannot(p, ERR_OUT_OF_SYNC, "the records it lacks are held by nobody any more");
     } else if (status != 0) {
         cannot(p, ERR_CORRUPT, "a record that decides cannot be read");
+    } else if (own->hole_count > 0 && own->holes[0].from <= MIN(index, p->choice.tail.index)) {
+        cannot(p, ERR_CORRUPT,
+               "records that are missing in its log are held by nobody who is here");
     } else {
         keep(p, MIN(index, p->choice.tail.index)); /* in both logs a hole may follow it, and more */
     }

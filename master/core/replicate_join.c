@@ -117,16 +117,6 @@ void replicate_too_old(struct follower *f)
                    RPC_BODY(log_append_req, &req), NULL, ASK_MS);
 }
 
-/* Where the histories part in a hole, some of what was in it may be ours, and this log one of those that
- * it takes: its word that it had them is not removed before enough others have them. They have when all
- * must. */
-static bool may_cut(const struct follower *f, uint64_t index)
-{
-    const struct replicate *r = f->r;
-    return f->match.high == index + 1 || index + 1 >= r->opening ||
-           oplog_committed(r->cfg.log) >= r->opening || r->set->acks == r->set->count;
-}
-
 static void matched(struct log_match *m, int status, uint64_t index, uint64_t chain)
 {
     struct follower *f = container_of(m, struct follower, match);
@@ -144,10 +134,10 @@ static void matched(struct log_match *m, int status, uint64_t index, uint64_t ch
         return;
     }
     const struct log_answer *a = &m->theirs.answer;
-    /* A hole in what is ours it mends itself, once it is known what was behind its last record: in a
-     * segment written anew nobody could see that something was there. */
+    /* A hole in what is ours it mends itself, once what was behind its last record is cut. Where the
+     * histories part in a hole, some of what was in it may be ours: it does not forget that it had it. */
     bool mends = a->hole_count > 0 && a->holes[0].from <= index && a->end == LOG_END_SURE;
-    if (mends || (index < a->tail.index && !may_cut(f, index))) {
+    if (mends) {
         (void)failed(f, ERR_CORRUPT);
     } else if (index < a->tail.index || m->theirs.damaged) {
         cut(f, index, chain);
