@@ -1,6 +1,5 @@
 /* log_match.c - how far this log and another master's are the same. */
 #include "master/core/log_match.h"
-#include "master/core/oplog_cursor.h"
 
 int log_told_decode(const struct log_promise_rep *rep, struct log_told *out)
 {
@@ -79,32 +78,12 @@ static uint64_t tellable(const struct log_match *m, uint64_t index)
     return down > m->low ? down : m->high;
 }
 
-/* H(index), also behind a hole and in front of one. */
-static int own_chain(const struct log_match *m, uint64_t index, uint64_t *out)
-{
-    struct why why;
-    struct oplog_piece p;
-    struct oplog_cursor *c = NULL;
-    bool before = hole_at(&m->own, index + 1) != NULL;
-    int rc = oplog_chain(m->log, index, out, &why);
-    if (rc == 0 || rc == -ENOENT || m->own.hole_count == 0) {
-        return rc;
-    }
-    rc = oplog_cursor_open(m->log, before ? index : index + 1, &c, &why);
-    rc = rc == 0 ? oplog_cursor_next(c, &p, &why) : rc;
-    if (rc == 1) {
-        *out = before ? p.chain : p.prev_chain;
-        rc = before && p.last != index ? ERR_CORRUPT : 0;
-    }
-    oplog_cursor_close(c);
-    return rc;
-}
-
 /* H(probe) of the other log is known. False: the search has ended. */
 static bool compare(struct log_match *m, uint64_t theirs)
 {
     uint64_t own;
-    int rc = own_chain(m, m->probe, &own);
+    struct why why;
+    int rc = oplog_chain(m->log, m->probe, &own, &why);
     if (rc < 0) {
         end(m, rc == -ENOENT ? rc : ERR_CORRUPT, 0, 0);
         return false;
@@ -142,7 +121,8 @@ static void read_done(struct rpc_call *c)
 static void found(struct log_match *m)
 {
     uint64_t chain = 0;
-    int rc = m->low == 0 ? 0 : own_chain(m, m->low, &chain);
+    struct why why;
+    int rc = m->low == 0 ? 0 : oplog_chain(m->log, m->low, &chain, &why);
     end(m, rc == 0 || rc == -ENOENT ? rc : ERR_CORRUPT, m->low, chain);
 }
 

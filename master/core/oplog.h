@@ -77,8 +77,9 @@ uint64_t oplog_cluster(const struct oplog *l);    /* 0: a new one of several tha
 uint64_t oplog_last_chain(const struct oplog *l); /* H(last) */
 /* Epoch of the last record; 0 if there is none. */
 uint32_t oplog_last_epoch(const struct oplog *l);
-/* H(i) for a durable index held, or first - 1. -ENOENT if not held; ERR_CORRUPT or a negative
- * errno if the log cannot be read. Reads the log and blocks, unless index is the last. */
+/* H(i) for a durable index held, or first - 1, also next to what cannot be read. -ENOENT if not held;
+ * ERR_CORRUPT or a negative errno if the log cannot be read. Reads the log and blocks, unless index is
+ * the last. */
 MUST_CHECK int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why);
 
 /* Calls each(owner, record) for records from..last in order, before serving; stops at a non-zero

@@ -1,4 +1,5 @@
 /* oplog_replay.c - reading the log back: every record is checked and chained again. */
+#include "master/core/oplog_cursor.h"
 #include "master/core/oplog_internal.h"
 
 /* Walks records from the segment `i` on until each returns non-zero. */
@@ -91,6 +92,27 @@ static int chain_each(void *owner, const struct record *r)
     return r->index == s->index;
 }
 
+/* Something before it in its segment cannot be read: the record behind it says it, or its batch, if it is
+ * the last of that. */
+static int chain_beside(struct oplog *l, uint64_t index, uint64_t *out)
+{
+    int rc = ERR_CORRUPT;
+    for (uint32_t i = 0; i < 2 && rc != 0; i++) {
+        struct oplog_cursor *c;
+        struct oplog_piece p = {0};
+        struct why ignored;
+        rc = oplog_cursor_open(l, index + 1 - i, &c, &ignored);
+        if (rc == 0) {
+            rc = oplog_cursor_next(c, &p, &ignored) == 1 && (i == 0 || p.last == index)
+                     ? 0
+                     : ERR_CORRUPT;
+            *out = i == 0 ? p.prev_chain : p.chain;
+            oplog_cursor_close(c);
+        }
+    }
+    return rc;
+}
+
 int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why)
 {
     if (index == l->last) {
@@ -114,7 +136,7 @@ int oplog_chain(struct oplog *l, uint64_t index, uint64_t *out, struct why *why)
     int rc = walk(l, i, chain_each, &s, why);
     if (rc < 0) {
         rot_look_for(l, index);
-        return rc;
+        return chain_beside(l, index, out) == 0 ? 0 : rc;
     }
     ASSERT(rc == 1);
     *out = s.chain;

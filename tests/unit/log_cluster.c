@@ -239,16 +239,13 @@ void log_master_start(struct log_master *m)
     log_links_start(m->links);
 }
 
-void log_master_rot(struct log_master *m, uint64_t index)
+void log_master_rot_now(struct log_master *m, uint64_t index)
 {
-    struct oplog_config cfg = {.segment_bytes = LOG_SEGMENT, .replicated = true};
     struct env *env = &m->process->env;
     struct why why;
     struct segment_reader r;
     struct batch_view b;
     uint8_t byte;
-    sim_process_start(m->process);
-    MUST(oplog_open(env, &cfg, "test", &m->log, &why) == 0);
     uint32_t i = m->log->segment_count;
     while (m->log->segments[i - 1].first > index) {
         i--;
@@ -263,6 +260,15 @@ void log_master_rot(struct log_master *m, uint64_t index)
     MUST(env_file_write(env, r.file, at, &byte, 1) == 1);
     MUST(env_file_sync(env, r.file) == 0);
     segment_reader_close(&r);
+}
+
+void log_master_rot(struct log_master *m, uint64_t index)
+{
+    struct oplog_config cfg = {.segment_bytes = LOG_SEGMENT, .replicated = true};
+    struct why why;
+    sim_process_start(m->process);
+    MUST(oplog_open(&m->process->env, &cfg, "test", &m->log, &why) == 0);
+    log_master_rot_now(m, index);
     sim_process_kill(m->process);
     oplog_close(m->log);
 }

@@ -70,6 +70,8 @@ void log_master_start(struct log_master *m);
 void log_master_end(struct log_master *m, bool power);
 /* Flips bits of the batch that holds this record; the master is down. */
 void log_master_rot(struct log_master *m, uint64_t index);
+/* The same; the master is up. */
+void log_master_rot_now(struct log_master *m, uint64_t index);
 /* The same, or worse, somewhere in a full segment of a master that is up; false: it has none. */
 bool log_master_rot_full(struct log_master *m);
 /* Under an epoch above all before. */

@@ -289,6 +289,24 @@ START_TEST(full_segments_are_mended)
 }
 END_TEST
 
+/* What the primary's disk lost of the segment that takes appends cannot be put back yet: who needs later
+ * records only gets them. */
+START_TEST(rot_does_not_hide_what_follows)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    struct log_master *third = &c->masters[2];
+    log_master_append(m, 10, 500);
+    ck_assert(log_cluster_equal(c, 3000));
+    log_master_end(third, _i == 0);
+    log_master_append(m, 10, 500);
+    log_cluster_run(c, 500);
+    log_master_rot_now(m, 3);
+    log_master_start(third);
+    ck_assert(log_cluster_equal(c, 5000));
+    ck_assert(m->serving);
+}
+END_TEST
+
 /* All that it sent and that did not arrive is lost. */
 static void start_anew(struct log_master *m)
 {
@@ -712,6 +730,7 @@ Suite *suite_log_set(void)
     tcase_add_test(t, a_log_damaged_in_the_middle_and_at_its_end_is_mended);
     tcase_add_test(t, a_damaged_log_is_mended_before_its_master_takes_over);
     tcase_add_test(t, full_segments_are_mended);
+    tcase_add_loop_test(t, rot_does_not_hide_what_follows, 0, 2);
     tcase_add_loop_test(t, a_hole_is_not_filled_from_another_history, 0, 2);
     tcase_add_loop_test(t, a_hole_of_another_history_is_cut, 0, 12);
     tcase_add_loop_test(t, a_hole_that_may_be_ours_stays_known, 0, 2);
