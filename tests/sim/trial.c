@@ -22,7 +22,7 @@ enum { TRIALS = 12, CALLS_MAX = 400, CALLS_MORE = 20 };
 struct outcome {
     uint64_t hash;                        /* a master */
     uint64_t applied;                     /* it is that of this record */
-    uint32_t epoch;                       /* and obeys none below */
+    uint32_t epoch;                       /* and obeys none below; before: that it had promised */
     bool lacking;                         /* but knows that something is missing */
     bool nameless;                        /* a chunkserver that was never told its cluster's name */
     struct chunkd_replica_info *replicas; /* a chunkserver, by handle */
@@ -103,6 +103,29 @@ static void look(struct sim_server *s, struct outcome *o)
         o->replicas = mem_resize(o->replicas, (o->count + 1) * sizeof(r));
         o->replicas[o->count++] = r;
     }
+}
+
+/* An epoch counts as promised when both slots have it: a process that ended between the two had told
+ * nobody, and the one that is left may be the older. */
+static uint32_t promised_on(struct sim_disk *d)
+{
+    static const char *const slots[] = {"log/meta.0", "log/meta.1"};
+    uint32_t promised = UINT32_MAX;
+    for (size_t i = 0; i < COUNT_OF(slots); i++) {
+        struct oplog_identity id;
+        struct sim_inode *inode;
+        uint64_t counter;
+        uint8_t bytes[1024];
+        if (sim_disk_open(d, slots[i], 0, &inode) != 0) {
+            continue;
+        }
+        int64_t n = sim_inode_read(inode, 0, bytes, sizeof(bytes));
+        if (n > 0 && oplog_read_identity(bytes_of(bytes, (uint32_t)n), &id, &counter)) {
+            promised = MIN(promised, id.epoch);
+        }
+        sim_inode_drop(inode);
+    }
+    return promised == UINT32_MAX ? 0 : promised;
 }
 
 static const struct chunkd_replica_info *find(const struct outcome *o, uint64_t handle)
@@ -525,6 +548,7 @@ bool trial_of(struct world *w, struct sim_server *s, struct sim_rand *r, uint64_
     if (sound) {
         t.calls = p->calls;
         look(s, &t.sound);
+        t.sound.epoch = s->number == 0 ? promised_on(t.image) : 0;
     } else if (!s->meta_failed && !lacks_room(s, err)) {
         trial_fails(&t, why.text);
     }
