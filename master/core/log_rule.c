@@ -110,6 +110,20 @@ uint8_t log_rule_holders(const struct log_rule *rule, const struct log_hole *hol
     return mask;
 }
 
+/* Some answerer needs nothing of the hole: its log begins in it or behind it, and what is committed there
+ * has all of it. Who cannot read it takes that one's checkpoint. */
+static bool is_passed(const struct log_rule *rule, const struct log_hole *hole)
+{
+    bool passed = false;
+    for (uint32_t i = 0; i < rule->loggers; i++) {
+        const struct log_answer *a = &rule->answers[i];
+        bool has_rest =
+            a->first > hole->to || (a->committed >= hole->to && a->tail.index >= hole->to);
+        passed |= a->here && a->first > hole->from && has_rest;
+    }
+    return passed;
+}
+
 /* Nobody can fill the hole of the logger `source`: 0 if its records may be discarded, with all
  * after them. */
 static int may_discard(const struct log_rule *rule, const struct log_hole *hole, struct why *why)
@@ -174,7 +188,8 @@ int log_rule_choose(const struct log_rule *rule, struct log_choice *out, struct 
                            (unsigned long long)a->tail.index, unsure);
         }
         uint32_t n = 0;
-        while (n < a->hole_count && log_rule_holders(&r, &a->holes[n]) != 0) {
+        while (n < a->hole_count &&
+               (log_rule_holders(&r, &a->holes[n]) != 0 || is_passed(&r, &a->holes[n]))) {
             n++;
         }
         if (n == a->hole_count) {

@@ -169,19 +169,33 @@ static bool heard_enough(const struct promotion *p)
 
 /* ---------------------------------------------------------------- choice */
 
+/* The first record from `floor` on that the history to go on with has, and that one cannot read; 0: none. */
+static uint64_t first_missing(const struct promotion *p, uint32_t number, uint64_t floor)
+{
+    const struct log_answer *a = &p->promises[number].told.answer;
+    for (uint32_t i = 0; i < a->hole_count; i++) {
+        if (a->holes[i].to >= floor && a->holes[i].from <= p->choice.tail.index) {
+            return a->holes[i].from;
+        }
+    }
+    return 0;
+}
+
 /* What is missing in the middle of a log is fetched meanwhile: by this master, and by the other,
- * which is asked anew. What is not had by then may be of a history that was overruled: if the own one
- * parts from the chosen one before its holes, they are cut with it. */
+ * which is asked anew. What both are known to share is not asked of it: nobody may have it any more. What
+ * is not had by then may be of a history that was overruled: if the own one parts from the chosen one
+ * before its holes, they are cut with it. */
 static int holes_left(struct promotion *p, struct why *why)
 {
     uint32_t of[] = {p->set->self, p->choice.source};
+    uint64_t floor[] = {0, promotion_shared(p) + 1};
     bool late = env_mono_ns(p->cfg.env) - p->begun_ns > MEND_MS * NS_PER_MS;
     for (uint32_t i = late && of[0] != of[1] ? 1 : 0; i < COUNT_OF(of); i++) {
-        const struct log_answer *a = &p->promises[of[i]].told.answer;
-        if (a->hole_count > 0 && a->holes[0].from <= p->choice.tail.index) {
+        uint64_t missing = first_missing(p, of[i], floor[i]);
+        if (missing != 0) {
             p->promises[p->choice.source].told.answer.here &= i == 0;
             return why_set(why, -EAGAIN, "the log of %s lacks record %llu", p->set->addr[of[i]],
-                           (unsigned long long)a->holes[0].from);
+                           (unsigned long long)missing);
         }
     }
     return 0;

@@ -68,10 +68,15 @@ static void matched(struct log_match *m, int status, uint64_t index, uint64_t ch
     }
 }
 
+uint64_t promotion_shared(const struct promotion *p)
+{
+    const struct log_answer *own = &p->promises[p->set->self].told.answer;
+    return MAX(own->committed, own->first - 1);
+}
+
 void promotion_match(struct promotion *p)
 {
     uint32_t self = p->set->self;
-    const struct log_told *own = &p->promises[self].told;
     const struct log_told *source = &p->promises[p->choice.source].told;
     p->step = PROMOTION_MATCHING;
     if (p->choice.source == self) {
@@ -83,7 +88,7 @@ void promotion_match(struct promotion *p)
     p->match.number = p->choice.source;
     p->match.theirs = *source;
     p->match.done = matched;
-    log_match_start(&p->match, MAX(own->answer.committed, oplog_first(p->cfg.log) - 1));
+    log_match_start(&p->match, promotion_shared(p));
 }
 
 /* ---------------------------------------------------------------- what is lacking */

@@ -42,6 +42,8 @@ void promotion_ask_anew(struct promotion *p, uint32_t number);
 
 /* ---- promotion_fill.c: making the own log the chosen one */
 
+/* The own log and the chosen one are known to be equal to here. */
+uint64_t promotion_shared(const struct promotion *p);
 void promotion_match(struct promotion *p);
 /* Goes on with reading, if it waits for the own disk. */
 void promotion_fill(struct promotion *p);

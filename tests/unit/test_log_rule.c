@@ -351,6 +351,32 @@ START_TEST(a_hole_is_filled_by_who_has_it)
 }
 END_TEST
 
+/* The others have it in a checkpoint, and their logs begin in the hole or behind it. */
+START_TEST(a_hole_before_another_log_keeps_nobody_waiting)
+{
+    struct log_choice c;
+    rule.answers[0] = log_to(4, 41);
+    rule.answers[0].hole_count = 1;
+    rule.answers[0].holes[0] = (struct log_hole){.from = 10, .to = 12, .epoch_before = 2};
+    rule.answers[1] = log_to(3, 40);
+    rule.answers[1].first = 13;
+    ck_assert_int_eq(log_rule_choose(&rule, &c, &why), 0);
+    ck_assert_uint_eq(c.source, 0);
+    ck_assert_uint_eq(c.tail.index, 41);
+    rule.answers[1].first = 12; /* what it has of the hole need not be committed */
+    ck_assert_int_eq(log_rule_choose(&rule, &c, &why), -EAGAIN);
+    rule.answers[1].committed = 12;
+    ck_assert_int_eq(log_rule_choose(&rule, &c, &why), 0);
+    ck_assert_uint_eq(c.tail.index, 41);
+    rule.answers[1].here = false;
+    rule.answers[2] = log_to(3, 40);
+    rule.answers[2].committed = 40;
+    rule.answers[2].first = 10;
+    ck_assert_int_eq(log_rule_choose(&rule, &c, &why), 0); /* it fills the hole */
+    ck_assert_uint_eq(log_rule_holders(&rule, &rule.answers[0].holes[0]), 4);
+}
+END_TEST
+
 Suite *suite_log_rule(void);
 Suite *suite_log_rule(void)
 {
@@ -367,6 +393,7 @@ Suite *suite_log_rule(void)
     tcase_add_test(c, a_named_end_that_another_has_is_harmless);
     tcase_add_test(c, a_log_shorter_than_what_is_committed_is_not_taken);
     tcase_add_test(c, a_hole_is_filled_by_who_has_it);
+    tcase_add_test(c, a_hole_before_another_log_keeps_nobody_waiting);
     suite_add_tcase(s, c);
     return s;
 }

@@ -1,5 +1,6 @@
 /* test_log_set.c - one log on several machines: what is acknowledged stays, whoever dies, is cut off
  * or stops, and whoever takes over. */
+#include "master/core/oplog_internal.h"
 #include "tests/sim/sim_net.h"
 #include "tests/unit/log_cluster.h"
 #include "tests/unit/unit.h"
@@ -578,6 +579,61 @@ START_TEST(an_overruled_history_with_rot_is_cut)
 }
 END_TEST
 
+static void flip(struct env *env, struct env_file *f, uint64_t at)
+{
+    uint8_t byte;
+    MUST(env_file_read(env, f, at, &byte, 1) == 1);
+    byte ^= 0x55;
+    MUST(env_file_write(env, f, at, &byte, 1) == 1);
+}
+
+/* The header, from which a start learns that it must look, and the first record. */
+static void damage_segment(struct log_master *m, uint32_t number)
+{
+    const struct segment *s = &m->log->segments[number];
+    struct env *env = &m->process->env;
+    char path[SEGMENT_NAME_BYTES];
+    struct env_file *f;
+    segment_path(s->first, path);
+    MUST(env_file_open(env, path, 0, &f) == 0);
+    flip(env, f, 20);
+    flip(env, f, segment_unit_offset(s->bytes, 0) + 70);
+    env_file_close(env, f);
+}
+
+/* The newest record is in one log only, which has a hole that no other log reaches back to: the others
+ * go on from that record. */
+START_TEST(a_hole_that_checkpoints_have_is_passed)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    struct log_master *p = &c->masters[1], *third = &c->masters[2];
+    log_master_append(m, 1000, 3000);
+    ck_assert(log_cluster_equal(c, 10000));
+    ck_assert_uint_gt(m->log->segment_count, 4);
+    oplog_trim(p->log, p->log->segments[3].first - 1);
+    oplog_trim(third->log, third->log->segments[3].first - 1);
+    log_cluster_run(c, 2000); /* the commit index of all is on their disks */
+    log_master_end(p, false);
+    log_master_end(third, false);
+    append_some(m, 1);
+    uint64_t last = oplog_last(m->log);
+    damage_segment(m, 1);
+    log_master_end(m, false);
+    log_master_start(m);
+    log_master_start(p);
+    log_master_start(third);
+    struct log_answer now = oplog_findings(m->log);
+    ck_assert(now.hole_count == 1 && now.tail.index == last);
+    ck_assert_uint_eq(oplog_last(p->log), last - 1);
+    ck_assert_uint_lt(now.holes[0].to, oplog_first(p->log));
+    log_cluster_run(c, 2000);
+    log_master_promote(p);
+    log_cluster_run(c, 3000);
+    ck_assert(p->serving);
+    ck_assert_uint_eq(p->opening, last + 1);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- random histories */
 
 /* One disk of the cluster loses what it stored. What it lost last must be back first. */
@@ -738,6 +794,7 @@ Suite *suite_log_set(void)
     tcase_add_loop_test(t, an_end_that_was_cut_stays_unsure, 0, 4);
     tcase_add_test(t, a_history_with_rot_is_cut_before_it);
     tcase_add_loop_test(t, an_overruled_history_with_rot_is_cut, 0, 6);
+    tcase_add_test(t, a_hole_that_checkpoints_have_is_passed);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);
