@@ -56,8 +56,8 @@ static bool due(struct master *m, struct note *n)
     return n->due != m->repair.round && m->deletion.held_until_ns == 0;
 }
 
-/* Sends it off, if the server's brake lets it. */
-static bool remove_replica(struct master *m, struct chunkserver *s, uint64_t handle)
+/* Sends it off, if the server's brake lets it and it has time; else it is asked again. */
+static void remove_replica(struct master *m, struct chunkserver *s, struct note *n)
 {
     uint64_t now = env_mono_ns(m->env);
     if (now - s->deletions_since_ns >= 60 * NS_PER_S) {
@@ -65,11 +65,11 @@ static bool remove_replica(struct master *m, struct chunkserver *s, uint64_t han
         s->deletions = 0;
     }
     if (s->deletions >= MAX((uint64_t)DELETIONS_FREE, s->chunks / DELETIONS_SHARE) ||
-        !garbage_drop_extra(m, s, handle)) {
-        return false;
+        !garbage_drop_extra(m, s, n->handle)) {
+        return;
     }
+    n->asked = true;
     s->deletions++;
-    return true;
 }
 
 /* ---------------------------------------------------------------- the pass */
@@ -123,7 +123,7 @@ void deletion_look(struct master *m, const struct ns_chunk *row)
             continue;
         }
         if (due(m, n)) {
-            (void)remove_replica(m, s, row->handle);
+            remove_replica(m, s, n);
         }
     }
 }
@@ -144,7 +144,7 @@ bool deletion_orphan(void *owner, struct note *n)
         return false;
     }
     if (due(m, n)) {
-        (void)remove_replica(m, s, n->handle); /* asked again if it has no time now */
+        remove_replica(m, s, n);
     }
     return false;
 }

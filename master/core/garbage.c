@@ -25,7 +25,7 @@ static void dropped(struct rpc_call *c)
             enc_u64(&w, &s->drops[i]);
             enc_u32(&w, &s->id);
         } else {
-            notes_clear(&m->notes, s->drops[i], s->id);
+            notes_removed(&m->notes, s->drops[i], s->id);
         }
     }
     if (w.len > 0) {

@@ -27,8 +27,8 @@ struct garbage {
 /* At a quiet point: sends what is due. */
 void garbage_scan(struct master *m);
 /* Has `s` be asked to set a replica aside that no row names, by garbage_flush in the same turn of the
- * loop: later it may be a member. Its note is cleared when it is done. False: its request is full or
- * running. The rows that say so must be committed. */
+ * loop: later it may be a member. Its note, marked as asked by the caller, is cleared when it is done.
+ * False: its request is full or running. The rows that say so must be committed. */
 bool garbage_drop_extra(struct master *m, struct chunkserver *s, uint64_t handle);
 /* Sends what garbage_drop_extra gathered. */
 void garbage_flush(struct master *m, struct chunkserver *s);

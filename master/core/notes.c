@@ -81,6 +81,15 @@ void notes_set(struct notes *ns, const struct note *what)
     *n = *what;
     n->node = node;
     n->round = n->due = 0;
+    n->asked = false;
+}
+
+void notes_removed(struct notes *ns, uint64_t handle, uint32_t server)
+{
+    struct note *n = find(ns, handle, server);
+    if (n != NULL && n->asked) {
+        drop(ns, n);
+    }
 }
 
 enum note_kind notes_get(const struct notes *ns, uint64_t handle, uint32_t server, uint64_t version)

@@ -41,6 +41,7 @@ struct note {
     bool reported;  /* its server said so; else the master itself left it out of the members */
     bool current;   /* it holds the chunk's version */
     bool damaged;   /* a block is bad, or it must be compared */
+    bool asked;     /* its server is to remove it */
     uint32_t due;   /* scan that first found that it may go; 0 = none */
     uint32_t round; /* last repair scan that looked at it */
 };
@@ -52,9 +53,11 @@ struct notes {
 void notes_init(struct notes *ns);
 void notes_close(struct notes *ns);
 /* Replaces an older note of the same replica; kind NOTE_NONE removes it. Of *what, all but
- * node, due and round are used. */
+ * node, asked, due and round are used. */
 void notes_set(struct notes *ns, const struct note *what);
 void notes_clear(struct notes *ns, uint64_t handle, uint32_t server);
+/* Its server has removed the replica that it was asked to. What was noted since is about another one. */
+void notes_removed(struct notes *ns, uint64_t handle, uint32_t server);
 /* Kind noted for the replica at this version. */
 enum note_kind notes_get(const struct notes *ns, uint64_t handle, uint32_t server,
                          uint64_t version);

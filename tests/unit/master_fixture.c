@@ -183,7 +183,15 @@ static void fake_drop(struct fake *k, struct message *msg)
     uint32_t aside = drop_list(k, req.aside);
     k->asides += aside;
     k->drops += aside + drop_list(k, req.handles);
-    rpc_answer_status(&k->rpc, &msg->head, 0);
+    k->held_drop = msg->head;
+    if (!k->hold_drops) {
+        fake_answer_drop(k);
+    }
+}
+
+void fake_answer_drop(struct fake *k)
+{
+    rpc_answer_status(&k->rpc, &k->held_drop, 0);
 }
 
 static void fake_digests(struct fake *k, struct message *msg)

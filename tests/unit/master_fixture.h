@@ -38,8 +38,10 @@ struct fake {
     bool rotten;           /* its replicas are damaged, as it finds when somebody copies from it */
     uint64_t client_bytes; /* told in each heartbeat */
     uint32_t fills, mends;
-    uint64_t copy_rate;  /* as the master said last */
-    int prepare_status;  /* answered to prepares, unless 0 */
+    uint64_t copy_rate; /* as the master said last */
+    int prepare_status; /* answered to prepares, unless 0 */
+    bool hold_drops;    /* drops are done, and answered by fake_answer_drop */
+    struct frame_header held_drop;
     uint32_t drops_busy; /* so many drops are answered ERR_BUSY */
     uint32_t primary_of; /* activates that named it primary */
     uint32_t prepares, pulls, activates, drops;
@@ -77,6 +79,7 @@ void fixture_start_master(struct fixture *f);
 void fixture_kill_master(struct fixture *f);
 void fake_start(struct fake *k);
 void fake_stop(struct fake *k); /* its connection breaks; its table stays */
+void fake_answer_drop(struct fake *k);
 struct fake_replica *fake_find(struct fake *k, uint64_t handle);
 /* Tells the master that it verified this replica. */
 void fake_scanned(struct fake *k, uint64_t handle);

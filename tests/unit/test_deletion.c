@@ -98,6 +98,31 @@ START_TEST(extra_replica_is_set_aside)
 }
 END_TEST
 
+/* A copy that begins while the removal is under way makes a replica anew, whatever becomes of it. */
+START_TEST(replica_made_behind_a_removal_is_known)
+{
+    struct ns_chunk k = row();
+    uint32_t id = outsider();
+    struct fake *extra = fake_of(id);
+    put_extra(extra, k.version - 1, REPLICA_OK);
+    extra->hold_drops = extra->hold_pulls = true;
+    again(extra);
+    ck_assert_uint_eq(extra->asides, 1);
+    struct repair_action move = {.add = id, .source = k.members[0], .remove = k.members[0]};
+    ck_assert(grants_repair(f->m, &k, &move));
+    fixture_run_ms(f, 100);
+    ck_assert_ptr_nonnull(fake_find(extra, c.handle));
+    fake_answer_drop(extra);
+    extra->hold_drops = false;
+    fixture_run_ms(f, 100);
+    ck_assert_int_eq(notes_get(&f->m->notes, c.handle, id, k.version), NOTE_EXTRA);
+    grants_cancel_fill(f->m, c.handle);
+    fixture_run_ms(f, 10000);
+    ck_assert_ptr_null(fake_find(extra, c.handle));
+    ck_assert_ptr_null(notes_first(&f->m->notes, c.handle));
+}
+END_TEST
+
 /* 0: one confirmed copy is too few for a stale replica; 1: two are too few for a current one; 2: two
  * are enough for a stale one. */
 START_TEST(only_beside_confirmed_copies)
@@ -339,6 +364,7 @@ Suite *suite_deletion(void)
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, extra_replica_is_set_aside, 0, 2);
+    tcase_add_test(t, replica_made_behind_a_removal_is_known);
     tcase_add_loop_test(t, only_beside_confirmed_copies, 0, 3);
     tcase_add_loop_test(t, damaged_replica_stays_among_the_last_two, 0, 2);
     tcase_add_test(t, orphan_goes_if_its_handle_was_given);
