@@ -539,7 +539,8 @@ int do_fsync(struct actor *a, struct client_file *f)
     MOUNT_OR_GONE(a);
     struct op_entry *e = begin(a, OP_sync);
     e->ino = client_file_ino(f);
-    client_fsync(a->mount->client, call_of(a), f, sim_chance(&a->rand, 1, 2));
+    e->flags = sim_chance(&a->rand, 1, 2);
+    client_fsync(a->mount->client, call_of(a), f, e->flags != 0);
     return finish(a);
 }
 

@@ -18,6 +18,7 @@ enum { UNIT = 512, FIRST_UNIT = 488, UNITS = 48, PIECE_MAX = 12 };
 struct put {
     uint64_t begin_ns;
     uint64_t end_ns;      /* on the chunkservers; UINT64_MAX = never known */
+    uint64_t counts_ns;   /* its size and time are in the log, for who opens the file; the same */
     uint64_t returned_ns; /* to its program; 0 = not, or with an error */
     uint32_t mount, life;
     bool truncates;
@@ -58,7 +59,8 @@ static uint64_t now(const struct actor *a)
 /* It is there for everybody who opens the file later. */
 static bool is_certain(struct actor *a, const struct put *p)
 {
-    return p->end_ns != UINT64_MAX && (p->synced || world_power_losses(a->world, p->begin_ns) < 2);
+    return p->counts_ns != UINT64_MAX &&
+           (p->synced || world_power_losses(a->world, p->begin_ns) < 2);
 }
 
 /* The same life of the same mount made both. */
@@ -75,7 +77,8 @@ static bool must_show(struct actor *a, const struct put *p, uint64_t open_ns, ui
                (p->synced || world_power_losses(a->world, p->begin_ns) < 2);
     /* A shadow need not know what others did last. */
     bool all = answers_shadow_ns(a->world->answers, a->mount) < open_ns;
-    return (all && is_certain(a, p) && p->end_ns < open_ns) || (own && !a->entry->short_of_space);
+    return (all && is_certain(a, p) && p->counts_ns < open_ns) ||
+           (own && !a->entry->short_of_space);
 }
 
 /* Before one began the other was over, for everybody or for the mount that made both. */
@@ -212,6 +215,7 @@ static uint32_t note_put(struct actor *a, uint32_t first, uint32_t end, bool tru
     uint32_t sequence = ++s->count;
     s->puts[sequence - 1] = (struct put){.begin_ns = now(a),
                                          .end_ns = UINT64_MAX,
+                                         .counts_ns = UINT64_MAX,
                                          .mount = a->mount->number,
                                          .life = a->mount->life,
                                          .truncates = truncates};
@@ -252,14 +256,15 @@ static int truncate_shared(struct actor *a)
     int status = do_setattr(a, file_of(a)->ino, SETATTR_SIZE, &set, NULL);
     if (status == 0) {
         struct put *p = &file_of(a)->puts[sequence - 1];
-        p->returned_ns = p->end_ns = now(a);
+        p->returned_ns = p->end_ns = p->counts_ns = now(a);
         p->synced = true; /* it is in the log */
     }
     return status;
 }
 
-/* Writes number from + 1 and on, of this program's life, are on the chunkservers. */
-static void note_flushed(struct actor *a, uint32_t from, bool synced)
+/* Writes number from + 1 and on, of this program's life, are on the chunkservers. fdatasync leaves their
+ * time for later: until then an open by another mount may find the file unchanged. */
+static void note_flushed(struct actor *a, uint32_t from, bool synced, bool data_only)
 {
     struct shared_file *s = file_of(a);
     for (uint32_t i = from; i < s->count; i++) {
@@ -268,6 +273,9 @@ static void note_flushed(struct actor *a, uint32_t from, bool synced)
             p->mount == a->mount->number && p->life == a->mount->life && p->returned_ns != 0;
         if (mine && p->end_ns == UINT64_MAX) {
             p->end_ns = now(a);
+        }
+        if (mine && !data_only && p->counts_ns == UINT64_MAX) {
+            p->counts_ns = now(a);
         }
         p->synced |= mine && synced && p->end_ns != UINT64_MAX;
     }
@@ -287,7 +295,7 @@ static int one_step(struct actor *a, struct client_file *f, uint8_t *buffer, uin
     }
     int status = draw == 8 ? do_fsync(a, f) : do_flush(a, f);
     if (status == 0) {
-        note_flushed(a, from, draw == 8);
+        note_flushed(a, from, draw == 8, draw == 8 && a->entry->flags != 0);
     }
     return status;
 }
@@ -306,7 +314,7 @@ static int visit(struct actor *a, uint8_t *buffer)
         status = one_step(a, f, buffer, open_ns, from);
     }
     if (status == 0 && (status = do_flush(a, f)) == 0) {
-        note_flushed(a, from, false);
+        note_flushed(a, from, false, false);
     }
     do_release(a, f);
     return status;
