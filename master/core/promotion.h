@@ -11,7 +11,8 @@
  * the other master whose history was chosen; or the own one is cut before them, if it parts there from
  * the chosen one.
  *
- * When done says 0 the own log ends with the chosen record, all durable, and the epoch is promised;
+ * When done says 0 the own log ends with the chosen record, all durable, what is not applied yet was read
+ * without a fault, and the epoch is promised;
  * the caller takes the epoch and opens it with a record. Pure; loop thread only.
  */
 #ifndef MASTER_CORE_PROMOTION_H
@@ -30,6 +31,7 @@ struct promotion_config {
      * for PROMOTION_MS, or what they have does not decide; ERR_CORRUPT: the own log cannot be made
      * the chosen one. */
     void (*done)(void *owner, int status, uint32_t promised);
+    uint64_t (*applied)(void *owner); /* newest record that the state has */
     void *owner;
 };
 

@@ -1,6 +1,9 @@
 /* promotion_fill.c - making the own log the chosen one. */
+#include "master/core/oplog_cursor.h"
 #include "master/core/promotion_internal.h"
 #include "master/core/record.h"
+
+#include <string.h>
 
 enum {
     AHEAD_BYTES = 4 << 20, /* so much may wait for the own disk */
@@ -12,12 +15,44 @@ static void cannot(struct promotion *p, int status, const char *what)
     promotion_end(p, status, 0);
 }
 
+/* Whoever takes office applies the rest of the log. What full segments have lost of it is found only by
+ * reading it, and must be had from others before there is no way back. */
+static bool readable(struct promotion *p)
+{
+    struct oplog *log = p->cfg.log;
+    struct oplog_cursor *cursor;
+    struct oplog_piece piece;
+    struct why why;
+    uint64_t from = MAX(p->cfg.applied(p->cfg.owner) + 1, oplog_first(log));
+    if (from > oplog_last(log)) {
+        return true;
+    }
+    int rc = oplog_cursor_open(log, from, &cursor, &why);
+    if (rc == 0) {
+        do {
+            rc = oplog_cursor_next(cursor, &piece, &why);
+        } while (rc == 1);
+        oplog_cursor_close(cursor);
+    }
+    if (rc < 0 && strcmp(why.text, p->why.text) != 0) {
+        env_log(p->cfg.env, LOG_WARN, "epoch %u waits for what is lost here: %s", p->epoch,
+                why.text);
+        p->why = why;
+    }
+    return rc == 0;
+}
+
 static void ready(struct promotion *p)
 {
     const struct log_place *tail = &p->choice.tail;
-    if (oplog_last(p->cfg.log) == tail->index && oplog_settled(p->cfg.log) &&
-        oplog_quiet(p->cfg.log)) {
+    if (oplog_last(p->cfg.log) != tail->index || !oplog_settled(p->cfg.log) ||
+        !oplog_quiet(p->cfg.log)) {
+        return;
+    }
+    if (readable(p)) {
         promotion_end(p, 0, p->epoch);
+    } else { /* chosen anew, with the hole */
+        promotion_ask_anew(p, p->set->self);
     }
 }
 

@@ -117,6 +117,11 @@ static void take_office(struct master *m)
     }
 }
 
+static uint64_t applied(void *owner)
+{
+    return master_applied(owner);
+}
+
 static void promoted(void *owner, int status, uint32_t promised)
 {
     struct master *m = owner;
@@ -202,7 +207,8 @@ bool term_may_answer(const struct master *m, const struct frame_header *request,
 
 void term_start(struct master *m)
 {
-    m->term.promotion = promotion_create(&(struct promotion_config){.env = m->env,
+    m->term.promotion = promotion_create(&(struct promotion_config){.applied = applied,
+                                                                    .env = m->env,
                                                                     .log = m->log,
                                                                     .logger = m->logger,
                                                                     .links = m->links,

@@ -210,6 +210,13 @@ struct log_master *log_cluster_primary(struct log_cluster *c)
 
 /* ---------------------------------------------------------------- lives */
 
+/* There is no state. */
+static uint64_t applied(void *owner)
+{
+    (void)owner;
+    return 0;
+}
+
 void log_master_start(struct log_master *m)
 {
     struct oplog_config cfg = {.segment_bytes = LOG_SEGMENT, .replicated = true};
@@ -225,7 +232,8 @@ void log_master_start(struct log_master *m)
     MUST(oplog_start(m->log, &why) == 0);
     m->logger = logger_create(env, m->log, on_promise, m);
     m->links = log_links_create(env, &m->set, "test", &cluster_id);
-    m->promotion = promotion_create(&(struct promotion_config){.env = env,
+    m->promotion = promotion_create(&(struct promotion_config){.applied = applied,
+                                                               .env = env,
                                                                .log = m->log,
                                                                .logger = m->logger,
                                                                .links = m->links,

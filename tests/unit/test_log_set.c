@@ -1,5 +1,6 @@
 /* test_log_set.c - one log on several machines: what is acknowledged stays, whoever dies, is cut off
  * or stops, and whoever takes over. */
+#include "master/core/oplog_cursor.h"
 #include "master/core/oplog_internal.h"
 #include "tests/sim/sim_net.h"
 #include "tests/unit/log_cluster.h"
@@ -323,6 +324,54 @@ static void append_some(struct log_master *m, int count)
         log_cluster_run(c, 40);
     }
 }
+
+static bool all_readable(struct oplog *l)
+{
+    struct oplog_cursor *cursor;
+    struct oplog_piece piece;
+    struct why why;
+    MUST(oplog_cursor_open(l, oplog_first(l), &cursor, &why) == 0);
+    int rc;
+    while ((rc = oplog_cursor_next(cursor, &piece, &why)) == 1) {
+    }
+    oplog_cursor_close(cursor);
+    return rc == 0;
+}
+
+/* Its disk lost records of a full segment while it was down, which nobody looks at when the log is opened. */
+START_TEST(what_a_candidate_lost_is_had_before_it_takes_office)
+{
+    struct log_master *m = begin_with_primary(3, 2);
+    uint64_t from = oplog_last(m->log) + 2;
+    append_some(m, 8);
+    log_master_append(m, 200, 8000);
+    log_cluster_run(c, 100);
+    for (int i = 0; i < 3; i++) {
+        log_master_end(&c->masters[i], false);
+    }
+    for (uint64_t index = from + 2; index >= from; index--) {
+        log_master_rot(m, index);
+    }
+    for (int i = 0; i < 3; i++) {
+        log_master_start(&c->masters[i]);
+    }
+    ck_assert(!oplog_damaged(m->log) &&
+              oplog_rot(m->log, (struct log_hole[LOG_HOLES_MAX]){{0}}) == 0);
+    ck_assert_uint_lt(oplog_committed(m->log), from);
+    log_scrub_stop(&m->scrub); /* it would find them, too */
+    log_cluster_run(c, 20);
+    uint32_t before = m->promotions_done;
+    log_master_promote(m);
+    for (int i = 0; i < 200000 && m->promotions_done == before; i++) {
+        sim_run_for(c->sim, NS_PER_MS / 20);
+    }
+    ck_assert_uint_eq(m->promotions_done, before + 1);
+    ck_assert_int_eq(m->promotion_status, 0);
+    ck_assert(all_readable(m->log));
+    ck_assert(log_cluster_equal(c, 10000));
+    log_cluster_check(c);
+}
+END_TEST
 
 /* Master 0 is back with records that nobody else has: it was cut off. */
 static struct log_master *begin_with_rival(uint32_t count, uint32_t acks)
@@ -795,6 +844,7 @@ Suite *suite_log_set(void)
     tcase_add_test(t, a_history_with_rot_is_cut_before_it);
     tcase_add_loop_test(t, an_overruled_history_with_rot_is_cut, 0, 6);
     tcase_add_test(t, a_hole_that_checkpoints_have_is_passed);
+    tcase_add_test(t, what_a_candidate_lost_is_had_before_it_takes_office);
     suite_add_tcase(suite, t);
     t = tcase_create("histories");
     tcase_set_timeout(t, 120);
